@@ -1,0 +1,457 @@
+"""Exact one-sample SGD, Eq. (2), for a whole fleet of students at the speed of matrix products.
+
+All students that share one stream of samples form a `Fleet`: the rows of one tall matrix W. B consecutive steps are
+done as one block. With X_B the B inputs of the block,
+
+    G = X_B X_Bᵀ / N            A = W X_Bᵀ / √N         (pre-activations before the block)
+    for b = 0 … B−1:   a = A[:, b] + η Σ_{b'<b} G[b, b'] D[:, b']
+                       e = y_b − Σ_k v_k g(a_k),   D[:, b] = e · v · g'(a),   v += (η/N) e g(a) if v is trained
+    W += (η/√N) D X_B
+
+which is the loop of `oracle.sgd` re-ordered: the same numbers up to rounding, with the N-dimensional work in three
+matrix products shared by every width and initialisation.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numba import boolean, float32, int64, njit, types
+from scipy.linalg.blas import sgemm
+from tqdm.auto import tqdm
+
+from hmm_utils.activations import FIELDS_SIGNATURE, Activation, get
+from hmm_utils.networks import LAYERS, Network, random_network
+from hmm_utils.observables import frac, mse
+
+if TYPE_CHECKING:
+    from hmm_utils.datasets import Dataset
+
+__all__ = ["DivergenceWarning", "Fleet", "advance", "evaluation_times", "outputs", "student", "train"]
+
+_INDEX_CHUNK = 1 << 16
+_TILE_ROWS = 64
+_SLAB = 1024
+
+
+class DivergenceWarning(RuntimeWarning):
+    """A student's error became infinite; the student is stopped and NaN from then on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """Students trained in lockstep on one stream of samples; the arrays are updated in place.
+
+    W           (R, N) float32: the first layers of all students, one under the other
+    v           (R,) float32: their second layers
+    offsets     (U+1,) int64: student u owns the rows offsets[u] : offsets[u+1]
+    alive       (U,) bool: False once a student has diverged
+    activation  g
+    """
+
+    W: np.ndarray
+    v: np.ndarray
+    offsets: np.ndarray
+    alive: np.ndarray
+    activation: Activation
+
+    @staticmethod
+    def of(networks: Sequence[Network]) -> Fleet:
+        """A fleet of copies of these networks, which must share N and the activation."""
+        if len({(n.n_inputs, n.activation.name) for n in networks}) != 1:
+            raise ValueError("the networks of a fleet must have the same number of inputs and the same activation.")
+        return Fleet(
+            W=np.concatenate([n.W for n in networks]).astype(np.float32, order="C"),
+            v=np.concatenate([n.v for n in networks]).astype(np.float32),
+            offsets=np.cumsum([0, *(n.width for n in networks)]),
+            alive=np.ones(len(networks), dtype=bool),
+            activation=networks[0].activation,
+        )
+
+    def networks(self) -> list[Network]:
+        """Copies of the students, in order."""
+        rows = [slice(a, b) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        return [Network(self.W[r].copy(), self.v[r].copy(), self.activation) for r in rows]
+
+
+@njit(
+    types.void(
+        float32[:, ::1],
+        float32[:, ::1],
+        float32[::1],
+        float32[::1],
+        int64[::1],
+        boolean[::1],
+        int64[::1],
+        types.FunctionType(FIELDS_SIGNATURE),
+        float32,
+        float32,
+        float32,
+        float32[:, ::1],
+    ),
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract", "reassoc", "nsz"},
+)
+def _recursion(WX, XX, y, v, offsets, alive, tiles, fields, eta, eta_v, n_inputs, D):
+    """The recursion of the module's docstring for one block.
+
+    WX  (R, B) W X_Bᵀ          XX  (B, B) X_B X_Bᵀ          y  (B,) labels
+    v, alive                   updated in place; eta_v = 0 leaves v as it is
+    tiles                      students are taken in groups tiles[t] : tiles[t+1] whose working set stays in cache
+    D   (R, B) output
+    """
+    R, B = WX.shape
+    scale = np.float32(1) / np.sqrt(n_inputs)
+    step = eta / n_inputs
+    for t in range(tiles.size - 1):
+        u0, u1 = tiles[t], tiles[t + 1]
+        r0, r1 = offsets[u0], offsets[u1]
+        n = r1 - r0
+        d = np.empty((B, n), np.float32)
+        a, g, dg = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+        for b in range(B):
+            for r in range(n):
+                a[r] = WX[r0 + r, b] * scale
+            for c in range(b):
+                coupling = step * XX[b, c]
+                for r in range(n):
+                    a[r] += coupling * d[c, r]
+            fields(a, g, dg)
+            for u in range(u0, u1):
+                s0, s1 = offsets[u] - r0, offsets[u + 1] - r0
+                phi = np.float32(0)
+                for r in range(s0, s1):
+                    phi += v[r0 + r] * g[r]
+                e = y[b] - phi
+                if not np.isfinite(e):
+                    alive[u] = False
+                if not alive[u]:
+                    d[b, s0:s1] = np.float32(0)
+                    continue
+                for r in range(s0, s1):
+                    d[b, r] = e * v[r0 + r] * dg[r]
+                for r in range(s0, s1):
+                    v[r0 + r] += eta_v / n_inputs * e * g[r]
+        for r in range(n):
+            for b in range(B):
+                D[r0 + r, b] = d[b, r]
+
+
+@njit(
+    types.void(
+        float32[:, ::1], float32[::1], int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32[:, ::1]
+    ),
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract", "reassoc", "nsz"},
+)
+def _second_layer(WX, v, offsets, fields, n_inputs, phi):
+    """φ (U, P) = Σ_k v_k g(WX_k / √N) per student; WX (R, P) is overwritten."""
+    scale = np.float32(1) / np.sqrt(n_inputs)
+    P = WX.shape[1]
+    g, dg = np.empty(P, np.float32), np.empty(P, np.float32)
+    phi[:] = np.float32(0)
+    for u in range(offsets.size - 1):
+        for r in range(offsets[u], offsets[u + 1]):
+            for i in range(P):
+                WX[r, i] *= scale
+            fields(WX[r], g, dg)
+            for i in range(P):
+                phi[u, i] += v[r] * g[i]
+
+
+def outputs(fleet: Fleet, x: np.ndarray) -> np.ndarray:
+    """φ(x) of every student: x (P, N) float32 → (U, P) float32."""
+    phi = np.empty((fleet.alive.size, len(x)), np.float32)
+    _second_layer(fleet.W @ x.T, fleet.v, fleet.offsets, fleet.activation.fields, np.float32(x.shape[1]), phi)
+    return phi
+
+
+def _tiles(offsets: np.ndarray) -> np.ndarray:
+    """Consecutive students in groups of at most _TILE_ROWS rows (or one wider student)."""
+    starts = [0]
+    for u in range(1, offsets.size - 1):
+        if offsets[u + 1] - offsets[starts[-1]] > _TILE_ROWS:
+            starts.append(u)
+    return np.array([*starts, offsets.size - 1], dtype=np.int64)
+
+
+def _default_block(rows: int) -> int:
+    # The Gram matrix costs 2BN a step whatever the number of rows, the Python around a block costs 1/B:
+    # a small fleet wants small blocks, a large one the blocks at which the matrix products run best.
+    return 128 if rows >= 128 else 64
+
+
+def advance(
+    fleet: Fleet, x: np.ndarray, y: np.ndarray, indices: np.ndarray, *, lr: float, layers: str, block: int | None = None
+) -> None:
+    """Trains the fleet in place with one SGD step on each sample (x[i], y[i]) for i in `indices`, in that order.
+
+    x (P, N) and y (P,) float32. `block` is the number of steps done at once; it changes rounding only.
+    """
+    R, N = fleet.W.shape
+    B = block or _default_block(R)
+    tiles = _tiles(fleet.offsets)
+    xb, wx = np.empty((B, N), np.float32), np.empty((R, B), np.float32)
+    xx, D = np.empty((B, B), np.float32), np.empty((R, B), np.float32)
+    eta_v = lr if layers == "both" else 0.0
+    for start in range(0, len(indices), B):
+        index = indices[start : start + B]
+        b = len(index)
+        if b < B:
+            xb, wx, xx, D = xb[:b], np.empty((R, b), np.float32), np.empty((b, b), np.float32), np.empty((R, b), "f4")
+        np.take(x, index, axis=0, out=xb, mode="clip")
+        np.matmul(fleet.W, xb.T, out=wx)
+        np.matmul(xb, xb.T, out=xx)
+        _recursion(
+            wx, xx, y[index], fleet.v, fleet.offsets, fleet.alive, tiles, fleet.activation.fields,
+            np.float32(lr), np.float32(eta_v), np.float32(N), D,
+        )  # fmt: skip
+        # W += (η/√N) D X_B without a temporary: BLAS sees the transposes of these C-ordered arrays
+        sgemm(lr / sqrt(N), xb.T, D.T, beta=1.0, c=fleet.W.T, overwrite_c=True)
+
+
+def evaluation_times(time: float, n: int = 40, first: float = 0.1) -> np.ndarray:
+    """0 and n−1 log-spaced times from `first` to `time`, in units of steps/N."""
+    return np.concatenate([[0.0], np.geomspace(min(first, time), time, n - 1)])
+
+
+def _index_stream(seed: np.random.SeedSequence, n_train: int) -> Iterable[np.ndarray]:
+    """Sample indices, uniform with replacement, in chunks of a fixed length so that the stream does not depend on how
+    it is consumed."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield rng.integers(n_train, size=_INDEX_CHUNK)
+
+
+class _Stream:
+    """Takes any number of indices from an endless iterator of chunks."""
+
+    def __init__(self, chunks: Iterable[np.ndarray]) -> None:
+        self._chunks, self._left = iter(chunks), np.empty(0, np.int64)
+
+    def take(self, n: int) -> np.ndarray:
+        while self._left.size < n:
+            self._left = np.concatenate([self._left, next(self._chunks)])
+        taken, self._left = self._left[:n], self._left[n:]
+        return taken
+
+
+def _errors(pair: tuple[Fleet, Fleet], x: np.ndarray, y: np.ndarray | None) -> dict[str, np.ndarray]:
+    """ε₁,₂ of the pair on inputs x, (U,) each, and with labels y the errors of both students, (2, U) each."""
+    total: dict[str, np.ndarray] = {}
+    for start in range(0, len(x), _SLAB):
+        part = slice(start, start + _SLAB)
+        phi = np.stack([outputs(fleet, x[part]) for fleet in pair])
+        now = {"12_mse": mse(phi[0], phi[1]), "12_frac": frac(phi[0], phi[1])}
+        if y is not None:
+            now |= {"mse": mse(phi, y[part]), "frac": frac(phi, y[part])}
+        for key, value in now.items():
+            total[key] = total.get(key, 0.0) + value * phi.shape[-1] / len(x)
+    return total
+
+
+def _stop_diverged(pair: tuple[Fleet, Fleet], told: np.ndarray, names: list[str], time: float, lr: float) -> np.ndarray:
+    """Marks diverged students NaN, warns about those not yet in `told` (2, U), and returns the new `told`."""
+    dead = np.stack([~fleet.alive for fleet in pair])
+    for fleet, gone in zip(pair, dead, strict=True):
+        rows = np.repeat(gone, np.diff(fleet.offsets))
+        fleet.W[rows] = np.nan
+        fleet.v[rows] = np.nan
+    new = [f"{names[u]}, student {s + 1}" for s, u in np.argwhere(dead & ~told)]
+    if new:
+        warnings.warn(
+            f"diverged before time {time:.4g} with lr = {lr:g} and NaN from here on: {'; '.join(new)}; "
+            "use a smaller lr or init_scale.",
+            DivergenceWarning,
+            stacklevel=3,
+        )
+    return dead
+
+
+def _check(dataset: Dataset, widths: Sequence[int], n_inits: int, lr: float, time: float, layers: str) -> None:
+    if not len(widths) or min(widths) < 1 or len(set(widths)) != len(widths):
+        raise ValueError(f"widths = {list(widths)}: give different widths of at least 1.")
+    if n_inits < 1:
+        raise ValueError(f"n_inits = {n_inits}: at least one initialisation is needed.")
+    if not lr > 0:
+        raise ValueError(f"lr = {lr}: the learning rate must be positive.")
+    if not time > 0:
+        raise ValueError(f"time = {time}: the end time (steps/N) must be positive.")
+    if layers not in LAYERS:
+        raise ValueError(f"layers = {layers!r}: choose one of {', '.join(LAYERS)}.")
+
+
+def train(
+    dataset: Dataset,
+    *,
+    widths: Sequence[int],
+    n_inits: int = 1,
+    lr: float = 0.2,
+    time: float = 100.0,
+    activation: str | Activation = "erf",
+    layers: str = "both",
+    init_scale: float = 1.0,
+    evaluate_at: Sequence[float] | None = None,
+    train_error: bool = False,
+    block: int | None = None,
+    rng: np.random.Generator,
+    progress: str | None = "training",
+) -> xr.Dataset:
+    """Trains pairs of independent students on a dataset with one-sample SGD, Eq. (2), and measures them on the way.
+
+    For every width K in `widths` and each of `n_inits` initialisations, two students start from independent weights
+    W ~ N(0, init_scale²) and see independent streams of training samples, drawn with replacement. All first students
+    share one stream, and so do all second ones.
+
+    lr           η; the second layer, if trained, learns with η/N
+    time         end of training in units of steps/N
+    layers       "both", or "first": every second-layer weight is 1 and stays there
+    evaluate_at  times (steps/N) at which to measure; default: 0 and 39 log-spaced ones
+    train_error  whether to measure the error on the training set too
+    block        SGD steps done at once (rounding only); default: chosen from the size of the fleet
+    rng          source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
+                 width, its initialisation and its place in the pair, not on what else is trained with it
+    progress     label of the progress bar; None: no bar
+
+    Returns a Dataset over (init, student, width, time), time in steps/N:
+      eps_g_mse, eps_g_frac      (init, student, width, time) test error, Eq. (3)
+      eps_12_mse, eps_12_frac    (inputs, init, width, time) disagreement of the pair, Eq. (5), on inputs "test" (the
+                                 test set) and "gauss" (as many i.i.d. Gaussian inputs)
+      eps_t_mse, eps_t_frac      (init, student, width, time) training error, if asked for
+      W, v                       (init, student, width, hidden[, input]) final weights, NaN for hidden ≥ K
+
+    A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named once in a
+    DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
+    """
+    activation = get(activation)
+    _check(dataset, widths, n_inits, lr, time, layers)
+    x, y = dataset.x_train, dataset.y_train
+    P, N = x.shape
+    times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
+    if times.size == 0 or times.min() < 0 or times.max() > time * (1 + 1e-9):
+        raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
+    steps = np.unique(np.rint(np.append(times, time) * N).astype(np.int64))
+
+    entropy = int(rng.integers(2**63))
+    weights_seed, stream_seed, gauss_seed = ((entropy, purpose) for purpose in range(3))
+    pair = tuple(
+        Fleet.of(
+            [
+                random_network(
+                    N, K, rng=np.random.default_rng((*weights_seed, K, i, s)),
+                    activation=activation, layers=layers, scale=init_scale,
+                )
+                for K in widths
+                for i in range(n_inits)
+            ]
+        )
+        for s in range(2)
+    )  # fmt: skip
+    streams = [_Stream(_index_stream(np.random.SeedSequence((*stream_seed, s)), P)) for s in range(2)]
+    gauss = np.random.default_rng(gauss_seed).standard_normal(dataset.x_test.shape, dtype=np.float32)
+    gauss = (gauss - gauss.mean()) / gauss.std()
+
+    names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
+    told = np.zeros((2, len(names)), dtype=bool)
+    records = []
+    with tqdm(total=int(2 * steps[-1]), desc=progress, unit="step", unit_scale=True, disable=progress is None) as bar:
+        done = 0
+        for step in steps:
+            while done < step:
+                n = int(min(step - done, _INDEX_CHUNK))
+                for fleet, stream in zip(pair, streams, strict=True):
+                    advance(fleet, x, y, stream.take(n), lr=lr, layers=layers, block=block)
+                    bar.update(n)
+                done += n
+            told = _stop_diverged(pair, told, names, step / N, lr)
+            test, far = _errors(pair, dataset.x_test, dataset.y_test), _errors(pair, gauss, None)
+            record = {f"eps_g_{kind}": test[kind] for kind in ("mse", "frac")}
+            record |= {f"eps_12_{kind}": np.stack([test[f"12_{kind}"], far[f"12_{kind}"]]) for kind in ("mse", "frac")}
+            if train_error:
+                fit = _errors(pair, x, y)
+                record |= {f"eps_t_{kind}": fit[kind] for kind in ("mse", "frac")}
+            records.append(record)
+
+    widths = [int(K) for K in widths]
+    result = _label(records, steps / N, widths, n_inits).merge(_weights(pair, widths, n_inits))
+    result.attrs = {
+        "dataset": dataset.description,
+        "activation": activation.name,
+        "layers": layers,
+        "lr": lr,
+        "init_scale": init_scale,
+        "n_inputs": N,
+        "n_train": P,
+        "n_test": len(dataset.x_test),
+    }
+    return result
+
+
+_LONG_NAMES = {
+    "eps_g_mse": "ε_g (mse)",
+    "eps_g_frac": "ε_g (frac)",
+    "eps_12_mse": "ε₁,₂ (mse)",
+    "eps_12_frac": "ε₁,₂ (frac)",
+    "eps_t_mse": "training error (mse)",
+    "eps_t_frac": "training error (frac)",
+}
+
+
+def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[int], n_inits: int) -> xr.Dataset:
+    """Stacks the records (…, U) of all times and names their dimensions."""
+    variables = {}
+    for key in records[0]:
+        values = np.stack([record[key] for record in records])
+        values = values.reshape(len(time), 2, len(widths), n_inits)
+        first = "inputs" if key.startswith("eps_12") else "student"
+        dims = ("inputs", "init", "width", "time") if first == "inputs" else ("init", "student", "width", "time")
+        array = xr.DataArray(values, dims=("time", first, "width", "init"), attrs={"long_name": _LONG_NAMES[key]})
+        variables[key] = array.transpose(*dims)
+    coords = {
+        "time": ("time", time, {"long_name": "steps / N"}),
+        "width": ("width", widths, {"long_name": "K"}),
+        "init": np.arange(n_inits),
+        "student": [1, 2],
+        "inputs": ["test", "gauss"],
+    }
+    return xr.Dataset(variables, coords=coords)
+
+
+def _weights(pair: tuple[Fleet, Fleet], widths: list[int], n_inits: int) -> xr.Dataset:
+    """The weights of all students, padded with NaN to the largest width."""
+    N = pair[0].W.shape[1]
+    W = np.full((2, len(widths), n_inits, max(widths), N), np.nan, dtype=np.float32)
+    for s, fleet in enumerate(pair):
+        for u, network in enumerate(fleet.networks()):
+            W[s, u // n_inits, u % n_inits, : network.width] = network.W
+    v = np.full(W.shape[:-1], np.nan, dtype=np.float32)
+    for s, fleet in enumerate(pair):
+        for u, network in enumerate(fleet.networks()):
+            v[s, u // n_inits, u % n_inits, : network.width] = network.v
+    dims = ("student", "width", "init", "hidden")
+    order = ("init", "student", "width", "hidden")
+    return xr.Dataset(
+        {
+            "W": xr.DataArray(W, dims=(*dims, "input"), attrs={"long_name": "W"}).transpose(*order, "input"),
+            "v": xr.DataArray(v, dims=dims, attrs={"long_name": "v"}).transpose(*order),
+        }
+    )
+
+
+def student(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> Network:
+    """One trained student of a result of `train`, as a network.
+
+    Raises KeyError if the result holds no such student.
+    """
+    chosen = result[["W", "v"]].sel(width=width, init=init, student=student).isel(hidden=slice(width))
+    return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), get(result.attrs["activation"]))
