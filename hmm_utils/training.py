@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DivergenceWarning", "Fleet", "advance", "evaluation_times", "outputs", "student", "train"]
 
 _INDEX_CHUNK = 1 << 16
-_TILE_ROWS = 64
+_TILE_ROWS = 128
 _SLAB = 1024
 
 
@@ -108,41 +108,47 @@ def _recursion(WX, XX, y, v, offsets, alive, tiles, fields, eta, eta_v, n_inputs
     tiles                      students are taken in groups tiles[t] : tiles[t+1] whose working set stays in cache
     D   (R, B) output
     """
-    R, B = WX.shape
+    B = WX.shape[1]
     scale = np.float32(1) / np.sqrt(n_inputs)
-    step = eta / n_inputs
+    step, step_v = eta / n_inputs, eta_v / n_inputs
     for t in range(tiles.size - 1):
         u0, u1 = tiles[t], tiles[t + 1]
         r0, r1 = offsets[u0], offsets[u1]
         n = r1 - r0
         d = np.empty((B, n), np.float32)
         a, g, dg = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+        vg, e = np.empty(n, np.float32), np.empty(n, np.float32)
+        before = np.ascontiguousarray(WX[r0:r1].T)
+        vt = v[r0:r1]
         for b in range(B):
             for r in range(n):
-                a[r] = WX[r0 + r, b] * scale
-            for c in range(b):
-                coupling = step * XX[b, c]
+                a[r] = before[b, r] * scale
+            # four earlier steps at a time: a is loaded and stored once for all of them
+            for c in range(0, b - b % 4, 4):
+                s0, s1, s2, s3 = step * XX[b, c], step * XX[b, c + 1], step * XX[b, c + 2], step * XX[b, c + 3]
                 for r in range(n):
-                    a[r] += coupling * d[c, r]
+                    a[r] += s0 * d[c, r] + s1 * d[c + 1, r] + s2 * d[c + 2, r] + s3 * d[c + 3, r]
+            for c in range(b - b % 4, b):
+                s0 = step * XX[b, c]
+                for r in range(n):
+                    a[r] += s0 * d[c, r]
             fields(a, g, dg)
+            for r in range(n):
+                vg[r] = vt[r] * g[r]
             for u in range(u0, u1):
-                s0, s1 = offsets[u] - r0, offsets[u + 1] - r0
                 phi = np.float32(0)
-                for r in range(s0, s1):
-                    phi += v[r0 + r] * g[r]
-                e = y[b] - phi
-                if not np.isfinite(e):
+                for r in range(offsets[u] - r0, offsets[u + 1] - r0):
+                    phi += vg[r]
+                error = y[b] - phi
+                # an infinite error makes these rows, and only these, NaN
+                if not np.isfinite(error):
                     alive[u] = False
-                if not alive[u]:
-                    d[b, s0:s1] = np.float32(0)
-                    continue
-                for r in range(s0, s1):
-                    d[b, r] = e * v[r0 + r] * dg[r]
-                for r in range(s0, s1):
-                    v[r0 + r] += eta_v / n_inputs * e * g[r]
-        for r in range(n):
-            for b in range(B):
-                D[r0 + r, b] = d[b, r]
+                for r in range(offsets[u] - r0, offsets[u + 1] - r0):
+                    e[r] = error
+            for r in range(n):
+                d[b, r] = e[r] * vt[r] * dg[r]
+                vt[r] += step_v * e[r] * g[r]
+        D[r0:r1] = d.T
 
 
 @njit(

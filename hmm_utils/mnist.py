@@ -1,0 +1,295 @@
+"""The MNIST digits of LeCun, Cortes & Burges, as raw bytes: found on disk, or else downloaded and checked.
+
+The four files are in the IDX format (big-endian: two zero bytes, the type code 0x08 for uint8, the number of axes, the
+length of each axis as uint32, then the data), gzip-compressed. Mirrors compress them differently, so that only the
+payload, what is left after gunzip, has a fixed SHA-256; this is what is checked, at every load.
+
+Environment: HMM_DATA_DIR moves the data directory, HMM_OFFLINE=1 forbids downloads, TQDM_DISABLE=1 hides the bars.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import socket
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import numpy as np
+import pooch
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import ReadTimeoutError
+
+__all__ = ["FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "data_dir", "is_available", "load"]
+
+# name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
+FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "train-images-idx3-ubyte": ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", (60000, 28, 28)),
+    "train-labels-idx1-ubyte": ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", (60000,)),
+    "t10k-images-idx3-ubyte": ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", (10000, 28, 28)),
+    "t10k-labels-idx1-ubyte": ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", (10000,)),
+}
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://raw.githubusercontent.com/fgnt/mnist/master/",
+)
+
+TIMEOUT = (4.0, 10.0)  # s, to connect and between two arrivals of data
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class DataError(RuntimeError):
+    """Data that is missing, unreachable or wrong; the message is one sentence that says what to do."""
+
+
+class Mnist(NamedTuple):
+    """MNIST as stored: pixels 0 (background) to 255, labels 0 to 9, all uint8.
+
+    x_train  (60000, 784)
+    y_train  (60000,)
+    x_test   (10000, 784)
+    y_test   (10000,)
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def data_dir() -> Path:
+    """$HMM_DATA_DIR if it is set and not empty, else the folder `hidden-manifold` of the user's cache."""
+    chosen = os.environ.get("HMM_DATA_DIR")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("hidden-manifold"))
+
+
+def is_available(directory: str | os.PathLike | None = None, *, files: Mapping = FILES) -> bool:
+    """Whether all four files are in `directory` (default: `data_dir()`); their contents are not looked at."""
+    directory = _resolve(directory)
+    return all(_find(directory, name) for name in files)
+
+
+def load(
+    directory: str | os.PathLike | None = None,
+    mirrors: Iterable[str] = MIRRORS,
+    timeout: tuple[float, float] = TIMEOUT,
+    progress: bool = True,
+    *,
+    files: Mapping[str, tuple[str, tuple[int, ...]]] = FILES,
+) -> Mnist:
+    """MNIST from `directory`; files that are not there are first downloaded into `directory`/mnist.
+
+    directory  default `data_dir()`; a file may lie in it or in its folder `mnist`, as NAME.gz or as NAME
+    mirrors    base URLs, tried in this order for each file
+    timeout    (to connect, between two arrivals of data) in seconds
+    progress   whether to show a bar per download
+    files      name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
+
+    Raises DataError if a file is damaged (it is left as it is), if it is missing while HMM_OFFLINE is set, if no
+    mirror delivers it (the remaining files are then not tried), or if it cannot be written.
+    """
+    directory = _resolve(directory)
+    missing = [name for name in files if not _find(directory, name)]
+    if missing and os.environ.get("HMM_OFFLINE", "").strip().lower() in ("1", "true", "yes"):
+        raise DataError(
+            f"MNIST file {missing[0]}.gz is missing from {directory / 'mnist'} and HMM_OFFLINE forbids downloading it: "
+            f"{_remedy('unset HMM_OFFLINE and run `hmm data` with a network')}."
+        )
+    arrays = []
+    mirrors, unreachable = tuple(mirrors), {}
+    for name, (sha256, shape) in files.items():
+        path = _find(directory, name)
+        if path:
+            payload = _read(path, sha256)
+        else:
+            payload = _download(name, sha256, directory / "mnist", mirrors, unreachable, timeout, progress)
+        arrays.append(_parse_idx(payload, name, shape))
+    return Mnist(*arrays)
+
+
+def _resolve(directory: str | os.PathLike | None) -> Path:
+    return data_dir() if directory is None else Path(directory).expanduser()
+
+
+def _find(directory: Path, name: str) -> Path | None:
+    """Where the file `name` lies, or None."""
+    places = (folder / file for folder in (directory / "mnist", directory) for file in (f"{name}.gz", name))
+    # unlike Path.is_file, os.path.isfile takes a folder without permission for one without the file
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def _remedy(first: str) -> str:
+    return f'{first}, or put the file there by hand, or use data="digits" or data="auto"'
+
+
+def _checked_payload(raw: bytes, sha256: str) -> bytes:
+    """`raw`, decompressed if it is gzip; raises DataError with a reason of a few words unless its SHA-256 is right."""
+    try:
+        # the first bytes decide, not the name: some servers undo the compression on the way
+        payload = gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
+    except EOFError:
+        raise DataError("cut off") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise DataError("corrupt gzip") from None
+    if hashlib.sha256(payload).hexdigest() != sha256:
+        raise DataError("wrong bytes")
+    return payload
+
+
+def _read(path: Path, sha256: str) -> bytes:
+    """The payload of a file on disk; raises DataError if it cannot be read or is not what it should be."""
+    try:
+        return _checked_payload(path.read_bytes(), sha256)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): check the disk and the permissions of the file."
+        ) from error
+    except DataError as reason:
+        raise DataError(
+            f"{path} is damaged ({reason}; its uncompressed content should have SHA-256 {sha256[:12]}…): "
+            f"delete it, then `hmm data` downloads it again."
+        ) from None
+
+
+def _parse_idx(payload: bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint8 array in an IDX payload, all axes but the first flattened; raises DataError unless it has `shape`."""
+    header = struct.pack(f">HBB{len(shape)}I", 0, 0x08, len(shape), *shape)
+    if not payload.startswith(header) or len(payload) != len(header) + prod(shape):
+        raise DataError(
+            f"MNIST file {name} starts with {payload[: len(header)].hex()} and has {len(payload)} bytes where the IDX "
+            f"format of uint8 data of shape {shape} wants {header.hex()} and {len(header) + prod(shape)}: "
+            f"correct the shape, or the file and its SHA-256, in the table of files."
+        )
+    # the copy is writable; numpy's view of bytes is not, and some libraries warn of that
+    flat = (shape[0], prod(shape[1:])) if len(shape) > 1 else shape
+    return np.frombuffer(payload, np.uint8, offset=len(header)).reshape(flat).copy()
+
+
+def _download(
+    name: str,
+    sha256: str,
+    folder: Path,
+    mirrors: tuple[str, ...],
+    unreachable: dict[str, str],
+    timeout: tuple[float, float],
+    progress: bool,
+) -> bytes:
+    """The payload of the file `name`, after storing the file in `folder`.
+
+    `unreachable`, mirror → reason, lists mirrors not to be asked (again); those found unreachable here are added.
+    Raises DataError if no mirror delivers the file or if it cannot be written.
+    """
+    part = folder / f".{name}.{uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.touch(exist_ok=False)  # a folder that cannot be written to should show before any waiting
+        payload, is_gzip = _first_good(name, sha256, part, mirrors, unreachable, timeout, progress)
+        os.replace(part, folder / (f"{name}.gz" if is_gzip else name))
+    except OSError as error:
+        raise DataError(
+            f"MNIST file {name}.gz cannot be written to {folder} ({error.strerror}): "
+            f"set HMM_DATA_DIR to a folder that you can write to and that has 12 MB free."
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return payload
+
+
+def _first_good(
+    name: str,
+    sha256: str,
+    part: Path,
+    mirrors: tuple[str, ...],
+    unreachable: dict[str, str],
+    timeout: tuple[float, float],
+    progress: bool,
+) -> tuple[bytes, bool]:
+    """The payload from the first mirror that delivers it, its file left in `part`, and whether this file is gzip.
+
+    Arguments and errors as in `_download`, save that an OSError of the disk passes through.
+    """
+    reasons = {}
+    for mirror in mirrors:
+        if mirror not in unreachable:
+            try:
+                _fetch(f"{mirror.rstrip('/')}/{name}.gz", part, timeout, progress)
+                raw = part.read_bytes()
+                return _checked_payload(raw, sha256), raw.startswith(_GZIP_MAGIC)
+            except ConnectionError as reason:
+                unreachable[mirror] = str(reason)
+            except DataError as reason:
+                reasons[mirror] = str(reason)
+    tried = ", ".join(f"{mirror} ({unreachable.get(mirror) or reasons[mirror]})" for mirror in mirrors)
+    remedy = _remedy("check the network and run `hmm data` again")
+    raise DataError(
+        f"MNIST file {name}.gz is missing from {part.parent} and no mirror delivered it, "
+        f"tried {tried or 'none since none was given'}: {remedy}."
+    )
+
+
+def _fetch(url: str, path: Path, timeout: tuple[float, float], progress: bool) -> None:
+    """Download `url` to `path`, unchecked.
+
+    Raises, with a reason of a few words, ConnectionError if the server does not answer or falls silent (so that it is
+    not worth asking again) and DataError if it answers with an error or breaks off; an OSError of the disk passes.
+    """
+    connect, read = timeout
+    _knock(url, connect)
+    # given only where needed, since an explicit `disable` overrides TQDM_DISABLE
+    disable = {} if progress else {"disable": True}
+    # a bar of our own since pooch's is nameless and stays on screen; its total must not be 0 or None, which pooch
+    # takes for no bar, and is put right by pooch once the server has told it
+    with tqdm(total=1, unit="B", unit_scale=True, leave=False, desc=url.rsplit("/", 1)[-1], **disable) as bar:
+        download = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=timeout)
+        try:
+            download(url, str(path), None)
+        except requests.HTTPError as error:
+            error.response.close()
+            raise DataError(f"HTTP {error.response.status_code}") from None
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            raise DataError("cut off") from None
+        except requests.ConnectTimeout:
+            raise ConnectionError(f"timed out after {connect:g} s") from None
+        except requests.RequestException as error:
+            # silence in the middle of the body is not a requests.ReadTimeout; both are built around that of urllib3
+            silent = isinstance(next(iter(error.args), None), ReadTimeoutError)
+            raise ConnectionError(f"timed out after {read:g} s" if silent else type(error).__name__) from None
+
+
+def _knock(url: str, timeout: float) -> None:
+    """Raise ConnectionError, with a reason of a few words, unless the server of `url` accepts a connection.
+
+    A connection proper is tried at every address of the host with the full timeout each, minutes for the big mirrors
+    behind a firewall that drops packets; this tries one address per family. Nothing is tried where a proxy is set,
+    since the proxy then makes the connection, or for a URL without a host, which requests refuses in better words.
+    """
+    parts = urlsplit(url)
+    if requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or not parts.hostname:
+        return
+    reason = "host not found"
+    with suppress(socket.gaierror, UnicodeError):
+        port = parts.port or {"http": 80}.get(parts.scheme, 443)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        for family, address in {entry[0]: entry[4] for entry in reversed(found)}.items():
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(timeout)
+                try:
+                    return probe.connect(address)
+                except TimeoutError:
+                    reason = f"timed out after {timeout:g} s"
+                except OSError as error:
+                    reason = (error.strerror or "no connection").lower()
+    raise ConnectionError(reason)
