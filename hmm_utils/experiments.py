@@ -1,0 +1,293 @@
+"""The paper's set-ups as frozen records, and how one is run.
+
+What is run is data: `profiles.toml` beside this file. A notebook (and the command line, before it starts one) calls
+`plan` with the values of its parameters cell and gets one `Experiment` per run; `run` turns an `Experiment` into a
+labelled result.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+from math import isfinite
+from types import MappingProxyType
+
+import numpy as np
+import xarray as xr
+
+from hmm_utils import activations, datasets, networks, training
+
+__all__ = ["NOTEBOOKS", "PROFILES", "Experiment", "Notebook", "dataset", "experiment", "plan", "run", "scale"]
+
+INPUTS = ("gaussian", "structured", "digits")
+TASKS = ("teacher", "latent", "own", "pretrained")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run: inputs × task × fleet of students.
+
+    figure         where in the paper
+    inputs, task   from INPUTS and TASKS
+    f, n_latent    folding f and D of structured inputs
+    labels         "sign" (±1) or "real"
+    teacher_width  M
+    n_inputs       N of synthetic inputs
+    train_size     P; None: 76N (digits: all that are for training)
+    n_test         P* of synthetic inputs
+    time           end of training in steps/N; n_times log-spaced evaluations up to it
+    n_draws        independent draws of inputs, features and teacher
+
+    The rest is passed to `training.train`. Raises ValueError for impossible values.
+    """
+
+    name: str
+    figure: str
+    profile: str
+    inputs: str
+    task: str
+    activation: str
+    layers: str
+    labels: str
+    f: str
+    lr: float
+    time: float
+    init_scale: float
+    widths: tuple[int, ...]
+    n_inits: int
+    n_draws: int
+    n_inputs: int
+    n_latent: int
+    teacher_width: int
+    n_test: int
+    n_times: int
+    data: str
+    seed: int
+    train_size: int | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        choices = {
+            "inputs": INPUTS,
+            "task": TASKS,
+            "activation": tuple(activations.ACTIVATIONS),
+            "layers": networks.LAYERS,
+            "labels": datasets.LABELS,
+            "f": tuple(datasets.FOLDINGS),
+            "data": datasets.DATA,
+        }
+        for name, accepted in choices.items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(accepted)}.")
+        for name in ("lr", "time", "init_scale"):
+            value = getattr(self, name)
+            if not _is_number(value) or not isfinite(value) or value <= 0:
+                raise ValueError(f"{name} = {value!r}: give a positive number.")
+        if not self.widths:
+            raise ValueError("widths = []: give at least one width.")
+        smallest = {
+            "n_inits": 1, "n_draws": 1, "n_inputs": 2, "n_latent": 1, "teacher_width": 1, "n_test": 2, "n_times": 3,
+            "seed": 0,
+        }  # fmt: skip
+        for name, least in smallest.items():
+            _whole(name, getattr(self, name), least)
+        for K in self.widths:
+            _whole("widths", K, 1)
+        if len(set(self.widths)) != len(self.widths):
+            raise ValueError(f"widths = {list(self.widths)}: give every width once.")
+        if self.train_size is not None:
+            _whole("train_size", self.train_size, 1)
+        if self.inputs == "structured" and self.n_latent > self.n_inputs:
+            raise ValueError(
+                f"n_latent = {self.n_latent} exceeds n_inputs = {self.n_inputs}: a hidden manifold has D ≤ N."
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} = {value!r}: give a whole number of at least {least}.")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Where a notebook stands in the paper and which set-ups it runs."""
+
+    title: str
+    section: str
+    figures: tuple[str, ...]
+    setups: tuple[str, ...]
+
+
+NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
+    {
+        "00_setup": Notebook("Setup: networks, SGD, errors, data", "2", (), ()),
+        "01_independent_students": Notebook(
+            "Independent students", "3.1", ("Fig. 1",), ("fig1_left", "fig1_right", "fig1_right_signs")
+        ),
+        "02_plateaus": Notebook("Plateaus", "3.2", ("Fig. 2 left",), ("fig2_left_iid", "fig2_left_digits")),
+        "03_hidden_manifold_model": Notebook(
+            "The hidden manifold model",
+            "4",
+            ("Fig. 2 right", "Fig. 3", "Fig. 4"),
+            (
+                "fig2_right_teacher", "fig2_right_latent", "fig3_left", "fig3_right",
+                "fig4_pretraining", "fig4", "fig4_inset",
+            ),
+        ),
+    }
+)  # fmt: skip
+
+
+@cache
+def _table() -> dict:
+    return tomllib.loads(files("hmm_utils").joinpath("profiles.toml").read_text(encoding="utf-8"))
+
+
+PROFILES: tuple[str, ...] = ("quick", "paper")
+
+
+def _not_taken(setup: Mapping[str, object]) -> set[str]:
+    """Parameters that mean nothing to a set-up: N, D, f of digits, M and labels of a task that has neither, …"""
+    names: set[str] = set()
+    if setup["inputs"] == "digits":
+        names |= {"n_inputs", "n_test", "n_draws"}
+    else:
+        names |= {"data"} if setup["task"] != "pretrained" else {"n_inputs"}
+    if setup["inputs"] != "structured":
+        names |= {"f", "n_latent"}
+    if setup["task"] == "own":
+        names |= {"labels", "teacher_width"}
+    return names
+
+
+def experiment(name: str, profile: str = "quick", **overrides: object) -> Experiment:
+    """The set-up of that name at a profile's scale, with some values replaced; None keeps the profile's value, and so
+    does a parameter without meaning for the set-up (n_latent for Gaussian inputs, say).
+
+    The figures' names and values are in profiles.toml. For Fig. 4 the width of the network that is trained on the
+    digits is `teacher_width`. Raises ValueError for unknown names and impossible values.
+    """
+    table = _table()
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
+    if name not in table["setups"]:
+        raise ValueError(f"unknown set-up {name!r}: choose one of {', '.join(table['setups'])}.")
+    known = {f.name for f in fields(Experiment)} - {"name", "figure", "profile", "inputs", "task"}
+    for key in overrides:
+        if key not in known:
+            raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(known))}.")
+    setup, scales = table["setups"][name], table["profiles"][profile]
+    given = {k: v for k, v in overrides.items() if v is not None and k not in _not_taken(setup)}
+    if name == "fig4_pretraining":
+        given.pop("widths", None)
+        for key in ("n_inits", "time", "n_times"):
+            given.pop(key, None)
+        if overrides.get("teacher_width") is not None:
+            given["widths"] = [overrides["teacher_width"]]
+    values = table["defaults"] | setup | scales["defaults"] | scales.get(name, {}) | given
+    if not isinstance(values["widths"], list | tuple):
+        raise ValueError(f"widths = {values['widths']!r}: give a list of widths, such as [1, 2, 4].")
+    return Experiment(**(values | {"widths": tuple(values["widths"]), "name": name, "profile": profile}))
+
+
+def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[str, Experiment]:
+    """Every run of a notebook by name; where both layer modes are run, as "NAME/first" and "NAME/both".
+
+    Nothing is computed. Raises ValueError for unknown names and impossible values, in one sentence.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
+    if notebook not in NOTEBOOKS:
+        raise ValueError(f"unknown notebook {notebook!r}: choose one of {', '.join(NOTEBOOKS)}.")
+    table, runs = _table(), {}
+    for name in NOTEBOOKS[notebook].setups:
+        modes = table["setups"][name].get("layers", table["defaults"]["layers"])
+        chosen = overrides.get("layers")
+        if isinstance(modes, str):
+            runs[name] = experiment(name, profile, **overrides)
+            continue
+        chosen = modes if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
+        for layers in chosen:
+            runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
+    return runs
+
+
+def dataset(
+    experiment: Experiment, *, rng: np.random.Generator, teacher: networks.Network | None = None
+) -> datasets.Dataset:
+    """One draw of the experiment's data. `teacher` is the pre-trained network of task "pretrained"."""
+    e = experiment
+    if (e.task == "pretrained") != (teacher is not None):
+        raise ValueError(f"task {e.task!r}: a trained network is passed as teacher with task 'pretrained', and only then.")
+    if e.inputs == "digits":
+        inputs = datasets.handwritten_digits(e.data, n_train=e.train_size, rng=rng)
+        return datasets.own_task(inputs, "odd against even")
+    N = e.n_inputs if teacher is None else teacher.n_inputs
+    P = 76 * N if e.train_size is None else e.train_size
+    if e.inputs == "gaussian":
+        inputs = datasets.gaussian(N, P, e.n_test, rng=rng)
+    else:
+        inputs = datasets.structured(e.f, N, e.n_latent, P, e.n_test, rng=rng)
+    if e.task == "latent":
+        latent_teacher = networks.random_network(e.n_latent, e.teacher_width, rng=rng, layers=e.layers)
+        return datasets.latent_task(inputs, latent_teacher, labels=e.labels)
+    if teacher is None:
+        teacher = networks.random_network(N, e.teacher_width, rng=rng, layers=e.layers)
+    return datasets.teacher_task(inputs, teacher, labels=e.labels)
+
+
+def run(experiment: Experiment, *, teacher: networks.Network | None = None, progress: bool = True) -> xr.Dataset:
+    """Trains the experiment's fleet on each of its draws; the result of `training.train` with a dimension `draw`.
+
+    The attributes hold the experiment, and what it was really run on. `teacher`: see `dataset`.
+    """
+    e = experiment
+    results = []
+    for draw in range(e.n_draws):
+        data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
+        data = dataset(e, rng=data_rng, teacher=teacher)
+        label = f"{e.name} {e.layers}" + (f" {draw + 1}/{e.n_draws}" if e.n_draws > 1 else "")
+        result = training.train(
+            data,
+            widths=e.widths,
+            n_inits=e.n_inits,
+            lr=e.lr,
+            time=e.time,
+            activation=e.activation,
+            layers=e.layers,
+            init_scale=e.init_scale,
+            evaluate_at=training.evaluation_times(e.time, e.n_times),
+            rng=train_rng,
+            progress=label if progress else None,
+        )
+        results.append(result.assign_coords(draw=draw))
+    combined = xr.concat(results, dim="draw", combine_attrs="override")
+    combined.attrs |= {"notice": data.inputs.notice or ""} | {
+        f.name: list(value) if isinstance(value := getattr(e, f.name), tuple) else value
+        for f in fields(e)
+        if getattr(e, f.name) is not None and f.name not in ("n_inputs", "n_test")
+    }
+    return combined
+
+
+def scale(result: xr.Dataset) -> str:
+    """One line on how a result's scale compares with the paper's, for figures and verdicts."""
+    at = result.attrs
+    paper = experiment(at["name"], "paper", layers=at["layers"])
+    size = (paper.n_inputs, at["n_inputs"], "N") if at["inputs"] != "digits" else (784, at["n_inputs"], "N")
+    pairs = [
+        size,
+        (paper.time, at["time"], "time"),
+        (paper.n_inits * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
+    ]
+    smaller = [f"{name} = {here:g} ({there:g})" for there, here, name in pairs if here != there]
+    what = "8×8 digits instead of MNIST; " if at["inputs"] == "digits" and at["n_inputs"] == 64 else ""
+    if not smaller:
+        return f"{what}the paper's scale"
+    return f"{what}{', '.join(smaller)}; the paper's in brackets"
