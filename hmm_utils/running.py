@@ -11,6 +11,7 @@ the default.
 from __future__ import annotations
 
 import ast
+import asyncio
 import difflib
 import importlib
 import importlib.metadata
@@ -23,6 +24,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,6 +61,7 @@ __all__ = [
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 _EXAMPLES = {"str": "a word", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_UP = "\x1b[A"  # how tqdm goes back from the second bar to the first
 _CLAIM_KEYS = ("claim", "measured", "verdict", "notebook")
 
 
@@ -172,7 +175,7 @@ def _inspect(path: Path, entry: object) -> NotebookInfo:
     except (OSError, ValueError) as error:
         raise Refused(f"{path.name} is not a notebook that can be read ({_first_line(error)}): restore it.") from None
     # papermill needs to know the language, and takes a path for a format string in which braces mean something.
-    notebook.metadata.setdefault("kernelspec", {"name": "python3", "language": "python"})
+    notebook.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     seen = inspect_notebook(notebook)
     for name in _assigned(notebook, path):
         if name not in seen:
@@ -383,7 +386,7 @@ def prepare(
     return Prepared(tuple(jobs), tuple([*notes, *(f"{_shown(path)} will be replaced." for path in replaced)]))
 
 
-def _planned(name: str, profile: str, overrides: Mapping[str, object], plan: Callable) -> object:
+def _planned(name: str, profile: str, overrides: Mapping[str, object], plan: Callable) -> Mapping | Iterable:
     try:
         return plan(name, profile, overrides)
     except ValueError as error:
@@ -407,7 +410,12 @@ def _replaced(targets: Sequence[Path], out: Path, folder: Path, overwrite: bool)
 
 
 def _job(
-    info: NotebookInfo, profile: str, overrides: Mapping[str, object], records: object, out: Path, state: Mapping
+    info: NotebookInfo,
+    profile: str,
+    overrides: Mapping[str, object],
+    records: Mapping | Iterable,
+    out: Path,
+    state: Mapping,
 ) -> Job:
     # The kernel runs in the notebooks' folder; inside the project a relative path keeps the executed copy free of
     # where the project lies.
@@ -427,11 +435,11 @@ def _job(
     return Job(info.name, info.path, out / f"{info.name}.ipynb", given, record)
 
 
-def _seed(parameters: Mapping[str, object], records: object) -> object:
+def _seed(parameters: Mapping[str, object], records: Mapping | Iterable) -> object:
     """The seed that was asked for, or that (those) of the planned runs."""
     if parameters.get("seed") is not None:
         return parameters["seed"]
-    planned = records if isinstance(records, Iterable) else [records]
+    planned = records.values() if isinstance(records, Mapping) else records
     seeds = list(dict.fromkeys(r.seed for r in planned if isinstance(getattr(r, "seed", None), int)))
     return seeds[0] if len(seeds) == 1 else seeds or None
 
@@ -489,6 +497,8 @@ def _in_turn(jobs: Sequence[Job]) -> list[Outcome]:
     with _overall(len(jobs)) as bar, _relay(bar) as relay:
         for job in jobs:
             outcomes.append(_execute(job, {}, _cell_bar(job.name), relay))
+            if isinstance(relay, _Relay):
+                relay.close()
             _tell(outcomes[-1], bar)
     return outcomes
 
@@ -562,19 +572,19 @@ def _execute(job: Job, environment: Mapping[str, str], progress_bar: bool | dict
     from papermill import execute_notebook
 
     started, clock = datetime.now(UTC), time.perf_counter()
-    error = ""
     try:
-        notebook = execute_notebook(
-            _literal(job.source),
-            _literal(_partial(job)),
-            dict(job.given),
-            kernel_name="python3",
-            language="python",
-            progress_bar=progress_bar,
-            stderr_file=relay,
-            cwd=job.source.parent,
-            kernel_manager_class=_own_kernel(environment),
-        )
+        with tempfile.TemporaryDirectory(prefix="hmm-", ignore_cleanup_errors=True) as sockets:
+            notebook = execute_notebook(
+                _literal(job.source),
+                _literal(_partial(job)),
+                dict(job.given),
+                kernel_name="python3",
+                language="python",
+                progress_bar=progress_bar,
+                stderr_file=relay,
+                cwd=job.source.parent,
+                kernel_manager_class=_own_kernel(environment, sockets),
+            )
         error = _stopped(notebook)
     except KeyboardInterrupt:
         _partial(job).unlink(missing_ok=True)
@@ -594,8 +604,10 @@ def _literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _own_kernel(environment: Mapping[str, str]) -> type:
+def _own_kernel(environment: Mapping[str, str], folder: str) -> type:
     """A kernel manager whose `python3` is the running interpreter, with these additions to its environment.
+
+    Its connection file and sockets are put into `folder`, which no other kernel may use.
 
     A kernelspec of the same name in the user's or a system folder may belong to an interpreter without this package.
     """
@@ -609,15 +621,39 @@ def _own_kernel(environment: Mapping[str, str]) -> type:
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])
 
-        # Else recent kernels complain on the terminal, through the bars; older jupyter_client has no such trait.
+        # Two kernels that start at once may choose the same TCP port. The path of a socket is limited to 104 bytes.
+        @default("transport")
+        def _transport_default(self) -> str:
+            return "ipc" if os.name == "posix" and len(os.fsencode(folder)) <= 80 else "tcp"
+
+        # The sockets lie beside this file, and without it in the current folder, the same ones for all kernels.
+        @default("connection_file")
+        def _connection_file_default(self) -> str:
+            return os.path.join(folder, "kernel.json")
+
+        # A kernel that answers unencrypted TCP says so on the terminal; older jupyter_client has no such trait.
         @default("transport_encryption")
         def _transport_encryption_default(self) -> str:
-            return "auto" if zmq.has("curve") else "disabled"
+            return "auto" if self.transport == "tcp" and zmq.has("curve") else "disabled"
 
         async def start_kernel(self, **options: object) -> None:
             await super().start_kernel(**{**options, "env": {**os.environ, **environment}})
 
+        async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+            # After Ctrl-C a gentle end would print the kernel's and the client's surprise about each other.
+            interrupted = isinstance(sys.exception(), KeyboardInterrupt)
+            if interrupted:
+                _drop_tasks()
+            await super().shutdown_kernel(now=now or interrupted, restart=restart)
+
     return OwnKernel
+
+
+def _drop_tasks() -> None:
+    """Cancel what else the event loop does, without a word."""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        task.cancel()
 
 
 def _stopped(notebook: Mapping) -> str:
@@ -678,18 +714,25 @@ def _quiet(output: Mapping) -> Mapping | None:
     return output if output.get("text") != "" else None
 
 
-# In this order: a bar to the end of the line or to the next bar, a bar that a message follows without a line break,
-# what a bar of another format leaves, and tqdm's way up from the second bar to the first.
-_BAR = re.compile(r"\r[^\r\n]*\](?=\s*(?:\r|\n|$))|\r[^\r\n]*?\[\d+:\d\d[^\]\r\n]*\]|\r[^\r\n]*|\x1b\[A")
-
-
 def without_progress(text: str) -> str:
     """What a kernel wrote to stderr, without its progress bars: "" if there is nothing else."""
     text = text.replace("\r\n", "\n")
-    if text.strip() and not _BAR.search(text):
+    if text.strip() and "\r" not in text and _UP not in text:
         return text
-    lines = [line for line in _BAR.sub("", text).split("\n") if line.strip()]
+    lines = [line for line in map(_left_standing, text.split("\n")) if line.strip()]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _left_standing(line: str) -> str:
+    """What a terminal shows of a line in the end, without the progress bar."""
+    if "\r" not in line and _UP not in line:
+        return line
+    last = line.replace(_UP, "").rpartition("\r")[2].strip()
+    # A message may follow its bar without a line break.
+    end = re.search(r"\[\d+:\d\d[^\]]*\]+", last)
+    if end:
+        last = last[end.end() :].strip()
+    return last if re.search(r"\w", last) and "%|" not in last else ""
 
 
 # --- showing how it goes -----------------------------------------------------------------------------------------
@@ -721,8 +764,6 @@ def _relay(overall: object):
         relay, line = sys.stderr, nullcontext()
     with line:
         yield relay
-        if isinstance(relay, _Relay):
-            relay.close()
 
 
 def _print(text: str) -> None:
@@ -737,22 +778,26 @@ class _Relay:
 
     def write(self, text: str) -> None:
         *lines, rest = (self._rest + text).split("\n")
-        # Of a line that is still growing only the last bar can grow further.
-        before, sep, last = rest.rpartition("\r")
-        self._rest = sep + last
-        for each in without_progress("\n".join([*lines, before])).splitlines():
-            self._line(each)
-        shown = re.sub(r"\x1b\[A", "", last).strip()
-        if sep and shown:
-            self._bar(shown)
+        # Of a line that is still growing only what stands after the last return can be seen.
+        self._rest = "".join(rest.rpartition("\r")[1:])
+        self._hand_on(lines)
+        state = rest.replace(_UP, "").rpartition("\r")[2].strip()
+        if "\r" in rest and state:
+            self._bar(state)
 
     def flush(self) -> None:
         """Nothing: a message without its end waits for it."""
 
     def close(self) -> None:
-        for each in without_progress(self._rest).splitlines():
-            self._line(each)
+        """Hand on a last line without an end, and clear the bar; the next notebook may write then."""
+        self._hand_on([self._rest])
         self._rest = ""
+        self._bar("")
+
+    def _hand_on(self, lines: Iterable[str]) -> None:
+        for line in map(_left_standing, lines):
+            if line.strip():
+                self._line(line)
 
 
 def _tell(outcome: Outcome, bar: object) -> None:
@@ -773,9 +818,10 @@ def read_claims(out: str | os.PathLike, names: Iterable[str] | None = None) -> l
 
     Raises ClaimsError if a file of claims cannot be read.
     """
-    paths = sorted((Path(out) / "claims").glob("*.json"))
-    wanted = None if names is None else set(names)
-    found = [claim for path in paths if wanted is None or path.stem in wanted for claim in _claims_in(path)]
+    # A hidden file is one that a notebook is writing.
+    paths = sorted(path for path in (Path(out) / "claims").glob("*.json") if not path.name.startswith("."))
+    wanted = {path.stem for path in paths} if names is None else set(names)
+    found = [claim for path in paths if path.stem in wanted for claim in _claims_in(path)]
     return sorted(found, key=lambda claim: [*_natural(claim["claim"]), claim["notebook"]])
 
 

@@ -140,8 +140,9 @@ def _recursion(WX, XX, y, v, offsets, alive, tiles, fields, eta, eta_v, n_inputs
                 for r in range(offsets[u] - r0, offsets[u + 1] - r0):
                     phi += vg[r]
                 error = y[b] - phi
-                # an infinite error makes these rows, and only these, NaN
-                if not np.isfinite(error):
+                # an infinite error makes these rows, and only these, NaN; the comparison stands for isfinite, which
+                # computes x − x and which the permitted re-ordering turns into 0
+                if not abs(error) < np.inf:
                     alive[u] = False
                 for r in range(offsets[u] - r0, offsets[u + 1] - r0):
                     e[r] = error

@@ -1,0 +1,171 @@
+"""Figures: one function per kind of plot, from labelled results to a matplotlib Figure. Nothing is computed here but
+means and error bars, so that recolouring a plot costs nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from hmm_utils.datasets import Inputs
+from hmm_utils.experiments import scale
+from hmm_utils.observables import early_stopping, final, standard_error
+
+__all__ = ["independent_students", "learning_curves", "manifold", "samples", "save", "style", "weights"]
+
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+
+
+def style() -> None:
+    """Sets the look of every figure that follows in this session."""
+    plt.style.use(str(files("hmm_utils").joinpath("paper.mplstyle")))
+
+
+def _footnote(fig: Figure, lines: Sequence[str]) -> None:
+    text = "\n".join(textwrap.fill(line, 150) for line in dict.fromkeys(lines))
+    fig.supxlabel(text, fontsize=7, color="0.35", x=0.02, ha="left")
+
+
+def _scale_lines(results: Mapping[str, xr.Dataset]) -> list[str]:
+    lines = [f"{label}: {scale(result)}" for label, result in results.items()]
+    return lines + [r.attrs["notice"] for r in results.values() if r.attrs.get("notice")]
+
+
+def independent_students(
+    results: Mapping[str, xr.Dataset], *, value: Callable[[xr.DataArray], xr.DataArray] = final
+) -> Figure:
+    """Figs. 1, 3, 4: ε_g (blue dots), ε₁,₂ on Gaussian inputs (green diamonds) and on the test inputs (orange crosses)
+    against K, one panel per result; the title of a panel is its key.
+
+    value  what is taken from a curve: `observables.final`, or `observables.early_stopping` (Appendix C)
+
+    Bars are ± 1 standard error over initialisations and draws.
+    """
+    fig, axes = plt.subplots(1, len(results), figsize=(0.6 + 3.3 * len(results), 3.7), squeeze=False)
+    hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
+    for axis, (title, result) in zip(axes[0], results.items(), strict=True):
+        test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
+        series = (
+            (result["eps_g_frac"].mean("student"), BLUE, "o", rf"${hat}_g$"),
+            (result["eps_12_frac"].sel(inputs="gauss"), GREEN, "D", rf"${hat}_{{1,2}}$, Gaussian inputs"),
+            (result["eps_12_frac"].sel(inputs="test"), ORANGE, "x", rf"${hat}_{{1,2}}$, {test}"),
+        )
+        for curve, colour, marker, label in series:
+            y = value(curve).stack(sample=("draw", "init"))
+            bar = standard_error(y, "sample").fillna(0)
+            axis.errorbar(
+                y["width"], y.mean("sample"), bar, color=colour, marker=marker, label=label, ls=":", lw=0.8, capsize=2
+            )
+        axis.set(title=title, xlabel="$K$", xticks=result["width"].values)
+        # room for the legend above the data, and never a panel that magnifies noise around zero
+        axis.set_ylim(0, max(0.06, 1.45 * axis.dataLim.y1))
+        axis.legend(loc="upper left", ncols=1)
+    axes[0, 0].set_ylabel("fractional error")
+    _footnote(fig, [*_scale_lines(results), "Bars: ± 1 standard error over initialisations and draws."])
+    return fig
+
+
+def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: int | None = None) -> Figure:
+    """Fig. 2 and the inset of Fig. 4: ε_g^mse against steps/N with a logarithmic time axis, as in the paper (left), and
+    the same with a logarithmic error axis, on which a plateau is a plateau at any height (right).
+
+    results  label → {"first": result, "both": result}; a colour per label, dashed where the first layer alone is trained
+             and solid where both are
+    width    K, if the results hold several
+
+    Lines are means over initialisations, draws and the two students; bands the range between their 16 % and 84 %
+    quantiles.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.7))
+    runs = ["draw", "init", "student"]
+    for (label, modes), colour in zip(results.items(), (BLUE, ORANGE, GREEN), strict=False):
+        for layers, result in modes.items():
+            curve = result["eps_g_mse"].sel(width=result["width"].values[0] if width is None else width)
+            curve = curve.where(curve["time"] > 0, drop=True)
+            low, high = (curve.quantile(q, runs) for q in (0.16, 0.84))
+            name = f"{label}, {'first layer' if layers == 'first' else 'both layers'}"
+            for ax in axes:
+                ax.plot(curve["time"], curve.mean(runs), color=colour, ls="--" if layers == "first" else "-", label=name)
+                ax.fill_between(curve["time"], low, high, color=colour, alpha=0.15, lw=0)
+    for ax, y_scale in zip(axes, ("linear", "log"), strict=True):
+        ax.set(xscale="log", yscale=y_scale, xlabel="steps / $N$", ylabel=r"$\epsilon_g^{\mathrm{mse}}$")
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend(loc="upper right", fontsize=8)
+    one_each = {label: next(iter(modes.values())) for label, modes in results.items() if modes}
+    _footnote(fig, [*_scale_lines(one_each), "Bands: 16 % to 84 % of runs."])
+    return fig
+
+
+def samples(inputs: Mapping[str, Inputs], n: int = 8) -> Figure:
+    """The first n training inputs of each kind as pictures, one row per kind.
+
+    Inputs that are not images are folded into the most nearly square rectangle; their pixels have no neighbours.
+    """
+    fig, axes = plt.subplots(len(inputs), n, figsize=(0.85 * n, 1.05 * len(inputs)), squeeze=False)
+    for row, (label, kind) in zip(axes, inputs.items(), strict=True):
+        shape = kind.image_shape or _nearly_square(kind.n_inputs)
+        for axis, x in zip(row, kind.x_train, strict=False):
+            axis.imshow(x[: shape[0] * shape[1]].reshape(shape), vmin=-2, vmax=2)
+            axis.set(xticks=[], yticks=[])
+        row[0].set_title(label, loc="left")
+    return fig
+
+
+def _nearly_square(n: int) -> tuple[int, int]:
+    rows = max(d for d in range(1, int(n**0.5) + 1) if n % d == 0)
+    return (rows, n // rows)
+
+
+def manifold(foldings: Mapping[str, Inputs], labels: Mapping[str, np.ndarray]) -> Figure:
+    """The hidden manifold for D = 2: the latent plane coloured by the latent label, and the same points in three of the
+    N input components after folding by each f."""
+    fig = plt.figure(figsize=(3.1 * (len(foldings) + 1), 3.2))
+    first = next(iter(foldings))
+    plane = fig.add_subplot(1, len(foldings) + 1, 1)
+    c = foldings[first].latent_train
+    plane.scatter(c[:, 0], c[:, 1], c=labels[first], cmap="coolwarm", s=4)
+    plane.set(title="latent plane $c$", xlabel="$c_1$", ylabel="$c_2$", aspect="equal")
+    for i, (name, inputs) in enumerate(foldings.items()):
+        axis = fig.add_subplot(1, len(foldings) + 1, i + 2, projection="3d")
+        x = inputs.x_train
+        axis.scatter(x[:, 0], x[:, 1], x[:, 2], c=labels[name], cmap="coolwarm", s=4)
+        axis.set(title=f"$f$ = {name}", xlabel="$x_1$", ylabel="$x_2$", zlabel="$x_3$")
+        axis.set_box_aspect(None, zoom=0.82)
+        axis.view_init(elev=25, azim=-125)
+        axis.tick_params(labelsize=6)
+    return fig
+
+
+def weights(network_rows: Mapping[str, np.ndarray], image_shape: tuple[int, int]) -> Figure:
+    """Rows w_k of first layers as images, one row of pictures per entry (label → (K, N))."""
+    widest = max(len(W) for W in network_rows.values())
+    fig, axes = plt.subplots(len(network_rows), widest, figsize=(1.3 * widest, 1.5 * len(network_rows)), squeeze=False)
+    for row, (label, W) in zip(axes, network_rows.items(), strict=True):
+        for axis in row:
+            axis.axis("off")
+        for axis, w in zip(row, W, strict=False):
+            limit = np.abs(w).max()
+            axis.imshow(w.reshape(image_shape), cmap="coolwarm", vmin=-limit, vmax=limit)
+        row[0].set_title(label, loc="left")
+    return fig
+
+
+def save(fig: Figure, name: str, out: str | Path) -> None:
+    """Writes the figure to OUT/figures/NAME.png and .pdf, aside first; an empty `out` writes nothing."""
+    if not str(out):
+        return
+    folder = Path(out) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in ("png", "pdf"):
+        aside = folder / f".{name}.{kind}"
+        with mpl.rc_context({"pdf.fonttype": 42}):
+            fig.savefig(aside, format=kind)
+        aside.replace(folder / f"{name}.{kind}")
