@@ -126,7 +126,7 @@ class Notebook:
 
 NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
     {
-        "00_setup": Notebook("Setup: networks, SGD, errors, data", "2", (), ()),
+        "00_setup": Notebook("Setup: networks, SGD, errors, data", "2", (), ("vanilla",)),
         "01_independent_students": Notebook(
             "Independent students", "3.1", ("Fig. 1",), ("fig1_left", "fig1_right", "fig1_right_signs")
         ),
@@ -210,9 +210,13 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         modes = table["setups"][name].get("layers", table["defaults"]["layers"])
         chosen = overrides.get("layers")
         if isinstance(modes, str):
-            runs[name] = experiment(name, profile, **overrides)
+            # a list names the curves of a figure that has one per mode; it says nothing about the other figures
+            one = {"layers": None} if isinstance(chosen, list | tuple) else {}
+            runs[name] = experiment(name, profile, **{**overrides, **one})
             continue
         chosen = modes if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
+        if not chosen:
+            raise ValueError(f"layers = []: choose from {', '.join(networks.LAYERS)}.")
         for layers in chosen:
             runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
     return runs

@@ -19,7 +19,7 @@ from hmm_utils.datasets import Inputs
 from hmm_utils.experiments import scale
 from hmm_utils.observables import early_stopping, final, standard_error
 
-__all__ = ["independent_students", "learning_curves", "manifold", "samples", "save", "style", "weights"]
+__all__ = ["independent_students", "learning_curves", "manifold", "overlaps", "samples", "save", "spectra", "style", "weights"]
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
@@ -155,6 +155,30 @@ def weights(network_rows: Mapping[str, np.ndarray], image_shape: tuple[int, int]
             limit = np.abs(w).max()
             axis.imshow(w.reshape(image_shape), cmap="coolwarm", vmin=-limit, vmax=limit)
         row[0].set_title(label, loc="left")
+    return fig
+
+
+def overlaps(matrices: Mapping[str, np.ndarray]) -> Figure:
+    """Overlap matrices R_km = w_k·w*_m/N of students with teachers as heat maps, (K, M) each, on one colour scale."""
+    fig, axes = plt.subplots(1, len(matrices), figsize=(2.6 * len(matrices) + 0.6, 2.6), squeeze=False)
+    limit = max(np.abs(R).max() for R in matrices.values())
+    for axis, (title, R) in zip(axes[0], matrices.items(), strict=True):
+        image = axis.imshow(R, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axis.set(title=title, xlabel="teacher unit $m$", xticks=range(R.shape[1]), yticks=range(R.shape[0]))
+    axes[0, 0].set_ylabel("student unit $k$")
+    fig.colorbar(image, ax=axes[0].tolist(), label="$R_{km}$", shrink=0.85)
+    return fig
+
+
+def spectra(inputs: Mapping[str, Inputs]) -> Figure:
+    """Eigenvalues of the covariance of the training inputs in falling order, both axes logarithmic."""
+    fig, axis = plt.subplots(figsize=(5.6, 3.4))
+    for label, kind in inputs.items():
+        x = kind.x_train - kind.x_train.mean(0)
+        values = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
+        axis.plot(np.arange(1, len(values) + 1), values, label=label)
+    axis.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the covariance", ylim=(1e-4, None))
+    axis.legend(fontsize=8)
     return fig
 
 

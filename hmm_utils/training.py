@@ -24,7 +24,8 @@ import numpy as np
 import xarray as xr
 from numba import boolean, float32, int64, njit, types
 from scipy.linalg.blas import sgemm
-from tqdm.auto import tqdm
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from hmm_utils.activations import FIELDS_SIGNATURE, Activation, get
 from hmm_utils.networks import LAYERS, Network, random_network
@@ -371,7 +372,14 @@ def train(
     names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
     told = np.zeros((2, len(names)), dtype=bool)
     records = []
-    with tqdm(total=int(2 * steps[-1]), desc=progress, unit="step", unit_scale=True, disable=progress is None) as bar:
+    # an explicit disable= would override TQDM_DISABLE
+    hidden = {"disable": True} if progress is None else {}
+    with (
+        # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
+        # busy machine cost ten times more than they save
+        threadpool_limits(limits=1, user_api="blas"),
+        tqdm(total=int(2 * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
+    ):
         done = 0
         for step in steps:
             while done < step:

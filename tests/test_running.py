@@ -74,8 +74,9 @@ EXPERIMENTS = SimpleNamespace(
 )
 
 # The same command in a process of its own, for what depends on signals or on the environment at start-up.
-DRIVER = """import sys
+DRIVER = """import signal, sys
 from types import SimpleNamespace
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 sys.modules["hmm_utils.experiments"] = SimpleNamespace(
     NOTEBOOKS={}, PROFILES=("quick", "paper"), plan=lambda notebook, profile, overrides: {})
 from hmm_utils.cli import main
@@ -629,11 +630,15 @@ def interrupt(process, pid_file):
     deadline = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text()):
         if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"it never came so far: {process.communicate()}")
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=30)
+    try:
+        said = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"Ctrl-C does not end it: {process.communicate()}")
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
     return said

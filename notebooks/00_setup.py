@@ -1,0 +1,224 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Setup: networks, SGD, errors, data
+#
+# *Section 2 of [Goldt, Mézard, Krzakala, Zdeborová, arXiv:1909.11500v1](https://arxiv.org/abs/1909.11500v1).*
+#
+# **What you'll do.** Meet everything the experiments are made of: the two-layer network, one-sample SGD, the two errors,
+# and the kinds of data. Train a first pair of students.
+#
+# **What you'll learn.** What exactly is computed where the text leaves it open, and three places where the printed
+# formulas do not say what the numbers are.
+#
+# **What you'll need.** Nothing: half a minute and less than 0.7 GB with the `quick` profile; about an hour with `paper`.
+
+# %% tags=["parameters"]
+profile: str = "quick"  # scale of the runs: quick or paper
+widths: list = None  # student widths K (None: the profile's)
+n_inits: int = None  # pairs of students per width (None: the profile's)
+lr: float = 0.2  # learning rate
+time: float = None  # end of training in steps/N (None: the profile's)
+n_inputs: int = None  # N of synthetic inputs (None: the profile's)
+n_latent: int = 10  # D, dimension of the hidden manifold in the pictures
+f: str = "sgn"  # folding of structured inputs in the pictures
+teacher_width: int = 4  # M
+train_size: int = None  # P (None: 76N)
+labels: str = "real"  # labels of the teacher task: real or sign
+layers: str = "both"  # layers that are trained: both or first
+data: str = "auto"  # handwritten digits: auto, mnist or digits
+seed: int = 1  # of all random numbers
+out: str = ""  # folder for figures and verdicts (empty: nothing is written)
+
+# %%
+import numpy as np
+import torch
+
+from hmm_utils import activations, datasets, experiments, figures, networks, observables, oracle, training
+
+figures.style()
+rng = np.random.default_rng(seed)
+chosen = dict(
+    widths=widths, n_inits=n_inits, lr=lr, time=time, n_inputs=n_inputs, teacher_width=teacher_width,
+    train_size=train_size, labels=labels, layers=layers, seed=seed,
+)  # fmt: skip
+plan = experiments.plan("00_setup", profile, chosen)
+
+# %% [markdown]
+# ## The network
+#
+# A network with $K$ hidden units maps an input $\mathbf x\in\mathbb R^N$ to one number,
+#
+# $$\phi(\mathbf x;\boldsymbol\theta)=\sum_{k=1}^{K} v_k\,g\!\left(\frac{\mathbf w_k\cdot\mathbf x}{\sqrt N}\right),
+# \qquad \boldsymbol\theta=(\mathbf W,\mathbf v), \tag{1}$$
+#
+# with $g(x)=\mathrm{erf}(x/\sqrt2)$ unless said otherwise. The $1/\sqrt N$ keeps the pre-activations of order one when
+# weights and inputs are. Students start from $W_{kn},v_k\sim\mathcal N(0,1)$. Where only the first layer is trained, every
+# second-layer weight is 1, in teacher and student alike.
+
+# %%
+network = networks.random_network(784, 4, rng=rng)
+network
+
+# %% [markdown]
+# ## Learning
+#
+# Training shows the network one example after the other. A step on the example $(\mathbf x, y^*)$ goes down the gradient of
+# $\tfrac12[\phi(\mathbf x)-y^*]^2$, Eq. (2):
+#
+# $$\mathbf w_k \leftarrow \mathbf w_k-\frac{\eta}{\sqrt N}\,\Delta\,v_k\,g'(a_k)\,\mathbf x,\qquad
+# v_k \leftarrow v_k-\frac{\eta}{N}\,\Delta\,g(a_k),\qquad \Delta=\phi(\mathbf x)-y^* .$$
+#
+# > **Told nowhere in the text.** Eq. (2) writes one $\eta$ for all weights. The authors' program gives the second layer
+# > $\eta/N$, so that both layers move on the same time scale, steps$/N$; and each of the two students of a pair draws its
+# > own examples from the training set, uniformly *with replacement*. This companion does the same.
+#
+# The gradient in `hmm_utils.oracle` is the four lines of algebra above. Automatic differentiation agrees:
+
+# %% tags=["nbval-check-output"]
+check = np.random.default_rng(0)
+x, y = check.standard_normal(30), 1.0
+for name in activations.ACTIVATIONS:
+    student = networks.random_network(30, 3, rng=check, activation=name)
+    dW, dv = oracle.gradient(student, x, y)
+    W, v = (torch.tensor(a, requires_grad=True) for a in (student.W, student.v))
+    a = W @ torch.tensor(x) / 30**0.5
+    g = {"erf": lambda a: torch.erf(a / 2**0.5), "relu": torch.relu, "identity": lambda a: a, "quadratic": torch.square}
+    (0.5 * (v @ g[name](a) - y) ** 2).backward()
+    agrees = np.allclose(dW, W.grad, rtol=1e-12, atol=1e-14) and np.allclose(dv, v.grad, rtol=1e-12, atol=1e-14)
+    print(f"{name:9}: gradient equals autograd's: {agrees}")
+
+# %% [markdown]
+# Written like this, a step costs a fraction of a millisecond and the paper's figures cost weeks. The engine in
+# `hmm_utils.training` does *exactly the same steps* a block at a time: with the inputs of the next $B$ steps in hand, all
+# it needs are their overlaps with each other and with the weights, three matrix products shared by every student that
+# sees the same examples. After 2000 steps the two differ by rounding:
+
+# %% tags=["nbval-check-output"]
+X = check.standard_normal((500, 100)).astype(np.float32)
+Y = networks.sign(X[:, 0] + X[:, 1])
+student = networks.random_network(100, 3, rng=check)
+order = check.integers(500, size=2000)
+by_loop = oracle.sgd(student, X.astype(float), Y.astype(float), order, lr=0.2, layers="both")
+fleet = training.Fleet.of([student])
+training.advance(fleet, X, Y, order, lr=0.2, layers="both")
+moved = np.abs(by_loop.W - student.W).max()
+difference = np.abs(fleet.networks()[0].W - by_loop.W).max()
+print(f"largest change of a weight by training above 0.1: {moved > 0.1}")
+print(f"largest difference between engine and loop below 1e-5: {difference < 1e-5}")
+
+# %% [markdown]
+# ## Two errors
+#
+# Against the true labels of a test set of $P^*$ inputs,
+#
+# $$\epsilon_g^{\mathrm{mse}}=\frac1{2P^*}\sum_i[\phi(\mathbf x_i)-y_i^*]^2 \tag{3}$$
+#
+# and, between two students of the same pair,
+#
+# $$\epsilon_{1,2}^{\mathrm{frac}}=\frac1{P^*}\sum_i\Theta[-\phi(\mathbf x_i;\boldsymbol\theta_1)\,\phi(\mathbf x_i;\boldsymbol\theta_2)]. \tag{5}$$
+#
+# Either error comes as `mse` (half the mean squared difference) and as `frac` (the fraction of differing signs).
+# $\epsilon_{1,2}$ is measured on test inputs *and* on i.i.d. Gaussian inputs: in the world of the data, and everywhere.
+#
+# > **A slip in the text.** Eq. (5) is printed with $1/(2P^*)$. With that factor two independent guesses would differ on a
+# > quarter of the inputs, and "in just half the cases" could never be reached. The program divides by $P^*$, and so do we:
+
+# %% tags=["nbval-check-output"]
+far = check.standard_normal((40_000, 50))
+one, two = (networks.random_network(50, 4, rng=check)(far) for _ in range(2))
+print(f"two independent random networks disagree on a fraction {observables.frac(one, two):.1f} of Gaussian inputs")
+
+# %% [markdown]
+# ## Data: inputs × task
+#
+# **Gaussian inputs**, $\mathbf x\sim\mathcal N(0,\mathbf I_N)$, have no structure. **Handwritten digits** have plenty.
+# **Structured inputs** are the paper's model in between (Section 4),
+#
+# $$\mathbf X=f\!\left(\mathbf C\mathbf F/\sqrt D\right): \tag{6}$$
+#
+# $D$ coordinates $\mathbf c$ on a hidden manifold, mixed by a random matrix $\mathbf F$ and folded by a function $f$. Every
+# input matrix is shifted and scaled to mean 0 and variance 1 before use.
+#
+# > **A slip in the text.** The paper divides by "the covariance of the entire matrix". Its program divides by the standard
+# > deviation, one number for the whole matrix, separately for training and test inputs.
+
+# %%
+N = 784
+kinds = {
+    "handwritten digits": datasets.handwritten_digits(data, rng=rng),
+    "i.i.d. Gaussian": datasets.gaussian(N, 1000, 1000, rng=rng),
+    f"structured, f = {f}, D = {n_latent}": datasets.structured(f, N, n_latent, 1000, 1000, rng=rng),
+}
+figure = figures.samples(kinds)
+figures.save(figure, "sec2_inputs", out)
+
+# %% [markdown]
+# Gaussian and structured inputs look alike to the eye. They are not: most of the variance of the structured ones sits in
+# $D$ directions, as that of digits sits in a few. [Notebook 03](03_hidden_manifold_model.ipynb) draws the whole spectra.
+
+# %%
+for label, inputs in kinds.items():
+    part = inputs.x_train[:1000]
+    spectrum = np.linalg.svd(part - part.mean(0), compute_uv=False) ** 2
+    print(f"{label:32}: first 10 of {part.shape[1]} directions hold {spectrum[:10].sum() / spectrum.sum():.0%}")
+
+# %% [markdown]
+# A **task** puts labels on inputs: a *teacher task* by a random network acting on $\mathbf x$ (Eq. 4), a *latent task* by one
+# acting on $\mathbf c$ (Eq. 7), the *digits* by odd ($+1$) against even ($-1$). Labels are the teacher's output or its sign.
+# A data set tells where it comes from:
+
+# %%
+datasets.own_task(kinds["handwritten digits"], "odd against even")
+
+# %% [markdown]
+# ## A first pair of students: the vanilla teacher–student set-up
+#
+# Gaussian inputs, a random teacher with $M$ hidden units, students with fewer and with as many. `train` trains pairs of
+# students of every width and initialisation side by side and returns one labelled data set.
+
+# %%
+vanilla = plan["vanilla"]
+result = experiments.run(vanilla)
+result.drop_vars(["W", "v"])
+
+# %% [markdown]
+# Named dimensions carry the meaning: the mean over initialisations of $\epsilon_g$ for the widest student is
+# `result.eps_g_mse.sel(width=4).mean(["draw", "init", "student"])`.
+
+# %%
+curves = {f"K = {K}": {layers: result.sel(width=[K])} for K in vanilla.widths[:3]}
+figure = figures.learning_curves(curves)
+figures.save(figure, "sec2_vanilla", out)
+
+# %% [markdown]
+# Training the students only shuffles their weights from random to less random; that $\epsilon_g$ is what theory says it is
+# can be checked without training. For erf networks and Gaussian inputs the average over inputs is known in closed form,
+# $\mathbb E\,g(a)g(b)=\frac2\pi\arcsin\frac{C_{ab}}{\sqrt{(1+C_{aa})(1+C_{bb})}}$:
+
+# %% tags=["nbval-check-output"]
+teacher, student = (networks.random_network(50, M, rng=check) for M in (4, 3))
+W, v = np.concatenate([student.W, teacher.W]), np.concatenate([student.v, -teacher.v])
+C = W @ W.T / 50
+scale = np.sqrt(1 + np.diag(C))
+exact = v @ (2 / np.pi * np.arcsin(C / np.outer(scale, scale))) @ v / 2
+squares = (student(far) - teacher(far)) ** 2 / 2
+error = squares.std() / len(far) ** 0.5
+print(f"ε_g sampled on {len(far)} inputs and in closed form agree within 4 standard errors: {abs(squares.mean() - exact) < 4 * error}")
+
+# %% [markdown]
+# **Next:** [01 — two students, the same error, different functions](01_independent_students.ipynb).

@@ -1,0 +1,119 @@
+"""The benchmark measures what it says and prints all of it; how long anything takes is not tested."""
+
+import importlib.util
+import json
+import os
+import sys
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from hmm_utils import networks, oracle
+
+SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "bench.py"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("bench", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    # the numbers of threads that the script sets are for its own process; dataclasses look their module up
+    with patch.dict(os.environ), patch.dict(sys.modules, bench=module):
+        spec.loader.exec_module(module)
+        yield module
+
+
+@pytest.fixture(scope="module")
+def tiny(bench):
+    return bench.Size(
+        rounds=2, train_rounds=1, train_time=2.0, train_evaluations=3, squares=(16, 24), fleet_steps=200, loop_steps=20,
+        live_steps=200, n_inputs=20, n_train=300, n_test=50, live_train=100, widths=(1, 3), n_inits=2,
+    )  # fmt: skip
+
+
+def test_whole_script(bench, tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "QUICK", tiny)
+    monkeypatch.setattr(bench, "OUT", tmp_path / "build" / "bench.json")
+    monkeypatch.setattr(bench.mnist, "is_available", lambda: False)
+    bench.main(["--quick"])
+    printed = capsys.readouterr().out
+    written = json.loads(bench.OUT.read_text("utf-8"))
+    rows = written["rows"]
+    assert len(rows) == 13
+    for row in rows:
+        assert isfinite(row["value"]) and row["value"] > 0, row
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"{row['what']}  "))
+        assert f"{row['value']:.3g} {row['unit']}" in line and line.endswith(row["target"] or row["unit"])
+    assert {row["target"] for row in rows} == {"", "≤ 0.35", "≥ 45", "≥ 400", "≤ 1.5"}
+    assert np.all(np.concatenate(list(written["seconds"].values())) > 0)
+    assert written["machine"]["cores"] == os.cpu_count()
+
+
+def test_fleet_of_the_targets(bench):
+    """The targets are for 80 students of these widths in 784 dimensions on 76 · 784 samples."""
+    for size in (bench.FULL, bench.QUICK):
+        assert (size.n_students, size.n_rows, size.n_inputs, size.n_train) == (80, 390, 784, 59584)
+
+
+def test_arithmetic_of_the_table(bench, tiny, monkeypatch):
+    """With every timing known the ratios are known too."""
+    steps = {"fleet, Gaussian inputs": tiny.fleet_steps, "PyTorch loop": tiny.loop_steps, "numpy loop": tiny.loop_steps}
+    # 2 µs per student-step of the fleet, 100 µs and 40 µs of the loops, products at 1 and 3 Gflop/s
+    took = {
+        "product 16": 2 * 16**3 / 1e9,
+        "product 24": 2 * 24**3 / 3e9,
+        "engine's products": 1.0,
+        "fleet, Gaussian inputs": 2e-6 * 4,
+        "one student": 5e-6 * tiny.live_steps,
+        "PyTorch loop": 100e-6,
+        "numpy loop": 40e-6,
+    }
+    monkeypatch.setattr(
+        bench, "interleave", lambda runs, rounds: {run: np.full(rounds, took[run] * steps.get(run, 1)) for run in runs}
+    )
+    monkeypatch.setattr(bench, "in_evaluation", lambda size, data: (5.0, 3.0))
+    monkeypatch.setattr(bench, "peak_memory", lambda size: 10**9)
+    value = {row.what: row.value for row in bench.measure(tiny)[0]}
+    expected = {
+        "float32 matrix products, 24 × 24": 3.0,
+        "fleet, Gaussian inputs: a student-step": 2.0,
+        # 4·N·ΣK flop a step of 8 µs: 20 inputs, 2 × (1 + 3) hidden units
+        "fleet, Gaussian inputs: useful rate / matrix products": 100 * (4 * 20 * 8 / 8e-6) / 3e9,
+        "one student, small P: a step": 5.0,
+        "PyTorch loop / fleet, per student-step": 50.0,
+        "numpy loop / fleet, per student-step": 20.0,
+        "    of this in evaluations": 60.0,
+        # 100 evaluations of 1 s each, 10 000 units of time of 1 s each
+        "    the same to time 10 000 with 100 evaluations": 100 * 100 / 10100,
+        "peak memory, pairs of the fleet on Gaussian inputs": 1.0,
+    }
+    assert {what: value[what] for what in expected} == pytest.approx(expected)
+
+
+def test_torch_loop_does_the_same_update(bench):
+    rng = np.random.default_rng(5)
+    start = networks.random_network(10, 3, rng=rng)
+    x, y, indices = rng.standard_normal((30, 10)), rng.choice([-1.0, 1.0], 30), rng.integers(30, size=50)
+    ours = oracle.sgd(start, x, y, indices, lr=0.2, layers="both")
+    theirs = bench.torch_sgd(start, x, y, indices, lr=0.2)
+    np.testing.assert_allclose(theirs.W, ours.W, rtol=1e-10)
+    np.testing.assert_allclose(theirs.v, ours.v, rtol=1e-10)
+    assert np.abs(ours.W - start.W).max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_diverged_student_is_no_benchmark(bench, tiny, monkeypatch):
+    monkeypatch.setattr(bench, "LR", 1e30)
+    monkeypatch.setattr(bench, "peak_memory", lambda size: 10**9)
+    monkeypatch.setattr(bench, "in_evaluation", lambda size, data: (2.0, 1.0))
+    with pytest.raises(RuntimeError, match="diverged"):
+        bench.measure(replace(tiny, rounds=1))
+
+
+def test_failure_of_the_measured_process_is_told(bench, tiny):
+    with pytest.raises(RuntimeError, match="give at least 1"):
+        bench.peak_memory(replace(tiny, n_train=0))

@@ -1,0 +1,611 @@
+"""hmm_utils.datasets: inputs, their standardisation, and the tasks, against double precision and plain counting."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from hmm_utils import datasets, mnist
+from hmm_utils.datasets import (
+    FOLDINGS,
+    Dataset,
+    Inputs,
+    from_arrays,
+    gaussian,
+    handwritten_digits,
+    latent_task,
+    own_task,
+    random_task,
+    standardise,
+    structured,
+    teacher_task,
+)
+from hmm_utils.networks import Network, random_network
+
+SE = 5  # standard errors allowed: one test in two million fails by chance
+U = 2.0**-24  # unit roundoff of float32
+
+EXACT = {
+    "sgn": np.sign,
+    "relu": lambda u: u * (u > 0),
+    "identity": lambda u: u,
+    "erf": np.vectorize(lambda u: math.erf(u / math.sqrt(2))),
+    "tanh": np.vectorize(math.tanh),
+    "abs": lambda u: np.sqrt(u * u),
+}
+
+
+def standardised(x):
+    """(x − mean)/standard deviation of all entries, in double precision."""
+    x = np.asarray(x, dtype=float)
+    return (x - x.mean()) / x.std()
+
+
+def check_standard_normal(z):
+    """Mean, variance and fourth moment of i.i.d. N(0, 1) numbers, each within SE standard errors."""
+    z = np.asarray(z, dtype=float).ravel()
+    for value, expected, variance in ((z, 0, 1), (z**2, 1, 2), (z**4, 3, 96)):
+        assert abs(value.mean() - expected) < SE * math.sqrt(variance / z.size)
+
+
+# ---- Standardisation ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slab", [1, 7, 300, 1024])
+def test_standardise_takes_one_mean_and_one_deviation_of_the_whole_matrix(slab):
+    """Columns keep their own means and widths relative to each other; nothing is done column by column."""
+    rng = np.random.default_rng(71)
+    columns = np.linspace(-3, 8, 11)
+    x = (columns + (0.5 + np.abs(columns)) * rng.standard_normal((300, 11))).astype(np.float32)
+    expected = standardised(x)
+    ours = standardise(x.copy(), slab=slab)
+    assert ours.dtype == np.float32
+    # each entry is rounded at the subtraction and at the division, and mean and deviation once each: a few U in all;
+    # how well the deviation is summed up is the next but one test's business
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=8 * U)
+    assert abs(ours.mean(dtype=float)) < 1e-6 and abs(ours.std(dtype=float) - 1) < 1e-5
+    assert np.ptp(ours.mean(axis=0)) > 1 and np.ptp(ours.std(axis=0)) > 1, "the columns were made alike"
+
+
+def test_standardise_works_in_place():
+    """The matrix itself is changed and returned."""
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert standardise(x) is x
+    np.testing.assert_allclose(x, standardised(np.arange(6).reshape(2, 3)), rtol=4 * U)
+
+
+def test_standardise_of_a_large_matrix():
+    """A million entries with an offset end with mean 0 and deviation 1."""
+    rng = np.random.default_rng(72)
+    x = (20 + 3 * rng.random((5000, 200))).astype(np.float32)
+    expected = standardised(x)
+    # values near 20 are float32 numbers 2e-6 apart, and so is the mean that is subtracted: 2e-6 in units of the
+    # deviation 0.87
+    np.testing.assert_allclose(standardise(x), expected, rtol=1e-5, atol=4e-6)
+
+
+def test_standardise_sums_in_double_precision():
+    """Pictures, most of whose entries are one and the same background, end with deviation 1 to rounding.
+
+    In single precision equal squares are all rounded the same way as they are added up, and the errors do not cancel.
+    """
+    rng = np.random.default_rng(72)
+    x = (rng.random((4096, 784)) * (rng.random((4096, 784)) < 0.19)).astype(np.float32)
+    standardise(x)
+    # what remains is the rounding of mean and deviation and of each entry, U each
+    assert abs(x.mean(dtype=float)) < 4 * U
+    assert abs(x.std(dtype=float) - 1) < 8 * U
+
+
+@pytest.mark.parametrize("x", [np.full((3, 4), 0.1), np.zeros((3, 4)), [[1, 2], [np.nan, 4]], [[1, 2], [np.inf, 4]]])
+def test_standardise_refuses_what_does_not_vary(x):
+    """Constant or not finite inputs have no standard deviation to divide by."""
+    with pytest.raises(ValueError, match="constant or not finite"), np.errstate(invalid="ignore"):
+        standardise(np.array(x, dtype=np.float32))
+
+
+# ---- Inputs ---------------------------------------------------------------------------------------------------------
+
+
+def test_gaussian_inputs_are_standard_normal():
+    """gaussian gives i.i.d. N(0, 1) inputs, training and test drawn independently."""
+    inputs = gaussian(50, 2000, 1000, rng=np.random.default_rng(73))
+    assert inputs.x_train.shape == (2000, 50) and inputs.x_test.shape == (1000, 50)
+    assert inputs.x_train.dtype == inputs.x_test.dtype == np.float32
+    assert (inputs.n_train, inputs.n_inputs) == (2000, 50)
+    for x in (inputs.x_train, inputs.x_test):
+        check_standard_normal(x)
+        np.testing.assert_allclose([x.mean(dtype=float), x.std(dtype=float)], [0, 1], rtol=0, atol=1e-5)
+        # neighbouring rows and columns are uncorrelated
+        assert abs(np.mean(x[1:] * x[:-1], dtype=float)) < SE / math.sqrt(x.size)
+        assert abs(np.mean(x[:, 1:] * x[:, :-1], dtype=float)) < SE / math.sqrt(x.size)
+    overlap = np.mean(inputs.x_train[:1000] * inputs.x_test, dtype=float)
+    assert abs(overlap) < SE / math.sqrt(inputs.x_test.size)
+
+
+def make_structured(f, seed=74, n_inputs=60, n_latent=5, n_train=150, n_test=40):
+    return structured(f, n_inputs, n_latent, n_train, n_test, rng=np.random.default_rng(seed))
+
+
+def check_structured(inputs, f, n_latent):
+    """Training and test inputs are standardised f(CF/√D), each by themselves, for the stored C and F."""
+    F = inputs.features.astype(float)
+    for C, x in ((inputs.latent_train, inputs.x_train), (inputs.latent_test, inputs.x_test)):
+        u = C.astype(float) @ F / math.sqrt(n_latent)
+        expected = standardised(f(u))
+        # u is a sum of n_latent float32 products of numbers below 20; at a kink or a jump of f, which is at 0, its
+        # rounding may decide
+        rounding = 20 * n_latent * U
+        sure = np.abs(u) > rounding
+        assert sure.mean() > 0.999
+        # mean and deviation are good to 1e-5; near 1, f is no steeper than 1
+        np.testing.assert_allclose(x[sure], expected[sure], rtol=1e-5, atol=1e-5 + 2 * rounding)
+
+
+@pytest.mark.parametrize("f", list(EXACT))
+def test_structured_inputs_are_the_folded_manifold(f):
+    """X = f(CF/√D), Eq. (6), for every named f, standardised."""
+    inputs = make_structured(f)
+    assert inputs.latent_train.shape == (150, 5) and inputs.latent_test.shape == (40, 5)
+    assert inputs.features.shape == (5, 60)
+    assert inputs.x_train.dtype == inputs.x_test.dtype == np.float32
+    assert f"f = {f}, D = 5" in inputs.description
+    check_structured(inputs, EXACT[f], 5)
+
+
+def test_every_named_folding_is_tested():
+    """The table of exact functions above covers the package's names."""
+    assert set(EXACT) == set(FOLDINGS)
+
+
+def test_structured_inputs_with_a_function_of_ones_own():
+    """Any component-wise function is a folding; its name is told."""
+
+    def bent(u):
+        return np.where(u > 0, u, u**2)
+
+    inputs = make_structured(bent)
+    assert "f = bent" in inputs.description
+    check_structured(inputs, lambda u: u * (u > 0) + u**2 * (u <= 0), 5)
+
+
+def test_a_folding_that_works_in_place_is_harmless():
+    """A function that overwrites its argument gives the same inputs as one that does not."""
+    inputs = make_structured(lambda u: np.tanh(u, out=u))
+    np.testing.assert_array_equal(inputs.x_train, make_structured("tanh").x_train)
+
+
+def test_latent_coordinates_and_features_are_standard_normal():
+    """C and F are i.i.d. N(0, 1), and the test coordinates are new."""
+    inputs = make_structured("sgn", n_inputs=300, n_latent=200, n_train=500, n_test=500)
+    for z in (inputs.latent_train, inputs.latent_test, inputs.features):
+        check_standard_normal(z)
+    assert abs(np.mean(inputs.latent_train * inputs.latent_test, dtype=float)) < SE / math.sqrt(500 * 200)
+
+
+@pytest.mark.parametrize(
+    ("f", "same"),
+    [("sgn", True), ("relu", True), ("identity", True), ("abs", True), ("erf", False), ("tanh", False)],
+)
+def test_factor_of_sqrt_d_matters_only_if_f_is_not_positively_homogeneous(f, same):
+    """Eqs. (8), (9) write CF for CF/√D: after standardisation this is the same for sgn, ReLU, identity, not for erf."""
+    with_factor = make_structured(f)
+    # f(√D u) of u = CF/√D is f(CF)
+    without = make_structured(lambda u: FOLDINGS[f](np.float32(math.sqrt(5)) * u))
+    difference = np.abs(with_factor.x_train - without.x_train).max()
+    # homogeneous: the two differ by the rounding of √D u, of mean and of deviation, of entries below 6
+    assert difference < 1e-5 if same else difference > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_inputs": 0}, "n_inputs = 0: give at least 1"),
+        ({"n_latent": 0}, "n_latent = 0"),
+        ({"n_train": -3}, "n_train = -3"),
+        ({"n_test": 0}, "n_test = 0"),
+        ({"f": "sign"}, "unknown f 'sign': choose one of sgn, relu"),
+        ({"f": lambda u: u.sum(axis=1)}, r"f maps an array of shape \(150, 60\) to shape \(150,\)"),
+        ({"f": lambda u: u.T}, "f must act component-wise"),
+        ({"f": lambda u: 0 * u}, "constant or not finite"),
+    ],
+    ids=str,
+)
+def test_impossible_structured_inputs_are_refused(arguments, message):
+    """Sizes below 1, unknown names and functions that are not component-wise are refused."""
+    with pytest.raises(ValueError, match=message):
+        make_structured(**({"f": "sgn"} | arguments))
+
+
+@pytest.mark.parametrize("name", ["n_inputs", "n_train", "n_test"])
+def test_impossible_gaussian_inputs_are_refused(name):
+    """Sizes below 1 are refused by name."""
+    with pytest.raises(ValueError, match=f"{name} = 0: give at least 1"):
+        gaussian(**({"n_inputs": 5, "n_train": 5, "n_test": 5} | {name: 0}), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda rng: gaussian(9, 20, 10, rng=rng), lambda rng: structured("sgn", 9, 2, 20, 10, rng=rng)]
+)
+def test_inputs_are_reproducible(draw):
+    """Equal rng, equal inputs; another rng, others."""
+    first, again, other = (draw(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.x_train, again.x_train)
+    np.testing.assert_array_equal(first.x_test, again.x_test)
+    assert not np.array_equal(first.x_train, other.x_train)
+    assert not np.array_equal(first.x_train[:10], first.x_test)
+
+
+def test_inputs_and_labels_that_do_not_fit_are_refused():
+    """Training and test inputs need the same N, and every input one label."""
+    with pytest.raises(ValueError, match=r"\(5, 3\) but test inputs \(5, 4\)"):
+        Inputs(x_train=np.zeros((5, 3)), x_test=np.zeros((5, 4)), description="")
+    inputs = Inputs(x_train=np.zeros((5, 3)), x_test=np.zeros((4, 3)), description="")
+    for y_train, y_test, shape in ((4, 4, r"\(4,\)"), (5, 5, r"\(5,\)"), ((5, 1), 4, r"\(5, 1\)")):
+        with pytest.raises(ValueError, match=f"inputs have labels of shape {shape}"):
+            Dataset(inputs=inputs, y_train=np.zeros(y_train), y_test=np.zeros(y_test), task="")
+
+
+# ---- Tasks ----------------------------------------------------------------------------------------------------------
+
+
+def phi(network, x):
+    """φ(x) of an erf network in double precision, as plain loops over inputs and units."""
+    N = x.shape[1]
+    return np.array(
+        [
+            sum(v * math.erf(float(w @ row) / math.sqrt(2 * N)) for w, v in zip(network.W, network.v, strict=True))
+            for row in x.astype(float)
+        ]
+    )
+
+
+@pytest.mark.parametrize("labels", ["sign", "real"])
+@pytest.mark.parametrize("task", ["teacher", "latent"])
+def test_labels_are_the_teachers(task, labels):
+    """A teacher task labels x, Eq. (4), a latent task the coordinates c, Eq. (7); ±1 or real."""
+    inputs = make_structured("sgn")
+    teacher = random_network(60 if task == "teacher" else 5, 3, rng=np.random.default_rng(75))
+    dataset = (teacher_task if task == "teacher" else latent_task)(inputs, teacher, labels=labels)
+    seen = (inputs.x_train, inputs.x_test) if task == "teacher" else (inputs.latent_train, inputs.latent_test)
+    for y, x in zip((dataset.y_train, dataset.y_test), seen, strict=True):
+        expected = phi(teacher, x)
+        assert y.shape == expected.shape and y.dtype == np.float32
+        # sums of 60 and of 3 terms of order 1 in float32
+        if labels == "real":
+            np.testing.assert_allclose(y, expected, rtol=0, atol=100 * U)
+        else:
+            sure = np.abs(expected) > 100 * U
+            np.testing.assert_array_equal(y[sure], np.sign(expected[sure]))
+            assert set(np.unique(y)) == {-1, 1}
+    assert dataset.teacher is teacher and dataset.x_train is inputs.x_train and dataset.x_test is inputs.x_test
+    assert f"{task} task, M = 3" in dataset.description
+    assert ("labels ±1" if labels == "sign" else "real labels") in dataset.description
+
+
+def test_output_zero_is_labelled_plus_one():
+    """sgn(0) = +1: a teacher that always answers 0 labels everything +1."""
+    inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
+    teacher = random_network(4, 2, rng=np.random.default_rng(0))
+    dataset = teacher_task(inputs, Network(teacher.W, 0 * teacher.v, teacher.activation))
+    np.testing.assert_array_equal(dataset.y_train, 1)
+
+
+def test_latent_task_needs_latent_coordinates():
+    """Inputs without a manifold cannot have a latent task."""
+    inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="Gaussian inputs have no latent coordinates"):
+        latent_task(inputs, random_network(4, 1, rng=np.random.default_rng(0)))
+
+
+def test_teacher_must_fit_the_inputs():
+    """A teacher for another number of components is refused."""
+    inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"this network takes \(P, 3\)"):
+        teacher_task(inputs, random_network(3, 1, rng=np.random.default_rng(0)))
+
+
+def test_own_task_takes_the_labels_of_the_data():
+    """The labels that came with the inputs are the task; without any there is none."""
+    x, y = np.eye(3, dtype="f4"), np.array([1, -1, 1], "f4")
+    inputs = Inputs(x_train=x, x_test=x[:2], description="three points", own_train=y, own_test=y[:2])
+    dataset = own_task(inputs)
+    np.testing.assert_array_equal(dataset.y_train, y)
+    np.testing.assert_array_equal(dataset.y_test, y[:2])
+    with pytest.raises(ValueError, match="Gaussian inputs came without labels"):
+        own_task(gaussian(4, 10, 5, rng=np.random.default_rng(0)))
+
+
+def test_random_labels_know_nothing_of_the_inputs():
+    """Random labels are ±1 with equal probability, or N(0, 1), and uncorrelated with every component."""
+    inputs = gaussian(6, 20_000, 10_000, rng=np.random.default_rng(76))
+    signs, real = (random_task(inputs, labels=labels, rng=np.random.default_rng(77)) for labels in ("sign", "real"))
+    for dataset in (signs, real):
+        for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
+            assert y.dtype == np.float32
+            assert np.all(np.abs(x.T @ y / len(y)) < SE / math.sqrt(len(y)))
+    for y in (signs.y_train, signs.y_test):
+        assert set(np.unique(y)) == {-1, 1} and abs(y.mean()) < SE / math.sqrt(len(y))
+    check_standard_normal(real.y_train)
+    check_standard_normal(real.y_test)
+    assert "random task" in signs.description
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i, t: teacher_task(i, t, labels="signs"),
+        lambda i, t: latent_task(i, t, labels="signs"),
+        lambda i, t: random_task(i, labels="signs", rng=np.random.default_rng(0)),
+        lambda i, t: from_arrays(np.eye(4), np.arange(4), labels="signs", rng=np.random.default_rng(0)),
+    ],
+    ids=["teacher", "latent", "random", "from_arrays"],
+)
+def test_unknown_kind_of_labels_is_refused(make):
+    """labels is sign or real, for every task."""
+    inputs = structured("sgn", 4, 4, 9, 9, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="labels = 'signs': choose one of sign, real"):
+        make(inputs, random_network(4, 1, rng=np.random.default_rng(0)))
+
+
+# ---- Own arrays -----------------------------------------------------------------------------------------------------
+
+
+def numbered(n=50, shape=(6,), seed=78):
+    """n samples of which y tells the number."""
+    return np.random.default_rng(seed).normal(2, 3, (n, *shape)), np.arange(n)
+
+
+@pytest.mark.parametrize(("fraction", "n_test"), [(0.2, 10), (0.5, 25), (0.02, 1), (0.97, 48), (0.333, 17)])
+def test_split_keeps_every_sample_once(fraction, n_test):
+    """Training and test set have the asked sizes, share no sample, and lose none; each input keeps its label."""
+    x, y = numbered()
+    dataset = from_arrays(x, y, labels="real", test_fraction=fraction, rng=np.random.default_rng(79))
+    assert len(dataset.y_test) == n_test
+    assert sorted([*dataset.y_train, *dataset.y_test]) == list(range(50))
+    for part, labels in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
+        # two roundings of numbers below 4 deviations, and a deviation good to 1e-6 for a few hundred entries
+        np.testing.assert_allclose(part, standardised(x[labels.astype(int)]), rtol=0, atol=1e-5)
+
+
+def test_split_is_uniformly_random():
+    """Over many splits every sample is in the test set equally often; one rng gives one split."""
+    x, y = numbered(20)
+    draws = 400
+    splits = [from_arrays(x, y, labels="real", rng=np.random.default_rng(s)).y_test.astype(int) for s in range(draws)]
+    counts = np.bincount(np.concatenate(splits), minlength=20)
+    # each count is binomial with p = 0.2
+    assert np.all(np.abs(counts - 0.2 * draws) < SE * math.sqrt(draws * 0.2 * 0.8))
+    again = from_arrays(x, y, labels="real", rng=np.random.default_rng(0)).y_test
+    np.testing.assert_array_equal(again, splits[0])
+
+
+@pytest.mark.parametrize(("shape", "image"), [((6,), None), ((4, 5), (4, 5)), ((2, 3, 4), None)], ids=str)
+def test_samples_of_any_shape_are_flattened(shape, image):
+    """Everything behind the first axis is one input, read row by row; (samples, h, w) are images."""
+    x, y = numbered(shape=shape)
+    dataset = from_arrays(x, y, labels="real", rng=np.random.default_rng(80))
+    assert dataset.inputs.image_shape == image
+    ids = dataset.y_train.astype(int)
+    expected = standardised(x[ids]).reshape(len(ids), -1)
+    np.testing.assert_allclose(dataset.x_train, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [("cat", "dog"), (0, 1), (False, True), (3, 7), (-1.0, 1.0), (0.25, 1e9)], ids=str
+)
+def test_two_classes_become_minus_and_plus_one(low, high):
+    """The smaller of two values becomes −1, the larger +1, whatever their type."""
+    x, number = numbered(40)
+    truth = np.where(np.random.default_rng(81).random(40) < 0.5, -1, 1)
+    y = np.where(truth == 1, high, low)
+    # the number of the sample is found again from its first component, which standardising keeps in order
+    x[:, 0] = 100 + number
+    dataset = from_arrays(x, y, rng=np.random.default_rng(82))
+    by_number = from_arrays(x, number, labels="real", rng=np.random.default_rng(82))
+    np.testing.assert_array_equal(dataset.x_train, by_number.x_train)
+    np.testing.assert_array_equal(dataset.y_train, truth[by_number.y_train.astype(int)])
+    np.testing.assert_array_equal(dataset.y_test, truth[by_number.y_test.astype(int)])
+    assert dataset.y_train.dtype == np.float32
+
+
+def test_lists_are_taken_and_arrays_left_alone():
+    """Lists are as good as arrays, and the caller's arrays are not changed."""
+    x, y = numbered(10)
+    before = x.copy()
+    ours = from_arrays(x, y, labels="real", name="ten points", rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(x, before)
+    lists = from_arrays(x.tolist(), y.tolist(), labels="real", rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(ours.x_train, lists.x_train)
+    assert ours.description == "ten points; own labels, real labels"
+
+
+X, Y = np.random.default_rng(83).standard_normal((10, 3)), np.arange(10) % 2
+BROKEN = np.where(np.arange(30).reshape(10, 3) == 4, np.nan, X)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (X, Y[:9], {}, r"x has shape \(10, 3\) and y \(9,\)"),
+        (X[:, 0], Y, {}, r"x has shape \(10,\)"),
+        (X, Y[:, None], {}, r"y \(10, 1\)"),
+        (BROKEN, Y, {}, "x holds values that are not finite"),
+        (np.where(np.isnan(BROKEN), np.inf, X), Y, {}, "x holds values that are not finite"),
+        (X, np.arange(10) % 3, {}, "y holds 3 different values: labels='sign' needs exactly two"),
+        (X, np.zeros(10), {}, "y holds 1 different values"),
+        (X, BROKEN[:, 1], {"labels": "real"}, "y holds values that are not finite"),
+        (X, np.where(Y == 1, np.nan, 0), {}, "y holds values that are not finite"),
+        (X, Y, {"test_fraction": 0}, "test_fraction = 0 leaves 10 training and 0 test samples of 10"),
+        (X, Y, {"test_fraction": 1}, "leaves 0 training and 10 test samples"),
+        (X, Y, {"test_fraction": 0.04}, "both parts need at least one"),
+        (X, Y, {"test_fraction": -0.5}, "test_fraction = -0.5"),
+        (X, Y, {"test_fraction": 1.5}, "test_fraction = 1.5"),
+        (np.ones((10, 3)), Y, {}, "constant or not finite"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(x, y, options, message):
+    """Every wrong input of from_arrays is refused with what is wrong with it."""
+    with pytest.raises(ValueError, match=message):
+        from_arrays(x, y, **options, rng=np.random.default_rng(0))
+
+
+# ---- Handwritten digits ---------------------------------------------------------------------------------------------
+
+
+def small_digits():
+    from sklearn.datasets import load_digits
+
+    return load_digits(return_X_y=True)
+
+
+def test_small_digits_are_complete_and_rightly_labelled():
+    """The 8×8 digits: three quarters for training, the rest for testing, odd +1 and even −1, each image once."""
+    pixels, digit = small_digits()
+    odd = [1 if d in (1, 3, 5, 7, 9) else -1 for d in digit]
+    known = Counter(zip((row.astype(int).tobytes() for row in pixels), odd, strict=True))
+    inputs = handwritten_digits("digits", rng=np.random.default_rng(84))
+    assert inputs.x_train.shape == (1347, 64) and inputs.x_test.shape == (450, 64)
+    assert inputs.x_train.dtype == inputs.own_train.dtype == np.float32
+    assert inputs.image_shape == (8, 8) and inputs.notice is None and "8×8" in inputs.description
+    found = Counter()
+    for x, y in ((inputs.x_train, inputs.own_train), (inputs.x_test, inputs.own_test)):
+        assert abs(x.mean(dtype=float)) < 1e-5 and abs(x.std(dtype=float) - 1) < 1e-5
+        # pixels run from 0 to 16 in both parts, which undoes the standardisation
+        original = np.rint(16.0 * (x - x.min()) / np.ptp(x)).astype(int)
+        found.update(zip((row.tobytes() for row in original), y.astype(int).tolist(), strict=True))
+    assert found == known
+
+
+def test_number_of_small_digits_can_be_chosen():
+    """n_train takes the first of the same random order; the test set stays."""
+    few, all_of_them = (handwritten_digits("digits", n_train=n, rng=np.random.default_rng(85)) for n in (100, None))
+    assert few.x_train.shape == (100, 64) and few.own_train.shape == (100,)
+    np.testing.assert_array_equal(few.own_train, all_of_them.own_train[:100])
+    np.testing.assert_array_equal(few.x_test, all_of_them.x_test)
+    again = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(85))
+    np.testing.assert_array_equal(few.x_train, again.x_train)
+    other = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(86))
+    assert not np.array_equal(few.own_train, other.own_train)
+
+
+@pytest.mark.parametrize("n_train", [0, -1, 1348])
+def test_impossible_number_of_small_digits_is_refused(n_train):
+    """n_train outside 1 … 1347 is refused by the name that notebooks use."""
+    with pytest.raises(ValueError, match=f"train_size = {n_train}: of the 8×8 digits 1347 are for training"):
+        handwritten_digits("digits", n_train=n_train, rng=np.random.default_rng(0))
+
+
+def test_unknown_data_is_refused():
+    """data is auto, mnist or digits."""
+    with pytest.raises(ValueError, match="data = 'cifar': choose one of auto, mnist, digits"):
+        handwritten_digits("cifar", rng=np.random.default_rng(0))
+
+
+@pytest.fixture
+def no_mnist(monkeypatch, tmp_path):
+    """An empty data directory and no network."""
+    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HMM_OFFLINE", "1")
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_auto_falls_back_on_small_digits_with_a_notice():
+    """Without MNIST, "auto" gives the 8×8 digits and says so and why, also when more was asked for than there are."""
+    rng = np.random.default_rng
+    inputs, plain = handwritten_digits("auto", rng=rng(87)), handwritten_digits("digits", rng=rng(87))
+    np.testing.assert_array_equal(inputs.x_train, plain.x_train)
+    assert "MNIST is not here, so 8×8 digits (N = 64) stand in" in inputs.notice and "HMM_OFFLINE" in inputs.notice
+    assert handwritten_digits("auto", n_train=59_584, rng=rng(87)).n_train == 1347
+    assert handwritten_digits("auto", n_train=10, rng=rng(87)).n_train == 10
+    with pytest.raises(ValueError, match="train_size = 0"):
+        handwritten_digits("auto", n_train=0, rng=rng(87))
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_mnist_by_name_is_not_replaced():
+    """Whoever asks for MNIST by name gets an error where it cannot be had, not other images."""
+    with pytest.raises(mnist.DataError, match=r"MNIST file \S+ is missing"):
+        handwritten_digits("mnist", rng=np.random.default_rng(0))
+
+
+@pytest.mark.skipif(not mnist.is_available(), reason="the MNIST files are not in the data directory")
+def test_mnist_has_the_papers_size():
+    """P = 76N = 59 584 different training images of N = 784 pixels, 10 000 test images, labels odd against even."""
+    inputs = handwritten_digits("mnist", rng=np.random.default_rng(88))
+    assert inputs.x_train.shape == (59_584, 784) and inputs.x_test.shape == (10_000, 784)
+    assert inputs.own_train.shape == (59_584,) and inputs.own_test.shape == (10_000,)
+    assert inputs.x_train.dtype == inputs.own_train.dtype == np.float32
+    assert inputs.image_shape == (28, 28) and inputs.notice is None
+    for x in (inputs.x_train, inputs.x_test):
+        assert abs(x.mean(dtype=float)) < 1e-5
+        assert abs(np.linalg.norm(x.astype(float)) / math.sqrt(x.size) - 1) < 1e-5
+    raw = mnist.load()
+    np.testing.assert_array_equal(inputs.own_test, np.array([-1, 1])[raw.y_test & 1])
+    x_test = (raw.x_test[:100] - raw.x_test.mean(dtype=float)) / raw.x_test.std(dtype=float)
+    np.testing.assert_allclose(inputs.x_test[:100], x_test, rtol=1e-5, atol=1e-5)
+    # drawn without replacement: weighted sums of the pixels, 255 (x − min)/(max − min), tell all images apart
+    weights = np.random.default_rng(89).integers(1, 1 << 40, 784).astype(float)
+    low, high = inputs.x_train.min(), inputs.x_train.max()
+    drawn = np.concatenate([np.rint(255.0 * (x - low) / (high - low)) @ weights for x in np.split(inputs.x_train, 76)])
+    there = raw.x_train.astype(float) @ weights
+    order = np.argsort(there)
+    place = order[np.searchsorted(there, drawn, sorter=order)]
+    np.testing.assert_array_equal(there[place], drawn)
+    assert np.unique(place).size == 59_584
+    np.testing.assert_array_equal(inputs.own_train, np.array([-1, 1])[raw.y_train[place] & 1])
+
+
+@pytest.mark.skipif(not mnist.is_available(), reason="the MNIST files are not in the data directory")
+def test_auto_is_mnist_where_it_is():
+    """With the files in place "auto" is MNIST; n_train is from 1 to 60 000."""
+    inputs = handwritten_digits("auto", n_train=500, rng=np.random.default_rng(88))
+    assert inputs.x_train.shape == (500, 784) and inputs.x_test.shape == (10_000, 784) and inputs.notice is None
+    for n_train in (0, 60_001):
+        with pytest.raises(ValueError, match=f"train_size = {n_train}: MNIST has 60000 training images"):
+            handwritten_digits("auto", n_train=n_train, rng=np.random.default_rng(0))
+
+
+# ---- How a data set shows itself ------------------------------------------------------------------------------------
+
+
+def test_repr_holds_the_essentials():
+    """The repr says what the inputs and the task are, and N, P, P*."""
+    dataset = latent_task(make_structured("relu"), random_network(5, 2, rng=np.random.default_rng(0)))
+    assert repr(dataset) == (
+        "Dataset(structured inputs X = f(CF/√D) with f = relu, D = 5; latent task, M = 2, labels ±1; "
+        "N=60, P=150, P*=40)"
+    )
+
+
+def test_html_holds_the_essentials():
+    """The table in a notebook says the same, and more: D, the teacher, the labels' mean and deviation."""
+    dataset = latent_task(make_structured("relu"), random_network(5, 2, rng=np.random.default_rng(0)))
+    html = dataset._repr_html_()
+    assert html.startswith("<table>") and html.endswith("</table>")
+    mean, deviation = f"{dataset.y_train.mean():+.2f}", f"{dataset.y_train.std():.2f}"
+    for text in (
+        "f = relu", "latent task, M = 2", ">60<", ">150<", ">40<", "D (latent)", ">5<", "Network(K=2, N=5, g=erf)",
+        f"mean {mean}, standard deviation {deviation}",
+    ):  # fmt: skip
+        assert text in html
+    assert "notice" not in html
+
+
+def test_html_shows_the_notice_and_escapes_it():
+    """What a reader must be told is in the table; markup in names and notices is shown, not obeyed."""
+    inputs = Inputs(
+        x_train=np.eye(2, dtype="f4"), x_test=np.eye(2, dtype="f4"), description="<b>bold</b> & brave",
+        own_train=np.ones(2, "f4"), own_test=np.ones(2, "f4"), notice="<script>alert(1)</script>",
+    )  # fmt: skip
+    html = own_task(inputs, task="x < y")._repr_html_()
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; brave" in html and "x &lt; y" in html
+    assert "&lt;script&gt;" in html and "<script" not in html and "<b>" not in html
+    assert "D (latent)" not in html and "teacher" not in html
+
+
+def test_named_choices():
+    """The names that notebooks may use for f, labels and data."""
+    assert set(datasets.FOLDINGS) >= {"sgn", "relu", "identity", "erf"}
+    assert datasets.LABELS == ("sign", "real") and datasets.DATA == ("auto", "mnist", "digits")

@@ -1,0 +1,773 @@
+"""hmm_utils.training and its oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
+
+import math
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmm_utils import datasets, oracle, training
+from hmm_utils.activations import ACTIVATIONS, custom
+from hmm_utils.datasets import Dataset, gaussian, random_task, standardise, teacher_task
+from hmm_utils.networks import Network, random_network
+from hmm_utils.training import DivergenceWarning, Fleet, advance, evaluation_times, outputs, student, train
+
+SE = 5  # standard errors allowed: one test in two million fails by chance
+ULP = float(np.spacing(np.float32(4)))  # distance of float32 numbers just above 4, a bound for most weights here
+NAMES = list(ACTIVATIONS)
+LAYERS = ["both", "first"]
+# (lr, init_scale) at which training is stable
+STABLE = {"erf": (0.2, 1.0), "relu": (0.1, 1.0), "identity": (0.05, 1.0), "quadratic": (0.02, 0.3)}
+
+
+@pytest.fixture(scope="module")
+def torch():
+    import torch
+
+    return torch
+
+
+def torch_output(torch, name, W, v, x):
+    """φ(x), x (P, N), written in torch."""
+    g = {
+        "erf": lambda a: torch.erf(a / math.sqrt(2)),
+        "relu": torch.relu,
+        "identity": lambda a: a,
+        "quadratic": torch.square,
+        "tanh": torch.tanh,
+    }[name]
+    return g(x @ W.T / math.sqrt(x.shape[1])) @ v
+
+
+# ---- The oracle -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_oracle_gradient_is_that_of_autograd(name, torch):
+    """oracle.gradient is ∂/∂W and ∂/∂v of ½[φ(x) − y]² as autograd finds them in double precision."""
+    rng = np.random.default_rng(21)
+    for _ in range(5):
+        network = random_network(31, 4, rng=rng, activation=name)
+        x, y = rng.standard_normal(31), rng.standard_normal()
+        W, v = (torch.tensor(w, requires_grad=True) for w in (network.W, network.v))
+        loss = (torch_output(torch, name, W, v, torch.tensor(x)[None])[0] - y) ** 2 / 2
+        loss.backward()
+        dW, dv = oracle.gradient(network, x, y)
+        # the numbers are of order 1 to 100, the roundings are a few dozen of 1.1e-16 each
+        scale = max(1, W.grad.abs().max().item(), v.grad.abs().max().item())
+        np.testing.assert_allclose(dW, W.grad.numpy(), rtol=0, atol=1e-14 * scale)
+        np.testing.assert_allclose(dv, v.grad.numpy(), rtol=0, atol=1e-14 * scale)
+        assert scale < 100, "so that the tolerance stays below 1e-12"
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
+def test_oracle_sgd_is_autograd_descent(name, layers, torch):
+    """oracle.sgd takes the samples in the given order, with η for W and, if it is trained, η/N for v."""
+    rng = np.random.default_rng(22)
+    lr, scale = STABLE[name]
+    network = random_network(23, 3, rng=rng, activation=name, layers=layers, scale=scale)
+    x, y = rng.standard_normal((40, 23)), rng.standard_normal(40)
+    indices = rng.integers(40, size=60)
+    before = network.W.copy(), network.v.copy()
+    W, v = (torch.tensor(w, requires_grad=True) for w in before)
+    for i in indices:
+        loss = (torch_output(torch, name, W, v, torch.tensor(x[i])[None])[0] - y[i]) ** 2 / 2
+        dW, dv = torch.autograd.grad(loss, (W, v))
+        with torch.no_grad():
+            W -= lr * dW
+            if layers == "both":
+                v -= lr / 23 * dv
+    ours = oracle.sgd(network, x, y, indices, lr=lr, layers=layers)
+    # 60 stable steps, each with a few dozen roundings of 1.1e-16 of numbers of order 1
+    np.testing.assert_allclose(ours.W, W.detach().numpy(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours.v, v.detach().numpy(), rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(network.W, before[0], err_msg="the argument was changed")
+    np.testing.assert_array_equal(network.v, before[1], err_msg="the argument was changed")
+
+
+# ---- The block engine -----------------------------------------------------------------------------------------------
+
+
+def precise(network, dtype):
+    """The network with weights rounded to float32, in the given precision."""
+    return Network(network.W.astype("f4").astype(dtype), network.v.astype("f4").astype(dtype), network.activation)
+
+
+def check_advance(networks, *, lr, layers, steps, blocks, rng):
+    """Trains the networks as one fleet and one by one with the plain loop, and compares.
+
+    The double-precision loop is the truth. The single-precision loop and the engine round the same number of times, by
+    amounts of the same size, in a different order; what the dynamics then makes of a rounding is the same for both. So
+    the largest error of the engine is that of the float32 loop up to a factor of order 1: four times, plus four units
+    in the last place of the largest weight for a loop that was lucky.
+    """
+    N = networks[0].n_inputs
+    x = rng.standard_normal((1013, N)).astype(np.float32)
+    teacher = random_network(N, 2, rng=rng, activation=networks[0].activation, layers=layers, scale=0.5)
+    y = teacher(x)
+    indices = rng.integers(len(x), size=steps)
+    truth = [
+        oracle.sgd(precise(n, float), x.astype(float), y.astype(float), indices, lr=lr, layers=layers)
+        for n in networks
+    ]
+    loops = [oracle.sgd(precise(n, np.float32), x, y, indices, lr=lr, layers=layers) for n in networks]
+    W, v = np.concatenate([n.W for n in truth]), np.concatenate([n.v for n in truth])
+    loop_W = np.abs(np.concatenate([n.W for n in loops]) - W).max()
+    loop_v = np.abs(np.concatenate([n.v for n in loops]) - v).max()
+    largest = [float(np.spacing(np.float32(np.abs(w).max()))) for w in (W, v)]
+    moved = np.abs(W - np.concatenate([n.W for n in networks])).max()
+    assert moved > 1000 * (4 * loop_W + 4 * largest[0]), "there is hardly anything to compare"
+    for block in blocks:
+        fleet = Fleet.of(networks)
+        advance(fleet, x, y, indices, lr=lr, layers=layers, block=block)
+        assert np.abs(fleet.W - W).max() <= 4 * loop_W + 4 * largest[0], f"first layer, block = {block}"
+        assert np.abs(fleet.v - v).max() <= 4 * loop_v + 4 * largest[1], f"second layer, block = {block}"
+        assert fleet.alive.all()
+        if layers == "first":
+            np.testing.assert_array_equal(fleet.v, 1)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
+def test_engine_is_the_plain_loop(name, layers):
+    """Blocks of any size give the weights of one-sample SGD up to rounding: 1 step, many, more than there are."""
+    rng = np.random.default_rng(23)
+    lr, scale = STABLE[name]
+    network = random_network(101, 3, rng=rng, activation=name, layers=layers, scale=scale)
+    check_advance([network], lr=lr, layers=layers, steps=2309, blocks=(1, 7, 64, 100, 2310, None), rng=rng)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_engine_keeps_the_students_of_a_fleet_apart(layers):
+    """Every student of a large fleet, some of them wider than a cache tile, does what it would do alone."""
+    rng = np.random.default_rng(24)
+    widths = (3, 130, 1, 60, 61, 7, 140, 2)
+    networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in widths]
+    if layers == "first":  # outputs of order 1, so that the step is stable at every width
+        networks = [Network(n.W, n.v, n.activation) for n in networks]
+    lr = 0.2 if layers == "both" else 0.02
+    check_advance(networks, lr=lr, layers=layers, steps=500, blocks=(1, 33, None), rng=rng)
+
+
+def test_engine_takes_no_step_without_samples():
+    """An empty list of indices leaves the fleet as it is."""
+    rng = np.random.default_rng(25)
+    network = random_network(11, 2, rng=rng)
+    fleet = Fleet.of([network])
+    x = rng.standard_normal((5, 11)).astype(np.float32)
+    advance(fleet, x, x[:, 0].copy(), np.empty(0, np.int64), lr=0.2, layers="both")
+    np.testing.assert_array_equal(fleet.W, network.W.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_of_a_fleet_are_those_of_its_students(name, torch):
+    """`outputs` is φ of every student, in order, to single precision."""
+    rng = np.random.default_rng(26)
+    networks = [random_network(40, K, rng=rng, activation=name) for K in (1, 5, 2)]
+    x = rng.standard_normal((30, 40)).astype(np.float32)
+    ours = outputs(Fleet.of(networks), x)
+    assert ours.shape == (3, 30) and ours.dtype == np.float32
+    for phi, network in zip(ours, networks, strict=True):
+        W, v, inputs = (torch.tensor(w.astype(float)) for w in (network.W, network.v, x))
+        expected = torch_output(torch, name, W, v, inputs).numpy()
+        # 40-term sums in float32 (a few units of 6e-8), erf to 1e-6, times Σ|v| and, for the square, 2|a| ≤ 8
+        tolerance = 4e-6 * max(1, np.abs(network.v).sum()) * (8 if name == "quadratic" else 1)
+        np.testing.assert_allclose(phi, expected, rtol=0, atol=tolerance)
+
+
+def test_a_fleet_copies_its_networks():
+    """A fleet is trained in place without touching the networks it was made of, and gives out copies."""
+    rng = np.random.default_rng(27)
+    networks = [random_network(9, K, rng=rng) for K in (2, 3)]
+    fleet = Fleet.of([precise(n, np.float32) for n in networks])
+    originals = [precise(n, np.float32) for n in networks]
+    out = fleet.networks()
+    fleet.W[:] = 0
+    fleet.v[:] = 0
+    for made, network in zip(out, originals, strict=True):
+        np.testing.assert_array_equal(made.W, network.W)
+        np.testing.assert_array_equal(made.v, network.v)
+        assert made.activation is network.activation
+
+
+@pytest.mark.parametrize("other", [(10, "erf"), (9, "relu")], ids=str)
+def test_a_fleet_refuses_unlike_networks(other):
+    """The students of a fleet must share N and g."""
+    rng = np.random.default_rng(28)
+    networks = [random_network(9, 2, rng=rng), random_network(other[0], 2, rng=rng, activation=other[1])]
+    with pytest.raises(ValueError, match="same number of inputs and the same activation"):
+        Fleet.of(networks)
+
+
+# ---- The samples ----------------------------------------------------------------------------------------------------
+
+
+def stream(n_train, seed=0):
+    return training._Stream(training._index_stream(np.random.SeedSequence(seed), n_train))
+
+
+def test_samples_are_uniform():
+    """Every training sample is drawn equally often, by a chi-square test."""
+    P, n = 97, 300_000  # not a multiple of the chunk length
+    counts = np.bincount(stream(P).take(n), minlength=P)
+    assert counts.size == P
+    chi2 = np.sum((counts - n / P) ** 2) / (n / P)
+    # χ² with P − 1 degrees of freedom: mean P − 1, variance 2(P − 1)
+    assert abs(chi2 - (P - 1)) < SE * math.sqrt(2 * (P - 1))
+
+
+def test_samples_are_drawn_with_replacement():
+    """Among the first P draws a part 1 − 1/e of the samples occurs, as for independent draws."""
+    P = 50_000
+    distinct = np.unique(stream(P, seed=1).take(P)).size / P
+    # the variance of the number of distinct ones is P (1/e)(1 − 2/e) for large P
+    assert abs(distinct - (1 - math.exp(-1))) < SE * math.sqrt(math.exp(-1) * (1 - 2 * math.exp(-1)) / P)
+
+
+def test_consecutive_samples_are_independent():
+    """Pairs of consecutive draws fall equally often into all cells, also across the borders of chunks."""
+    P = 8
+    drawn = stream(P, seed=2).take(200_001)
+    counts = np.bincount(drawn[:-1] * P + drawn[1:], minlength=P * P)
+    expected = 200_000 / P**2
+    # overlapping pairs: the statistic has mean P² − 1 and a variance of at most twice that of independent pairs
+    assert abs(np.sum((counts - expected) ** 2) / expected - (P**2 - 1)) < SE * math.sqrt(4 * (P**2 - 1))
+
+
+def test_samples_do_not_depend_on_how_they_are_taken():
+    """Taking one by one, in pieces, or all at once gives the same draws; another seed gives others."""
+    sizes = [1, 2, 0, 65_530, 3, 3, 70_000, 131_072, 10]
+    pieces = stream(1000)
+    one_by_one = np.concatenate([pieces.take(n) for n in sizes])
+    at_once = stream(1000).take(sum(sizes))
+    np.testing.assert_array_equal(one_by_one, at_once)
+    assert np.mean(stream(1000, seed=1).take(10_000) == at_once[:10_000]) < 0.01
+
+
+# ---- train ----------------------------------------------------------------------------------------------------------
+
+
+def made(rng, *, N=23, P=157, n_test=401, M=2, labels="sign"):
+    """A small teacher task on Gaussian inputs."""
+    return teacher_task(gaussian(N, P, n_test, rng=rng), random_network(N, M, rng=rng), labels=labels)
+
+
+def quietly(dataset, *, seed=1, **arguments):
+    return train(dataset, **arguments, rng=np.random.default_rng(seed), progress=None)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """(dataset, result) of one call with nothing left at its default; the test set is longer than one slab."""
+    dataset = made(np.random.default_rng(31), n_test=1501)
+    result = quietly(
+        dataset, widths=[3, 1, 5], n_inits=2, lr=0.3, time=21.0, activation="erf", layers="both", init_scale=0.7,
+        evaluate_at=[7.01, 0.5, 0.5, 0], train_error=True, block=10,
+    )  # fmt: skip
+    return dataset, result
+
+
+def output_of(torch, result, x, **which):
+    """φ(x) in double precision of one student of a result, from W and v as they are stored."""
+    chosen = result[["W", "v"]].sel(**which).dropna("hidden")
+    W, v = (torch.tensor(chosen[key].values.astype(float)) for key in ("W", "v"))
+    return torch_output(torch, result.attrs["activation"], W, v, torch.tensor(x.astype(float))).numpy()
+
+
+def check_errors(phi, y, mse, frac):
+    """Both errors of outputs φ against y, where the package has them from single-precision outputs.
+
+    These are good to 1e-5 (erf to 1e-6 and a dozen roundings, times Σ|v| ≤ 5), so that ½(φ − y)² moves by at most
+    |φ − y| times that, and the sign only of outputs smaller than that. 1e-12 is for the sum over slabs.
+    """
+    assert abs(mse - np.mean((phi - y) ** 2) / 2) <= 1e-5 * np.mean(np.abs(phi - y))
+    assert abs(frac - np.mean(np.sign(phi) != np.sign(y))) <= np.mean(np.minimum(np.abs(phi), np.abs(y)) < 1e-5) + 1e-12
+
+
+def test_result_is_labelled_as_documented(trained):
+    """Dimensions, coordinates and attributes of the result are those of the docstring."""
+    dataset, result = trained
+    own, pairs = ("init", "student", "width", "time"), ("inputs", "init", "width", "time")
+    assert {name: variable.dims for name, variable in result.data_vars.items()} == {
+        "eps_g_mse": own, "eps_g_frac": own, "eps_t_mse": own, "eps_t_frac": own,
+        "eps_12_mse": pairs, "eps_12_frac": pairs,
+        "W": ("init", "student", "width", "hidden", "input"), "v": ("init", "student", "width", "hidden"),
+    }  # fmt: skip
+    assert dict(result.sizes) == {
+        "init": 2, "student": 2, "width": 3, "time": 4, "inputs": 2, "hidden": 5, "input": 23
+    }  # fmt: skip
+    assert result.width.values.tolist() == [3, 1, 5]
+    assert result.student.values.tolist() == [1, 2]
+    assert result.init.values.tolist() == [0, 1]
+    assert result.inputs.values.tolist() == ["test", "gauss"]
+    assert result.attrs == {
+        "dataset": dataset.description, "activation": "erf", "layers": "both", "lr": 0.3, "init_scale": 0.7,
+        "n_inputs": 23, "n_train": 157, "n_test": 1501,
+    }  # fmt: skip
+
+
+def test_evaluation_times_are_honoured(trained):
+    """Errors are measured at the given times, in order, once each, in whole steps, and at the end."""
+    _, result = trained
+    # 0.5 · 23 = 11.5 steps are rounded to an even number, 12; 7.01 · 23 = 161.23 to 161
+    np.testing.assert_array_equal(result.time, np.array([0, 12, 161, 21 * 23]) / 23)
+
+
+def test_final_errors_are_those_of_the_final_weights(trained, torch):
+    """ε_g and the training error at the end follow from the reported weights and the data, for every student."""
+    dataset, result = trained
+    for init in result.init.values:
+        for s in result.student.values:
+            for K in result.width.values:
+                which = {"init": init, "student": s, "width": K}
+                last = result.sel(which).isel(time=-1)
+                test = output_of(torch, result, dataset.x_test, **which)
+                check_errors(test, dataset.y_test, last.eps_g_mse.item(), last.eps_g_frac.item())
+                fit = output_of(torch, result, dataset.x_train, **which)
+                check_errors(fit, dataset.y_train, last.eps_t_mse.item(), last.eps_t_frac.item())
+
+
+def test_final_disagreement_is_that_of_the_final_weights(trained, torch):
+    """ε₁,₂ on the test set at the end follows from the weights of the pair."""
+    dataset, result = trained
+    for init in result.init.values:
+        for K in result.width.values:
+            phi = [output_of(torch, result, dataset.x_test, init=init, width=K, student=s) for s in (1, 2)]
+            last = result.sel(inputs="test", init=init, width=K).isel(time=-1)
+            check_errors(phi[0], phi[1], last.eps_12_mse.item(), last.eps_12_frac.item())
+
+
+def test_training_learns(trained):
+    """On a teacher task both errors fall and the larger network beats the smallest: nothing is mixed up on the way."""
+    _, result = trained
+    error = result.eps_g_mse.mean(("init", "student"))
+    assert (error.isel(time=-1) < error.isel(time=0)).all()
+    assert error.sel(width=5).isel(time=-1) < error.sel(width=1).isel(time=-1)
+
+
+def test_hidden_units_beyond_the_width_are_nan(trained):
+    """W and v hold numbers for hidden < K and NaN beyond."""
+    _, result = trained
+    index = xr.DataArray(np.arange(5), dims="hidden")
+    beyond = (index >= result.width).broadcast_like(result.v).transpose(*result.v.dims)
+    np.testing.assert_array_equal(result.v.isnull(), beyond)
+    np.testing.assert_array_equal(result.W.isnull().all("input"), beyond)
+    np.testing.assert_array_equal(result.W.isnull().any("input"), beyond)
+
+
+@pytest.mark.parametrize("init", [0, 1])
+@pytest.mark.parametrize("K", [3, 1, 5])
+def test_student_is_the_network_that_made_the_reported_error(trained, init, K):
+    """`student` returns the network whose error is the last one reported."""
+    dataset, result = trained
+    for s in (1, 2):
+        network = student(result, width=K, init=init, student=s)
+        assert (network.width, network.n_inputs, network.activation.name) == (K, 23, "erf")
+        phi = network(dataset.x_test.astype(float))
+        last = result.sel(init=init, width=K, student=s).isel(time=-1)
+        check_errors(phi, dataset.y_test, last.eps_g_mse.item(), last.eps_g_frac.item())
+
+
+@pytest.mark.parametrize("which", [{"width": 2}, {"width": 3, "init": 2}, {"width": 3, "student": 0}], ids=str)
+def test_student_that_is_not_there_is_refused(trained, which):
+    """A width, initialisation or student that was not trained is a KeyError."""
+    with pytest.raises(KeyError):
+        student(trained[1], **which)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_number_of_steps_is_time_times_n(layers):
+    """With a single training sample the weights at time 2t are the plain loop's after t·N more steps from time t."""
+    rng = np.random.default_rng(32)
+    N = 19
+    x = standardise(rng.standard_normal((1, N)).astype(np.float32))
+    inputs = datasets.Inputs(x_train=x, x_test=np.concatenate([x, -x]), description="one sample")
+    dataset = Dataset(inputs=inputs, y_train=np.ones(1, "f4"), y_test=np.ones(2, "f4"), task="fit it")
+    arguments = {"widths": [2], "lr": 0.005, "layers": layers}
+    half, full = (quietly(dataset, **arguments, time=time) for time in (3.0, 6.0))
+    for s in (1, 2):
+        middle = student(half, width=2, student=s)
+        loop = oracle.sgd(
+            middle, x.astype(float), np.ones(1), np.zeros(3 * N, int), lr=0.005, layers=layers
+        )  # fmt: skip
+        end = student(full, width=2, student=s)
+        # 57 steps that each round weights below 4 and add an error of that size: a random walk √57 · ULP/2, times 4;
+        # one step more or less moves them by a few per cent of 0.005, which is ten times as much
+        np.testing.assert_allclose(end.W, loop.W, rtol=0, atol=15 * ULP)
+        np.testing.assert_allclose(end.v, loop.v, rtol=0, atol=15 * ULP)
+        one_less = oracle.sgd(
+            middle, x.astype(float), np.ones(1), np.zeros(3 * N - 1, int), lr=0.005, layers=layers
+        )  # fmt: skip
+        assert np.abs(end.W - one_less.W).max() > 30 * ULP, "the test could not tell"
+
+
+def test_measuring_does_not_disturb_training():
+    """Errors at a time do not depend on how often was measured before, nor on how long training went on."""
+    dataset = made(np.random.default_rng(33))
+    often = quietly(dataset, widths=[2], time=12.0, evaluate_at=np.linspace(0, 12, 25))
+    once = quietly(dataset, widths=[2], time=6.0, evaluate_at=[0])
+    # 138 steps in other blocks: a random walk of √138 roundings of weights, times 4; times |φ − y| and Σ|v| of order 1
+    at_six = often.sel(time=6.0)
+    np.testing.assert_allclose(at_six.eps_g_mse, once.eps_g_mse.isel(time=-1), rtol=0, atol=100 * ULP)
+    np.testing.assert_allclose(at_six.eps_12_mse, once.eps_12_mse.isel(time=-1), rtol=0, atol=100 * ULP)
+    # an error of 1e-5 in φ turns the sign of at most one output or so in 401
+    np.testing.assert_allclose(at_six.eps_g_frac, once.eps_g_frac.isel(time=-1), rtol=0, atol=1.5 / 401)
+
+
+def same_students(one, other, *, steps, n_test):
+    """The students of two results are the same up to rounding: weights and curves.
+
+    Weights below 4 are rounded by ULP/2 per step at most; these errors add like a random walk, √steps · ULP/2, and 8
+    times that allows for what training makes of them and for the difference of two runs. Outputs differ by as much
+    times Σ|v| of order 1, and so do errors; the sign of an output below 1e-4 may change, for a few inputs at most.
+    """
+    tolerance = 8 * math.sqrt(steps) * ULP / 2
+    assert tolerance < 1e-4
+    for key in ("W", "v"):
+        hidden = min(one.sizes["hidden"], other.sizes["hidden"])
+        a, b = (result[key].isel(hidden=slice(hidden)) for result in (one, other))
+        assert a.dims == b.dims and a.notnull().any()
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+    for key in ("eps_g_mse", "eps_12_mse"):
+        assert one[key].dims == other[key].dims
+        np.testing.assert_allclose(one[key], other[key], rtol=0, atol=4 * tolerance)
+    for key in ("eps_g_frac", "eps_12_frac"):
+        np.testing.assert_allclose(one[key], other[key], rtol=0, atol=2.5 / n_test)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_students_do_not_depend_on_what_else_is_trained(layers):
+    """A student is the same whatever other widths and initialisations share its fleet, and in whatever order."""
+    dataset = made(np.random.default_rng(34))
+    arguments = {"time": 15.0, "layers": layers, "lr": 0.2}
+    large = quietly(dataset, widths=[2, 3, 5], n_inits=4, **arguments)
+    alone = quietly(dataset, widths=[2], n_inits=4, **arguments)
+    fewer = quietly(dataset, widths=[2, 3, 5], n_inits=2, **arguments)
+    turned = quietly(dataset, widths=[5, 2], n_inits=2, **arguments)
+    crowd = quietly(dataset, widths=[2, 140], n_inits=2, **(arguments | {"time": 1.0}))
+    early = quietly(dataset, widths=[2], n_inits=2, **(arguments | {"time": 1.0}))
+    like = {"steps": 15 * 23, "n_test": 401}
+    same_students(large.sel(width=[2]), alone, **like)
+    same_students(large.sel(init=[0, 1]), fewer, **like)
+    same_students(large.sel(width=[5, 2], init=[0, 1]), turned, **like)
+    same_students(crowd.sel(width=[2]), early, steps=23, n_test=401)
+
+
+@pytest.mark.parametrize("block", [1, 5, 64, 1000])
+def test_block_changes_rounding_only(block):
+    """`block` of `train` gives the same students as the default."""
+    dataset = made(np.random.default_rng(35))
+    arguments = {"widths": [2, 4], "n_inits": 2, "time": 15.0}
+    same_students(
+        quietly(dataset, **arguments, block=block), quietly(dataset, **arguments), steps=15 * 23, n_test=401
+    )  # fmt: skip
+
+
+def test_same_rng_same_result():
+    """Equal rng: identical results; another one: other students, other samples."""
+    dataset = made(np.random.default_rng(36))
+    arguments = {"widths": [2, 3], "time": 5.0}
+    first, again = (quietly(dataset, **arguments, seed=7) for _ in range(2))
+    xr.testing.assert_identical(first, again)
+    other = quietly(dataset, **arguments, seed=8)
+    assert not (other.W == first.W).any()
+    assert not (other.eps_g_mse == first.eps_g_mse).any()
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def untrained(request):
+    """Students after a single step of negligible size: their initial weights."""
+    dataset = made(np.random.default_rng(37), N=400, P=9, n_test=9)
+    arguments = {"widths": [50, 51], "n_inits": 2, "lr": 1e-12, "time": 1 / 400, "init_scale": 0.25}
+    return request.param, quietly(dataset, **arguments, layers=request.param)
+
+
+def test_initial_weights_are_normal_with_init_scale(untrained):
+    """Weights start as N(0, init_scale²), in both layers if both are trained, else with v = 1."""
+    layers, result = untrained
+    for key in ("W", "v"):
+        w = result[key].values[~np.isnan(result[key].values)].astype(float) / 0.25
+        if key == "v" and layers == "first":
+            np.testing.assert_array_equal(w, 4.0)
+            continue
+        # standard errors of the mean and of the mean square of n standard normal numbers
+        assert abs(w.mean()) < SE / math.sqrt(w.size)
+        assert abs(np.mean(w**2) - 1) < SE * math.sqrt(2 / w.size)
+
+
+def test_initial_weights_are_independent(untrained):
+    """No two students, of a pair, of two initialisations or of two widths, start from related weights."""
+    _, result = untrained
+    W = result.W.isel(hidden=slice(50)).stack(who=("init", "student", "width")).transpose("who", ...)
+    W = W.values.reshape(8, -1).astype(float) / 0.25
+    correlation = W @ W.T / W.shape[1]
+    off = correlation[~np.eye(8, dtype=bool)]
+    assert np.abs(off).max() < SE / math.sqrt(W.shape[1])
+
+
+def test_students_of_a_pair_see_independent_samples():
+    """The two students of a pair differ in what they learn at random, not only in how they start.
+
+    A linear student moves by Δ_i x_i only, so that after one step from nearly zero weights W points along the sample
+    it saw; over many pairs the two samples are equal as often as two independent uniform draws are.
+    """
+    P, pairs = 4, 150
+    dataset = made(np.random.default_rng(38), N=40, P=P, n_test=2)
+    seen = []
+    for seed in range(pairs):
+        result = quietly(
+            dataset, seed=seed, widths=[1], lr=1.0, time=1 / 40, activation="identity", layers="first",
+            init_scale=1e-6, evaluate_at=[0],
+        )  # fmt: skip
+        W = result.W.isel(init=0, width=0, hidden=0).values
+        overlap = np.abs(W @ dataset.x_train.T) / np.linalg.norm(W, axis=1)[:, None]
+        seen.append(np.argmax(overlap / np.linalg.norm(dataset.x_train, axis=1), axis=1))
+    seen = np.array(seen)
+    same = np.mean(seen[:, 0] == seen[:, 1])
+    assert abs(same - 1 / P) < SE * math.sqrt((1 / P) * (1 - 1 / P) / pairs)
+    for s in range(2):
+        counts = np.bincount(seen[:, s], minlength=P)
+        assert np.sum((counts - pairs / P) ** 2) / (pairs / P) < P - 1 + SE * math.sqrt(2 * (P - 1))
+
+
+def test_gaussian_inputs_are_standard_normal():
+    """ε₁,₂ on "gauss" is that of i.i.d. N(0, 1) inputs: closed forms for two linear students u₁·x/√N and u₂·x/√N.
+
+    E ½(φ₁ − φ₂)² = |u₁ − u₂|²/(2N), a mean of P* squares of Gaussians, and the signs differ with probability angle/π.
+    """
+    P = 20_000
+    dataset = made(np.random.default_rng(39), N=12, P=30, n_test=P)
+    scaled = Dataset(
+        inputs=datasets.Inputs(x_train=dataset.x_train, x_test=3 * dataset.x_test, description="three times as large"),
+        y_train=dataset.y_train, y_test=dataset.y_test, task="",
+    )  # fmt: skip
+    result = quietly(scaled, widths=[1, 3], n_inits=3, lr=0.05, time=2.0, activation="identity").isel(time=-1)
+    for K in (1, 3):
+        for init in range(3):
+            u = [student(result, width=K, init=init, student=s) for s in (1, 2)]
+            u = [network.v @ network.W for network in u]
+            distance = np.sum((u[0] - u[1]) ** 2) / 24
+            angle = math.acos(u[0] @ u[1] / (np.linalg.norm(u[0]) * np.linalg.norm(u[1])))
+            here = result.sel(inputs="gauss", width=K, init=init)
+            assert abs(here.eps_12_mse.item() / distance - 1) < SE * math.sqrt(2 / P)
+            p = angle / math.pi
+            assert abs(here.eps_12_frac.item() - p) < SE * math.sqrt(p * (1 - p) / P)
+            there = result.sel(inputs="test", width=K, init=init)
+            assert abs(there.eps_12_mse.item() / (9 * distance) - 1) < SE * math.sqrt(2 / P)
+
+
+def test_first_layer_mode_leaves_the_second_layer_alone():
+    """With layers="first" every v is 1 at the end, and W has moved."""
+    dataset = made(np.random.default_rng(40))
+    result = quietly(dataset, widths=[3], time=5.0, layers="first")
+    np.testing.assert_array_equal(result.v, 1)
+    assert np.ptp(result.eps_g_mse.values, axis=-1).min() > 0.01
+
+
+def test_training_error_is_measured_only_if_asked_for():
+    """Without train_error there is no eps_t, and nothing else changes."""
+    dataset = made(np.random.default_rng(41))
+    without, with_it = (quietly(dataset, widths=[2], time=3.0, train_error=flag) for flag in (False, True))
+    assert "eps_t_mse" in with_it and "eps_t_frac" in with_it
+    xr.testing.assert_identical(with_it.drop_vars(["eps_t_mse", "eps_t_frac"]), without)
+
+
+def test_training_does_not_change_its_data():
+    """The arrays of the dataset are read only."""
+    dataset = made(np.random.default_rng(42))
+    arrays = (dataset.x_train, dataset.x_test, dataset.y_train, dataset.y_test)
+    copies = [a.copy() for a in arrays]
+    quietly(dataset, widths=[2], time=3.0, train_error=True)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_real_and_random_labels_are_learnt_as_given():
+    """Real labels reach the students unchanged: ε_g of students that stay at 0 is half the labels' mean square."""
+    rng = np.random.default_rng(43)
+    real, noise = made(rng, labels="real"), random_task(gaussian(23, 50, 400, rng=rng), labels="real", rng=rng)
+    for dataset in (real, noise):
+        result = quietly(dataset, widths=[1], lr=1e-9, time=1 / 23, init_scale=1e-6, evaluate_at=[0])
+        expected = np.mean(dataset.y_test.astype(float) ** 2) / 2
+        # φ is below 1e-10, and squares are summed in double precision from float32 squares
+        np.testing.assert_allclose(result.eps_g_mse, expected, rtol=1e-6)
+
+
+def test_custom_activation_can_be_trained():
+    """`train` takes an activation of one's own and reports its name."""
+    tanh = custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
+    result = quietly(made(np.random.default_rng(44)), widths=[2], time=10.0, activation=tanh)
+    assert result.attrs["activation"] == "tanh"
+    assert (result.eps_g_mse.isel(time=-1) < result.eps_g_mse.isel(time=0)).all()
+
+
+def test_default_evaluation_times():
+    """evaluation_times starts at 0 and goes in equal factors from 0.1 to the end; `train` rounds them to steps."""
+    times = evaluation_times(1000.0, n=41)
+    assert times[0] == 0 and times.size == 41
+    np.testing.assert_allclose([times[1], times[-1]], [0.1, 1000], rtol=1e-12)
+    np.testing.assert_allclose(times[2:] / times[1:-1], 10 ** (4 / 39), rtol=1e-12)
+    assert evaluation_times(50.0).size == 40
+    assert evaluation_times(0.01, n=5).max() == pytest.approx(0.01)
+    result = quietly(made(np.random.default_rng(45)), widths=[1], time=8.0)
+    steps = np.unique(np.rint(23 * np.append(0, 0.1 * 80 ** (np.arange(39) / 38))))
+    np.testing.assert_allclose(result.time, steps / 23, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"widths": []}, r"widths = \[\]"),
+        ({"widths": [0, 1]}, r"widths = \[0, 1\]"),
+        ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different widths"),
+        ({"n_inits": 0}, "n_inits = 0: at least one"),
+        ({"lr": 0}, "lr = 0: the learning rate must be positive"),
+        ({"lr": -0.1}, "lr = -0.1"),
+        ({"lr": math.nan}, "lr = nan"),
+        ({"lr": math.inf}, "lr = inf"),
+        ({"time": 0}, "time = 0: the end time"),
+        ({"time": -1.0}, "time = -1"),
+        ({"time": math.nan}, "time = nan"),
+        ({"time": math.inf}, "time = inf"),
+        ({"layers": "second"}, "layers = 'second': choose one of both, first"),
+        ({"activation": "sine"}, "unknown activation 'sine'"),
+        ({"evaluate_at": []}, "evaluate_at must lie between 0 and time = 2"),
+        ({"evaluate_at": [-0.5, 1]}, "evaluate_at"),
+        ({"evaluate_at": [1, 2.5]}, "evaluate_at"),
+        ({"evaluate_at": [math.nan]}, "evaluate_at"),
+    ],
+    ids=str,
+)
+def test_impossible_arguments_are_refused(arguments, message):
+    """`train` refuses impossible arguments by name before anything runs."""
+    dataset = made(np.random.default_rng(46))
+    with pytest.raises(ValueError, match=message):
+        quietly(dataset, **({"widths": [2], "time": 2.0} | arguments))
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["bar", "TQDM_DISABLE"])
+def test_progress_bar_shows_its_label_and_can_be_switched_off(off):
+    """A bar with the label is written to stderr unless TQDM_DISABLE=1, which tqdm reads when it is imported."""
+    program = (
+        "import numpy as np\n"
+        "from hmm_utils import datasets, networks, training\n"
+        "rng = np.random.default_rng(0)\n"
+        "data = datasets.teacher_task(datasets.gaussian(9, 9, 9, rng=rng), networks.random_network(9, 1, rng=rng))\n"
+        "training.train(data, widths=[1], time=1.0, rng=rng, progress='some label')\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TQDM_")}
+    if off:
+        environment["TQDM_DISABLE"] = "1"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ("some label" in done.stderr) is not off
+
+
+# ---- Divergence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_divergence_stays_with_the_student(name):
+    """A student with huge weights dies alone: the rows of the others are bit for bit those of a run without it."""
+    rng = np.random.default_rng(51)
+    lr, scale = STABLE[name]
+    networks = [random_network(31, K, rng=rng, activation=name, scale=scale) for K in (2, 3, 4)]
+    huge = Network(1e25 * networks[1].W, 1e25 * networks[1].v, networks[1].activation)
+    x = rng.standard_normal((100, 31)).astype(np.float32)
+    y, indices = np.sign(x[:, 0]), rng.integers(100, size=300)
+    healthy, sick = Fleet.of(networks), Fleet.of([networks[0], huge, networks[2]])
+    for fleet in (healthy, sick):
+        advance(fleet, x, y, indices[:150], lr=lr, layers="both")
+        advance(fleet, x, y, indices[150:], lr=lr, layers="both")
+    assert healthy.alive.tolist() == [True, True, True]
+    assert sick.alive.tolist() == [True, False, True]
+    others = [0, 1, 5, 6, 7, 8]
+    np.testing.assert_array_equal(sick.W[others], healthy.W[others])
+    np.testing.assert_array_equal(sick.v[others], healthy.v[others])
+    assert not np.isfinite(sick.W[2:5]).any()
+
+
+@pytest.fixture(scope="module", params=[("quadratic", 0.2), ("relu", 1.5), ("identity", 1.0)], ids=lambda p: p[0])
+def diverged(request):
+    """(arguments, result, warnings) of a run in which some students diverge, measured after every sixth step."""
+    name, lr = request.param
+    dataset = made(np.random.default_rng(52), N=30, P=200, n_test=300)
+    arguments = {"lr": lr, "activation": name, "time": 4.0, "evaluate_at": np.linspace(0, 4, 21)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = quietly(dataset, widths=[1, 3, 8], n_inits=3, train_error=True, **arguments)
+    dead = result.eps_g_mse.isnull().isel(time=-1)
+    assert 0 < dead.sum() < dead.size, "the test needs students of both kinds"
+    return dataset, arguments, result, caught
+
+
+def names_of(dead):
+    """What the warnings should call the students of a boolean array over (init, student, width)."""
+    flat = dead.stack(who=("init", "student", "width"))
+    return sorted(f"K={who[2]}, init {who[0]}, student {who[1]}" for who in flat.who.values[flat.values])
+
+
+def test_diverged_students_are_named_once(diverged):
+    """Every student that ends as NaN is named in exactly one DivergenceWarning, and nothing else is warned of."""
+    _, _, result, caught = diverged
+    assert {w.category for w in caught} == {DivergenceWarning}, sorted({str(w.message)[:60] for w in caught})
+    named = [name for w in caught for name in str(w.message).split("from here on: ")[1].split("; use")[0].split("; ")]
+    assert sorted(named) == names_of(result.eps_g_mse.isnull().isel(time=-1))
+
+
+def test_warning_says_when_and_what_to_do(diverged):
+    """The warning tells the evaluation time from which on the student is NaN, the learning rate, and the remedy."""
+    _, arguments, result, caught = diverged
+    messages = [str(w.message) for w in caught if w.category is DivergenceWarning]
+    assert messages
+    for message in messages:
+        assert f"lr = {arguments['lr']:g}" in message and "use a smaller lr or init_scale" in message
+        time = float(message.split("before time ")[1].split()[0])
+        at = result.eps_g_mse.sel(time=time, method="nearest")
+        assert abs(at.time.item() - time) <= 1e-3 * time
+        for name in message.split("from here on: ")[1].split("; use")[0].split("; "):
+            K, init, s = (int(word.split("=")[-1].split()[-1]) for word in name.split(", "))
+            own = result.eps_g_mse.sel(width=K, init=init, student=s)
+            assert own.sel(time=slice(at.time, None)).isnull().all()
+            assert own.sel(time=slice(None, at.time)).isel(time=slice(None, -1)).notnull().all()
+
+
+def test_diverged_students_are_nan_from_then_on(diverged):
+    """After its first NaN a student has no error, no disagreement and no weights any more."""
+    _, _, result, _ = diverged
+    dead = result.eps_g_mse.isnull()
+    np.testing.assert_array_equal(dead, dead.cumsum("time") > 0)
+    for key in ("eps_g_frac", "eps_t_mse", "eps_t_frac"):
+        np.testing.assert_array_equal(result[key].isnull(), dead, err_msg=key)
+    either = dead.any("student")
+    for key in ("eps_12_mse", "eps_12_frac"):
+        for where in ("test", "gauss"):
+            np.testing.assert_array_equal(result[key].sel(inputs=where).isnull(), either, err_msg=f"{key}, {where}")
+    at_the_end = dead.isel(time=-1)
+    index = xr.DataArray(np.arange(8), dims="hidden")
+    gone = (at_the_end | (index >= result.width)).transpose(*result.v.dims)
+    np.testing.assert_array_equal(result.v.isnull(), gone)
+    np.testing.assert_array_equal(result.W.isnull().any("input"), gone)
+    np.testing.assert_array_equal(result.W.isnull().all("input"), gone)
+
+
+def test_nothing_in_a_result_is_infinite(diverged):
+    """An error is a number or NaN: what would be infinite belongs to a student that has diverged."""
+    _, _, result, _ = diverged
+    infinite = [key for key, variable in result.data_vars.items() if np.isinf(variable).any()]
+    assert not infinite
+
+
+def test_other_students_go_on_as_if_no_one_had_diverged(diverged):
+    """A student that survives is the student of a run that it has to itself."""
+    dataset, arguments, result, _ = diverged
+    survivors = result.eps_g_mse.isel(time=-1).notnull().all(("init", "student"))
+    widths = result.width.values[survivors]
+    if not widths.size:
+        pytest.skip("no width survives as a whole at this learning rate")
+    alone = quietly(dataset, widths=widths.tolist(), n_inits=3, **arguments)
+    same_students(result.sel(width=widths), alone, steps=120, n_test=300)

@@ -1,0 +1,49 @@
+"""Re-executes the committed notebooks from their percent scripts: `make notebooks [ONLY=01]`.
+
+The .py is the source. Each is turned into a notebook, executed in the quick profile without progress bars (whose text
+would be stored and compared), and only a complete one replaces the .ipynb beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+def main(chosen: list[str]) -> int:
+    os.environ["TQDM_DISABLE"] = "1"
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+
+    scripts = [p for p in sorted(NOTEBOOKS.glob("*.py")) if not chosen or any(p.name.startswith(c) for c in chosen)]
+    if not scripts:
+        print(f"No notebook starts with {' or '.join(chosen)}: name one of {', '.join(sorted(p.stem for p in NOTEBOOKS.glob('*.py')))}.")
+        return 2
+    for script in scripts:
+        print(f"{script.name} …", flush=True)
+        target = script.with_suffix(".ipynb")
+        notebook = jupytext.read(script)
+        if target.exists():
+            _keep_ids(notebook, nbformat.read(target, as_version=4))
+        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}).execute()
+        for cell in notebook.cells:
+            cell.metadata.pop("execution", None)
+        aside = target.with_name(f".{target.name}")
+        jupytext.write(notebook, aside, fmt="ipynb")
+        aside.replace(target)
+    return 0
+
+
+def _keep_ids(new, old) -> None:
+    """Unchanged cells keep their ids, so that a re-execution shows up as changed outputs only."""
+    ids = {cell.source: cell.id for cell in old.cells}
+    for cell in new.cells:
+        cell.id = ids.get(cell.source, cell.id)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
