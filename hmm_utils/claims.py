@@ -79,12 +79,20 @@ class Judgements(tuple):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{h}</th>" for h in ("", "claim", "measured", "criterion", "verdict"))
+        head = "".join(
+            f"<th style='text-align:left'>{h}</th>" for h in ("", "claim", "measured", "criterion", "verdict")
+        )
         rows = "".join(
             "<tr style='vertical-align:top'>"
             + "".join(
                 f"<td style='text-align:left'>{escape(cell)}</td>"
-                for cell in (j.claim, f"{j.statement} (Sec. {j.section}, {j.figure})", j.measured, j.criterion, j.verdict)
+                for cell in (
+                    j.claim,
+                    f"{j.statement} (Sec. {j.section}, {j.figure})",
+                    j.measured,
+                    j.criterion,
+                    j.verdict,
+                )
             )
             + "</tr>"
             for j in self
@@ -183,8 +191,8 @@ def plateau_strength(time: np.ndarray, log_eps: np.ndarray, *, window: float = 3
 
 
 def _plateau(result: xr.Dataset, n_resamples: int = 400) -> tuple[Interval, str]:
-    """Plateau strength of ε_g^mse at K = M (at the only width, where there is but one): the mean over draws of the strength of the geometric mean over
-    initialisations, with the 95 % interval of a bootstrap over draws and over initialisations within a draw.
+    """Plateau strength of ε_g^mse at K = M, or at the only width: the mean over draws of the strength of the geometric
+    mean over initialisations, with the 95 % interval of a bootstrap over draws and over initialisations within a draw.
 
     Averaging first is what keeps the noise of single SGD runs, which always rises and falls a little, from looking
     like a plateau; draws are not averaged, because another teacher leaves its plateau at another time.
@@ -203,7 +211,9 @@ def _plateau(result: xr.Dataset, n_resamples: int = 400) -> tuple[Interval, str]
     for _ in range(n_resamples):
         draws = rng.integers(n_draws, size=n_draws)
         inits = rng.integers(n_inits, size=(n_draws, n_inits))
-        resampled.append(np.mean([plateau_strength(time, log_eps[d, i].mean(0)) for d, i in zip(draws, inits, strict=True)]))
+        resampled.append(
+            np.mean([plateau_strength(time, log_eps[d, i].mean(0)) for d, i in zip(draws, inits, strict=True)])
+        )
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     mean = np.mean([plateau_strength(time, one.mean(0)) for one in log_eps])
     strength = Interval(float(mean), float(low), float(high), n_draws * n_inits)
@@ -225,7 +235,8 @@ _SMALL_WHY = (
 )
 _RATIO_WHY = "the text says 'roughly' and 'about'; a factor of two is far from the factor of ten on Gaussian inputs"
 _PLATEAU_WHY = (
-    "curves that flatten for good stay below about 0.1 in this measure, noise included; a plateau with a drop gives 0.3 to 1"
+    "curves that flatten for good stay below about 0.1 in this measure, noise included, a plateau with a drop gives "
+    "0.3 to 1"
 )
 
 
@@ -243,7 +254,9 @@ def _needs_time(result: xr.Dataset, observable: xr.DataArray) -> bool:
     return late * max(PAPER_END / end, 1.0) ** -power < SMALL
 
 
-def _vanishes(result: xr.Dataset, observable: str, widths: Sequence[int], inputs: str | None = None) -> tuple[Interval, str]:
+def _vanishes(
+    result: xr.Dataset, observable: str, widths: Sequence[int], inputs: str | None = None
+) -> tuple[Interval, str]:
     value = _at(result, observable, widths, inputs)
     verdict = _decide(value.high < SMALL, value.low > SMALL)
     curve = (result[observable] if inputs is None else result[observable].sel(inputs=inputs)).sel(width=list(widths))
@@ -340,7 +353,9 @@ def _real_or_signs(real: Finding, signs: Finding) -> Finding:
     if real.verdict == signs.verdict:
         return Finding(text, real.verdict)
     if real.verdict == HOLDS and signs.verdict == FAILS:
-        return Finding(text, "holds only if the labels are the teacher's real outputs, as Eq. (4) says, not their signs")
+        return Finding(
+            text, "holds only if the labels are the teacher's real outputs, as Eq. (4) says, not their signs"
+        )
     if signs.verdict == HOLDS and real.verdict == FAILS:
         return Finding(text, "holds only if the labels are the signs of the teacher's outputs")
     return Finding(text, UNDECIDED)
@@ -381,7 +396,11 @@ def _c10(results: Results) -> Finding:
     if teacher.verdict == latent.verdict == HOLDS:
         return Finding(text, HOLDS)
     conditional = [f.verdict for f in (teacher, latent) if f.verdict.startswith("holds only if")]
-    if conditional and FAILS not in (teacher.verdict, latent.verdict) and UNDECIDED not in (teacher.verdict, latent.verdict):
+    if (
+        conditional
+        and FAILS not in (teacher.verdict, latent.verdict)
+        and UNDECIDED not in (teacher.verdict, latent.verdict)
+    ):
         return Finding(text, conditional[0])
     return Finding(text, _all([teacher.verdict, latent.verdict]))
 
@@ -395,7 +414,9 @@ def _c11(results: Results) -> Finding:
     text = f"ε_g = {value:.3f} ± {error:.3f} on {n} test images ({result.attrs['dataset'].split(';')[0]})"
     if not result.attrs["dataset"].startswith("MNIST"):
         return Finding(text, UNDECIDED)
-    return Finding(text, _decide(0.04 < value - error and value + error < 0.06, value - error > 0.06 or value + error < 0.04))
+    return Finding(
+        text, _decide(value - error > 0.04 and value + error < 0.06, value - error > 0.06 or value + error < 0.04)
+    )
 
 
 def _c12(results: Results) -> Finding:
@@ -406,7 +427,7 @@ def _c12(results: Results) -> Finding:
 
 
 _SMALL_RULE = f"mean over K ≥ M below {SMALL}"
-_PLATEAU_RULE = f"steepening s(t₂) − s(t₁) after a flat stretch s(t₁) < {FLAT}, s = −dlnε/dlnt, above {PLATEAU}"
+_PLATEAU_RULE = f"steepening s(t₂) − s(t₁) after s(t₁) < {FLAT}, with s = −dlnε/dlnt, above {PLATEAU}"
 _NO_PLATEAU_RULE = f"steepening after a flat stretch below {PLATEAU}"
 
 CLAIMS: tuple[Claim, ...] = (
@@ -427,13 +448,13 @@ CLAIMS: tuple[Claim, ...] = (
         "01_independent_students", ("fig1_right", "fig1_right_signs"), _SMALL_RULE, _SMALL_WHY, _c4,
     ),
     Claim(
-        "C5", "There, students disagree on Gaussian inputs for K < M and learn the same function for K ≥ M, also for K > M.",
+        "C5", "There, students disagree on Gaussian inputs for K < M and learn one function for K ≥ M.",
         "3.1", "Fig. 1 right", "01_independent_students", ("fig1_right", "fig1_right_signs"),
         f"mean over K < M above {SMALL}, over K ≥ M below", _SMALL_WHY, _c5,
     ),
     Claim(
-        "C6", "With i.i.d. inputs and a teacher the test error stays on a plateau and then drops.", "3.2", "Fig. 2 left",
-        "02_plateaus", ("fig2_left_iid",), _PLATEAU_RULE, _PLATEAU_WHY,
+        "C6", "With i.i.d. inputs and a teacher the test error stays on a plateau and then drops.", "3.2",
+        "Fig. 2 left", "02_plateaus", ("fig2_left_iid",), _PLATEAU_RULE, _PLATEAU_WHY,
         lambda results: _with_plateau(results, _present(results, "fig2_left_iid")),
     ),
     Claim(
@@ -446,24 +467,27 @@ CLAIMS: tuple[Claim, ...] = (
         "03_hidden_manifold_model", ("fig3_right",), f"as C4 and C5: {_SMALL_RULE}", _SMALL_WHY, _c8,
     ),
     Claim(
-        "C9", "Structured inputs with latent labels behave like MNIST: students agree on structured inputs up to their test "
-        "error, and disagree on Gaussian inputs the more the wider they are, towards one half.", "4.1", "Fig. 3 left",
+        "C9", "Structured inputs with latent labels behave like MNIST: students agree on structured inputs up to their "
+        "test error, and disagree on Gaussian inputs the more the wider they are, towards one half.",
+        "4.1", "Fig. 3 left",
         "03_hidden_manifold_model", ("fig3_left",),
-        f"ε₁,₂/ε_g between 1/{RATIO:g} and {RATIO:g}; slope of ε₁,₂ (Gaussian) in ln K above 0; ε₁,₂ above {CHANCE} at the "
-        "largest K", f"{_RATIO_WHY}; 'up to one half' is read as at least {CHANCE}", _c9,
+        f"ε₁,₂/ε_g between 1/{RATIO:g} and {RATIO:g}; slope of ε₁,₂ (Gaussian) in ln K above 0; ε₁,₂ above {CHANCE} at "
+        "the largest K", f"{_RATIO_WHY}; 'up to one half' is read as at least {CHANCE}", _c9,
     ),
     Claim(
         "C10", "Structured inputs: a plateau with teacher labels, none with latent labels.", "4.1", "Fig. 2 right",
         "03_hidden_manifold_model", ("fig2_right_teacher", "fig2_right_latent"),
-        f"{_PLATEAU_RULE} with teacher labels, below with latent labels", _PLATEAU_WHY, _c10,
+        f"{_PLATEAU_RULE} with teacher labels, below with latent ones", _PLATEAU_WHY, _c10,
     ),
     Claim(
         "C11", "A network with M = 4 trained on MNIST reaches an error of about 5 %.", "4.2", "Fig. 4",
-        "03_hidden_manifold_model", ("fig4_pretraining",), "0.04 < ε_g < 0.06", "'about 5 %' to the nearest per cent", _c11,
+        "03_hidden_manifold_model", ("fig4_pretraining",), "0.04 < ε_g < 0.06",
+        "'about 5 %' to the nearest per cent", _c11,
     ),
     Claim(
-        "C12", "Gaussian inputs labelled by that network behave as with a random teacher (C4–C6).", "4.2", "Fig. 4 left",
-        "03_hidden_manifold_model", ("fig4", "fig4_inset"), f"as C4, C5 and C6: {_SMALL_RULE}; {_PLATEAU_RULE}",
+        "C12", "Gaussian inputs labelled by that network behave as with a random teacher (C4–C6).", "4.2",
+        "Fig. 4 left", "03_hidden_manifold_model", ("fig4", "fig4_inset"),
+        f"as C4, C5 and C6: {_SMALL_RULE}; {_PLATEAU_RULE}",
         f"{_SMALL_WHY}; {_PLATEAU_WHY}", _c12,
     ),
 )  # fmt: skip
@@ -487,7 +511,9 @@ def judge(notebook: str, results: Results) -> Judgements:
         used = {name: results[name] for prefix in claim.setups for name in _present(results, prefix)}
         finding = claim.check(results)
         if finding.verdict == FAILS and any(_other_manifold(result) for result in used.values()):
-            finding = Finding(f"{finding.measured}; the criterion fails here, at another D/N than the paper's", UNDECIDED)
+            finding = Finding(
+                f"{finding.measured}; the criterion fails here, at another D/N than the paper's", UNDECIDED
+            )
         judgements.append(
             Judgement(
                 claim=claim.number,

@@ -147,7 +147,9 @@ class Dataset:
             rows["teacher"] = repr(self.teacher)
         if i.notice:
             rows["notice"] = i.notice
-        body = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+        body = "".join(
+            f"<tr><th style='text-align:left'>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items()
+        )
         return f"<table>{body}</table>"
 
 
@@ -369,7 +371,8 @@ def from_arrays(
         values = np.unique(y)
         if len(values) != 2:
             raise ValueError(
-                f"y holds {len(values)} different values: labels='sign' needs exactly two, labels='real' takes any numbers."
+                f"y holds {len(values)} different values: labels='sign' needs exactly two, "
+                "labels='real' takes any numbers."
             )
         y = np.where(y == values[1], 1, -1)
     y = y.astype(np.float32)

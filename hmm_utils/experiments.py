@@ -228,7 +228,9 @@ def dataset(
     """One draw of the experiment's data. `teacher` is the pre-trained network of task "pretrained"."""
     e = experiment
     if (e.task == "pretrained") != (teacher is not None):
-        raise ValueError(f"task {e.task!r}: a trained network is passed as teacher with task 'pretrained', and only then.")
+        raise ValueError(
+            f"task {e.task!r}: a trained network is passed as teacher with task 'pretrained', and only then."
+        )
     if e.inputs == "digits":
         inputs = datasets.handwritten_digits(e.data, n_train=e.train_size, rng=rng)
         return datasets.own_task(inputs, "odd against even")

@@ -13,13 +13,24 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hmm_utils.datasets import Inputs
 from hmm_utils.experiments import scale
 from hmm_utils.observables import early_stopping, final, standard_error
 
-__all__ = ["independent_students", "learning_curves", "manifold", "overlaps", "samples", "save", "spectra", "style", "weights"]
+__all__ = [
+    "independent_students",
+    "learning_curves",
+    "manifold",
+    "overlaps",
+    "samples",
+    "save",
+    "spectra",
+    "style",
+    "weights",
+]
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
@@ -30,7 +41,8 @@ def style() -> None:
 
 
 def _footnote(fig: Figure, lines: Sequence[str]) -> None:
-    text = "\n".join(textwrap.fill(line, 150) for line in dict.fromkeys(lines))
+    columns = int(19 * fig.get_figwidth())
+    text = "\n".join(textwrap.fill(line, columns) for line in dict.fromkeys(lines))
     fig.supxlabel(text, fontsize=7, color="0.35", x=0.02, ha="left")
 
 
@@ -40,16 +52,22 @@ def _scale_lines(results: Mapping[str, xr.Dataset]) -> list[str]:
 
 
 def independent_students(
-    results: Mapping[str, xr.Dataset], *, value: Callable[[xr.DataArray], xr.DataArray] = final
+    results: Mapping[str, xr.Dataset],
+    *,
+    value: Callable[[xr.DataArray], xr.DataArray] = final,
+    inset: Mapping[str, Mapping[str, xr.Dataset]] | None = None,
 ) -> Figure:
     """Figs. 1, 3, 4: ε_g (blue dots), ε₁,₂ on Gaussian inputs (green diamonds) and on the test inputs (orange crosses)
     against K, one panel per result; the title of a panel is its key.
 
     value  what is taken from a curve: `observables.final`, or `observables.early_stopping` (Appendix C)
+    inset  learning curves for an inset of the last panel (Fig. 4), given as to `learning_curves`, of one width
 
     Bars are ± 1 standard error over initialisations and draws.
     """
-    fig, axes = plt.subplots(1, len(results), figsize=(0.6 + 3.3 * len(results), 3.7), squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(results), figsize=(0.6 + (5.4 if inset else 3.3) * len(results), 3.7), squeeze=False
+    )
     hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
     for axis, (title, result) in zip(axes[0], results.items(), strict=True):
         test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
@@ -69,22 +87,19 @@ def independent_students(
         axis.set_ylim(0, max(0.06, 1.45 * axis.dataLim.y1))
         axis.legend(loc="upper left", ncols=1)
     axes[0, 0].set_ylabel("fractional error")
+    if inset:
+        axis.set_ylim(0, 2.6 * axis.dataLim.y1)
+        small = axis.inset_axes((0.6, 0.56, 0.39, 0.42))
+        _draw_curves(small, inset, width=None)
+        small.set(xscale="log", yscale="log")
+        small.set_xlabel("steps / $N$", fontsize=7)
+        small.set_ylabel(r"$\epsilon_g^{\mathrm{mse}}$", fontsize=7)
+        small.tick_params(labelsize=6)
     _footnote(fig, [*_scale_lines(results), "Bars: ± 1 standard error over initialisations and draws."])
     return fig
 
 
-def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: int | None = None) -> Figure:
-    """Fig. 2 and the inset of Fig. 4: ε_g^mse against steps/N with a logarithmic time axis, as in the paper (left), and
-    the same with a logarithmic error axis, on which a plateau is a plateau at any height (right).
-
-    results  label → {"first": result, "both": result}; a colour per label, dashed where the first layer alone is trained
-             and solid where both are
-    width    K, if the results hold several
-
-    Lines are means over initialisations, draws and the two students; bands the range between their 16 % and 84 %
-    quantiles.
-    """
-    fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.7))
+def _draw_curves(ax: Axes, results: Mapping[str, Mapping[str, xr.Dataset]], width: int | None) -> None:
     runs = ["draw", "init", "student"]
     for (label, modes), colour in zip(results.items(), (BLUE, ORANGE, GREEN), strict=False):
         for layers, result in modes.items():
@@ -92,9 +107,24 @@ def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: i
             curve = curve.where(curve["time"] > 0, drop=True)
             low, high = (curve.quantile(q, runs) for q in (0.16, 0.84))
             name = f"{label}, {'first layer' if layers == 'first' else 'both layers'}"
-            for ax in axes:
-                ax.plot(curve["time"], curve.mean(runs), color=colour, ls="--" if layers == "first" else "-", label=name)
-                ax.fill_between(curve["time"], low, high, color=colour, alpha=0.15, lw=0)
+            ax.plot(curve["time"], curve.mean(runs), color=colour, ls="--" if layers == "first" else "-", label=name)
+            ax.fill_between(curve["time"], low, high, color=colour, alpha=0.15, lw=0)
+
+
+def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: int | None = None) -> Figure:
+    """Fig. 2 and the inset of Fig. 4: ε_g^mse against steps/N with a logarithmic time axis, as in the paper (left), and
+    the same with a logarithmic error axis, on which a plateau is a plateau at any height (right).
+
+    results  label → {"first": result, "both": result}; a colour per label, dashed where the first layer alone is
+             trained and solid where both are
+    width    K, if the results hold several
+
+    Lines are means over initialisations, draws and the two students; bands the range between their 16 % and 84 %
+    quantiles.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.7))
+    for ax in axes:
+        _draw_curves(ax, results, width)
     for ax, y_scale in zip(axes, ("linear", "log"), strict=True):
         ax.set(xscale="log", yscale=y_scale, xlabel="steps / $N$", ylabel=r"$\epsilon_g^{\mathrm{mse}}$")
     axes[0].set_ylim(bottom=0)

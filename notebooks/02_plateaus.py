@@ -47,7 +47,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, networks, training
+from hmm_utils import claims, experiments, figures, training
 
 figures.style()
 chosen = dict(

@@ -21,7 +21,8 @@ def main(chosen: list[str]) -> int:
 
     scripts = [p for p in sorted(NOTEBOOKS.glob("*.py")) if not chosen or any(p.name.startswith(c) for c in chosen)]
     if not scripts:
-        print(f"No notebook starts with {' or '.join(chosen)}: name one of {', '.join(sorted(p.stem for p in NOTEBOOKS.glob('*.py')))}.")
+        known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.py")))
+        print(f"No notebook starts with {' or '.join(chosen)}: name one of {known}.")
         return 2
     for script in scripts:
         print(f"{script.name} …", flush=True)
@@ -29,7 +30,9 @@ def main(chosen: list[str]) -> int:
         notebook = jupytext.read(script)
         if target.exists():
             _keep_ids(notebook, nbformat.read(target, as_version=4))
-        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}).execute()
+        NotebookClient(
+            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}
+        ).execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
         aside = target.with_name(f".{target.name}")
