@@ -202,12 +202,16 @@ def structured(
     F = rng.standard_normal((n_latent, n_inputs), dtype=np.float32)
     C_train, C_test = (rng.standard_normal((n, n_latent), dtype=np.float32) for n in (n_train, n_test))
 
-    def inputs(C: np.ndarray) -> np.ndarray:
-        u = C @ F
-        u /= np.float32(sqrt(n_latent))
-        x = np.array(fold(u), dtype=np.float32)
-        if x.shape != u.shape:
-            raise ValueError(f"f maps an array of shape {u.shape} to shape {x.shape}: f must act component-wise.")
+    def inputs(C: np.ndarray, slab: int = 4096) -> np.ndarray:
+        x = np.empty((len(C), n_inputs), dtype=np.float32)
+        for start in range(0, len(C), slab):
+            u = C[start : start + slab] @ F / np.float32(sqrt(n_latent))
+            folded = np.asarray(fold(u))
+            if folded.shape != u.shape:
+                raise ValueError(
+                    f"f maps an array of shape {u.shape} to shape {folded.shape}: f must act component-wise."
+                )
+            x[start : start + slab] = folded
         return standardise(x)
 
     return Inputs(

@@ -183,17 +183,22 @@ def experiment(name: str, profile: str = "quick", **overrides: object) -> Experi
         if key not in known:
             raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(known))}.")
     setup, scales = table["setups"][name], table["profiles"][profile]
-    given = {k: v for k, v in overrides.items() if v is not None and k not in _not_taken(setup)}
+    given = {k: v for k, v in overrides.items() if v is not None}
+    values = table["defaults"] | setup | scales["defaults"] | scales.get(name, {})
+
+    def record(chosen: Mapping[str, object]) -> Experiment:
+        all_values = values | chosen
+        if not isinstance(all_values["widths"], list | tuple):
+            raise ValueError(f"widths = {all_values['widths']!r}: give a list of widths, such as [1, 2, 4].")
+        return Experiment(**(all_values | {"widths": tuple(all_values["widths"]), "name": name, "profile": profile}))
+
+    record(given)  # an impossible value is refused even where it would mean nothing
+    taken = {k: v for k, v in given.items() if k not in _not_taken(setup)}
     if name == "fig4_pretraining":
-        given.pop("widths", None)
-        for key in ("n_inits", "time", "n_times"):
-            given.pop(key, None)
-        if overrides.get("teacher_width") is not None:
-            given["widths"] = [overrides["teacher_width"]]
-    values = table["defaults"] | setup | scales["defaults"] | scales.get(name, {}) | given
-    if not isinstance(values["widths"], list | tuple):
-        raise ValueError(f"widths = {values['widths']!r}: give a list of widths, such as [1, 2, 4].")
-    return Experiment(**(values | {"widths": tuple(values["widths"]), "name": name, "profile": profile}))
+        taken = {k: v for k, v in taken.items() if k not in ("widths", "n_inits", "time", "n_times")}
+        if "teacher_width" in given:
+            taken["widths"] = [given["teacher_width"]]
+    return record(taken)
 
 
 def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[str, Experiment]:

@@ -318,7 +318,11 @@ def _assign(
         takers = [(info, p) for info in chosen for p in info.parameters if p.name == name]
         _check_name(name, [n for n, _ in values].count(name), bool(takers), chosen)
         for info, parameter in takers:
-            overrides[info.name][name] = convert(text, parameter)
+            try:
+                overrides[info.name][name] = convert(text, parameter)
+            except Refused as refusal:
+                # The same name may have another type elsewhere.
+                raise Refused(f"{info.name}: {refusal}") from None
         deaf = [info.name for info in chosen if info not in [taker for taker, _ in takers]]
         if deaf:
             notes.append(f"{name} is no parameter of {_listed(deaf, 'and')}: ignored there.")

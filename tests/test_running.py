@@ -18,14 +18,14 @@ from hmm_utils import __version__, cli, mnist, running
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PARAMETERS = '''profile: str = "quick"  # scale of the runs
+PARAMETERS = """profile: str = "quick"  # scale of the runs
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 steps: int = 3  # how many steps
 rate: float = 0.5  # learning rate
 widths: list = None  # student widths K (None: the profile's)
 label: str = "erf"  # activation
 boom: bool = False  # fail on purpose
-'''
+"""
 
 # Every cell that runs leaves a trace in the kernel's folder, which has to be the folder of the notebooks.
 TRACE = 'from pathlib import Path\nPath("ran-NAME").touch()'
@@ -56,7 +56,10 @@ if out:
     Path(out, "figures").mkdir(exist_ok=True)
     Path(out, "figures", "NAME.png").touch()"""
 
-SLEEPS = 'import time\nPath("pid-NAME").write_text(str(os.getpid()))\ntime.sleep(60)'
+SLEEPS = """import time
+list(tqdm(range(2), desc="not to be silenced", disable=False))
+Path("pid-NAME").write_text(str(os.getpid()))
+time.sleep(60)"""
 
 
 def plan(notebook, profile, overrides):
@@ -78,12 +81,12 @@ DRIVER = """import signal, sys
 from types import SimpleNamespace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 sys.modules["hmm_utils.experiments"] = SimpleNamespace(
-    NOTEBOOKS={}, PROFILES=("quick", "paper"), plan=lambda notebook, profile, overrides: {})
+    NOTEBOOKS={}, PROFILES=("quick", "paper"), plan=lambda *_: {name: SimpleNamespace(seed=7) for name in "ab"})
 from hmm_utils.cli import main
 sys.exit(main(sys.argv[1:]))"""
 
-# pytest is told to take warnings for errors; these come from inside papermill, nbclient and jupyter_client.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:papermill|nbclient|jupyter_client|zmq")
+# What `make test` or a user may have set.
+NEUTRAL = {name: value for name, value in os.environ.items() if name not in {"TQDM_DISABLE", *running._THREADS}}
 
 
 def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=True):
@@ -104,7 +107,7 @@ def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=Tru
 def write_notebooks(folder):
     # Braces mean something to papermill; here they must not.
     folder = folder / "note{books}"
-    write_notebook(folder, "00_plain", [], parameters='profile: str = "quick"\nout: str = ""\n', kernelspec=False)
+    write_notebook(folder, "00_plain", [], parameters='profile: str = "quick"', kernelspec=False)
     write_notebook(folder, "01_good", [BARS, FAILS, CLAIMS])
     write_notebook(folder, "02_bad", ['print("fine so far")', FAILS.replace("if boom", "if True")])
     write_notebook(folder, "03_other", [CLAIMS])
@@ -114,14 +117,10 @@ def write_notebooks(folder):
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A folder with notebooks, entered; no git, and the throw-away `plan`."""
-    return enter(tmp_path, monkeypatch)
-
-
-def enter(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "hmm_utils.experiments", EXPERIMENTS)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
-    monkeypatch.chdir(folder)
-    return write_notebooks(folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    return write_notebooks(tmp_path)
 
 
 def hmm(capfd, notebooks, *arguments):
@@ -135,6 +134,20 @@ def hmm(capfd, notebooks, *arguments):
 def outputs(notebook, name):
     """All text that cells of an executed notebook wrote to this stream."""
     return "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if o.get("name") == name)
+
+
+def start(folder, notebooks, *arguments, **environment):
+    """`hmm run` in a process group of its own, as a terminal starts it."""
+    git = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, "run", *arguments, "--notebooks", str(notebooks)],
+        cwd=folder,
+        env={**NEUTRAL, **git, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -154,7 +167,7 @@ REFUSED = {
         'None of the chosen notebooks has a parameter "speed": choose among steps, rate, widths, label and boom.',
     ),
     "wrong type": (["01", "-p", "steps", "many"], "steps expects a whole number (int), not many."),
-    "list": (["01", "-p", "widths", "3"], "widths expects a list (list), not 3: write [3]."),
+    "list": (["01", "-p", "widths", "3"], "01_good: widths expects a list (list), not 3: write [3]."),
     "impossible value": (["01", "-p", "steps", "0"], "01_good: steps must be at least 1, not 0: give a larger number."),
     "in one of several": (["00", "03", "-p", "steps", "-2"], "03_other: steps must be at least 1, not -2"),
     "not YAML": (["01", "-p", "widths", "[1, 2"], 'widths: "[1, 2" cannot be read as YAML'),
@@ -343,7 +356,7 @@ def test_a_parameter_goes_where_it_is_known(world):
         ["00", "01", "03"], values=[("steps", "4"), ("rate", "1")], notebooks=world, experiments=EXPERIMENTS
     )
     assert [dict(job.given) for job in prepared.jobs] == [
-        {"profile": "quick", "out": "../build"},
+        {"profile": "quick"},
         {"profile": "quick", "out": "../build", "steps": 4, "rate": 1.0},
         {"profile": "quick", "out": "../build", "steps": 4, "rate": 1.0},
     ]
@@ -477,21 +490,15 @@ def test_relay(size):
 def finished(tmp_path_factory):
     """Everything in one go: `hmm run all` over notebooks of which one fails. Gives code, out, err and the folder."""
     folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        notebooks = enter(folder, monkeypatch)
-        # A kernelspec of the user's that must not be taken for the running interpreter.
-        stray = folder / "jupyter" / "kernels" / "python3"
-        stray.mkdir(parents=True)
-        (stray / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
-        monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        arguments = ["run", "all", "--profile", "paper", "-p", "steps", "4", "-p", "widths", "[1, 2]"]
-        stdout, stderr = folder / "stdout", folder / "stderr"
-        with stdout.open("w", encoding="utf-8") as out, stderr.open("w", encoding="utf-8") as err:
-            monkeypatch.setattr(sys, "stdout", out)
-            monkeypatch.setattr(sys, "stderr", err)
-            code = cli.main([*arguments, "--notebooks", str(notebooks)])
-    return SimpleNamespace(code=code, out=stdout.read_text("utf-8"), err=stderr.read_text("utf-8"), folder=folder)
+    notebooks = write_notebooks(folder)
+    # A kernelspec of the user's that must not be taken for the running interpreter.
+    stray = folder / "jupyter" / "kernels" / "python3"
+    stray.mkdir(parents=True)
+    (stray / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    arguments = ["all", "--profile", "paper", "-p", "steps", "4", "-p", "widths", "[1, 2]"]
+    process = start(folder, notebooks, *arguments, JUPYTER_PATH=str(folder / "jupyter"))
+    out, err = process.communicate(timeout=100)
+    return SimpleNamespace(code=process.returncode, out=out, err=err, folder=folder)
 
 
 def executed(finished, name):
@@ -613,18 +620,6 @@ def test_leaving_early_is_no_success(world, capfd):
     assert [path.name for path in Path("build").iterdir()] == ["05_odd.failed.ipynb"]
 
 
-def start(notebooks, *arguments, **environment):
-    """`hmm run` in a process group of its own, as a terminal starts it."""
-    return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, "run", *arguments, "--notebooks", str(notebooks)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def interrupt(process, pid_file):
     """Press Ctrl-C once the notebook that leaves `pid_file` runs; stdout and stderr."""
     deadline = time.monotonic() + 60
@@ -650,7 +645,7 @@ INTERRUPTED = "hmm: Interrupted: what was finished stays, the rest left nothing.
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupted_without_bars(world):
     write_notebook(world, "05_sleeps", [BARS, SLEEPS])
-    process = start(world, "05", "03", TQDM_DISABLE="1")
+    process = start(Path.cwd(), world, "05", "03", TQDM_DISABLE="1")
     out, err = interrupt(process, world / "pid-05_sleeps")
     assert (process.returncode, out) == (130, "")
     warning, line, last = err.splitlines()
@@ -663,7 +658,7 @@ def test_interrupted_without_bars(world):
 def test_interrupted_side_by_side(world):
     write_notebook(world, "05_dies", ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"])
     write_notebook(world, "06_sleeps", [BARS, SLEEPS])
-    process = start(world, "01", "05", "06", "--jobs", "2", **dict.fromkeys(running._THREADS, "77"))
+    process = start(Path.cwd(), world, "01", "05", "06", "--jobs", "2", **dict.fromkeys(running._THREADS, "77"))
     out, err = interrupt(process, world / "pid-06_sleeps")
     assert (process.returncode, out) == (130, "")
     assert "05_dies failed\n  DeadKernelError: Kernel died\n" in err

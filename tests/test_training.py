@@ -516,7 +516,7 @@ def test_students_of_a_pair_see_independent_samples():
     A linear student moves by Δ_i x_i only, so that after one step from nearly zero weights W points along the sample
     it saw; over many pairs the two samples are equal as often as two independent uniform draws are.
     """
-    P, pairs = 4, 150
+    P, pairs = 4, 100
     dataset = made(np.random.default_rng(38), N=40, P=P, n_test=2)
     seen = []
     for seed in range(pairs):

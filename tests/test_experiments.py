@@ -1,0 +1,438 @@
+"""hmm_utils.experiments: the paper's numbers, the refusal of impossible values, and what a run returns."""
+
+import dataclasses
+import math
+import re
+import tomllib
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmm_utils.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, scale
+from hmm_utils.networks import random_network
+
+SETUPS = list(tomllib.loads(files("hmm_utils").joinpath("profiles.toml").read_text(encoding="utf-8"))["setups"])
+# small enough to run in a fraction of a second
+TINY = {
+    "n_inputs": 20, "n_latent": 3, "time": 3.0, "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_test": 50,
+    "n_times": 5, "data": "digits",
+}  # fmt: skip
+
+
+def tiny(name, **overrides):
+    return dataclasses.replace(experiment(name, **(TINY | overrides)), time=overrides.get("time", 3.0))
+
+
+def check_sentence(refusal, *words):
+    """The message is one sentence that holds the words."""
+    message = str(refusal.value)
+    assert message.endswith(".") and "\n" not in message and not re.search(r"\.\s", message), message
+    for word in words:
+        assert word in message
+
+
+# ---- What there is --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_plan_builds(notebook, profile):
+    """Every notebook has a plan at either profile: one run per set-up, or one per layer mode."""
+    runs = plan(notebook, profile, {})
+    assert list(dict.fromkeys(name.partition("/")[0] for name in runs)) == list(NOTEBOOKS[notebook].setups)
+    for name, e in runs.items():
+        setup, _, layers = name.partition("/")
+        assert (e.name, e.profile) == (setup, profile)
+        assert layers in ("", e.layers)
+
+
+def test_every_setup_belongs_to_a_notebook():
+    """No set-up is left over, none is missing."""
+    assert sorted(name for notebook in NOTEBOOKS.values() for name in notebook.setups) == sorted(SETUPS)
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_paper_profile_has_the_papers_numbers(name):
+    """N = 784, η = 0.2, D = 10, g = erf, weights N(0, 1), P = 76N, up to time 10 000; K and M as the captions say."""
+    for e in [e for notebook in NOTEBOOKS for e in plan(notebook, "paper", {}).values() if e.name == name]:
+        assert (e.n_inputs, e.time, e.lr, e.n_latent, e.init_scale, e.train_size) == (784, 10_000, 0.2, 10, 1, None)
+        assert e.activation == "erf" and e.f == "sgn" and e.data == "auto"
+        assert e.teacher_width == (1 if name == "fig3_left" else 4)
+        if name.startswith("fig2"):
+            assert e.widths == (3,), "Fig. 2 has K = 3"
+        elif name in ("fig4_pretraining", "fig4_inset"):
+            assert e.widths == (4,), "Fig. 4 has M = K = 4"
+        elif name != "vanilla":
+            assert set(range(1, 9)) <= set(e.widths), "the figures against K"
+            assert e.n_inits * e.n_draws >= 10
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "inputs", "task", "labels"),
+    [
+        ("fig1_left", "Fig. 1 left", "digits", "own", None),
+        ("fig1_right", "Fig. 1 right", "gaussian", "teacher", "real"),
+        ("fig1_right_signs", "Fig. 1 right", "gaussian", "teacher", "sign"),
+        ("fig2_left_iid", "Fig. 2 left", "gaussian", "teacher", "real"),
+        ("fig2_left_digits", "Fig. 2 left", "digits", "own", None),
+        ("fig2_right_teacher", "Fig. 2 right", "structured", "teacher", "real"),
+        ("fig2_right_latent", "Fig. 2 right", "structured", "latent", "real"),
+        ("fig3_left", "Fig. 3 left", "structured", "latent", "sign"),
+        ("fig3_right", "Fig. 3 right", "structured", "teacher", "real"),
+        ("fig4_pretraining", "Fig. 4", "digits", "own", None),
+        ("fig4", "Fig. 4", "gaussian", "pretrained", "real"),
+        ("fig4_inset", "Fig. 4", "gaussian", "pretrained", "real"),
+    ],
+)
+def test_setups_are_the_figures(name, figure, inputs, task, labels):
+    """Inputs and task of every figure, as its caption has them."""
+    e = experiment(name, "paper", layers="both")
+    assert e.figure.startswith(figure)
+    assert (e.inputs, e.task) == (inputs, task)
+    if labels:
+        assert e.labels == labels
+
+
+@pytest.mark.parametrize("name", [name for name in SETUPS if name.startswith("fig2")])
+def test_figure_2_has_a_curve_for_either_layer_mode(name):
+    """Fig. 2: first layer only (dashed) and both layers (solid); `layers` may pick one of them or name both."""
+    notebook = next(key for key, n in NOTEBOOKS.items() if name in n.setups)
+
+    def modes(**overrides):
+        return {key: e.layers for key, e in plan(notebook, "quick", overrides).items() if e.name == name}
+
+    assert modes() == modes(layers=["first", "both"]) == {f"{name}/first": "first", f"{name}/both": "both"}
+    assert modes(layers="first") == modes(layers=["first"]) == {f"{name}/first": "first"}
+
+
+def test_quick_profile_is_shorter():
+    """No set-up of the quick profile is larger than the paper's in any direction."""
+    for name in SETUPS:
+        quick, paper = (experiment(name, profile, layers="both") for profile in PROFILES)
+        for parameter in ("n_inputs", "time", "n_inits", "n_draws", "n_test", "n_times"):
+            assert getattr(quick, parameter) <= getattr(paper, parameter), f"{parameter} of {name}"
+
+
+def test_an_experiment_cannot_be_changed():
+    """An experiment is a record: frozen, and checked again when a copy with other values is made."""
+    e = experiment("fig3_left")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        e.lr = 1
+    with pytest.raises(ValueError, match="lr = -1"):
+        dataclasses.replace(e, lr=-1)
+
+
+# ---- Overrides ------------------------------------------------------------------------------------------------------
+
+
+def test_overrides_replace_and_none_keeps():
+    """A given value replaces the profile's, None leaves it."""
+    changed = experiment("fig3_left", "paper", lr=0.1, widths=[2, 5], train_size=1000, n_latent=None, f="relu", seed=7)
+    expected = dataclasses.replace(
+        experiment("fig3_left", "paper"), lr=0.1, widths=(2, 5), train_size=1000, f="relu", seed=7
+    )  # fmt: skip
+    assert changed == expected
+    nothing = dict.fromkeys(("lr", "widths", "train_size", "layers", "f", "data", "seed", "labels", "teacher_width"))
+    assert experiment("fig3_left", "paper", **nothing) == experiment("fig3_left", "paper")
+    assert plan("02_plateaus", "quick", nothing) == plan("02_plateaus", "quick", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "meaningless"),
+    [
+        ("fig1_left", {"n_inputs": 50, "n_test": 9, "n_draws": 9, "f": "relu", "n_latent": 3, "labels": "real",
+                       "teacher_width": 2}),
+        ("fig1_right", {"f": "relu", "n_latent": 3, "data": "digits"}),
+        ("fig3_left", {"data": "digits"}),
+        ("fig4", {"n_inputs": 50, "f": "relu", "n_latent": 3}),
+        ("fig4_pretraining", {"widths": [9], "time": 5.0, "n_inits": 9, "n_times": 9, "n_inputs": 50,
+                              "labels": "real"}),
+    ],
+)  # fmt: skip
+def test_parameters_without_meaning_are_dropped(name, meaningless):
+    """One set of parameters serves all runs of a notebook: what means nothing to a set-up leaves it as it is."""
+    assert experiment(name, **meaningless) == experiment(name)
+
+
+def test_teacher_width_is_the_width_of_the_pretrained_network():
+    """In Fig. 4 M is the width of the network that is trained on the digits first."""
+    assert experiment("fig4_pretraining", teacher_width=6).widths == (6,)
+    with pytest.raises(ValueError, match="0") as refusal:
+        experiment("fig4_pretraining", teacher_width=0)
+    check_sentence(refusal)
+
+
+def test_a_plan_hands_its_overrides_to_every_run():
+    """What a notebook's parameters say reaches each of its set-ups, in either layer mode."""
+    runs = plan("03_hidden_manifold_model", "quick", {"lr": 0.05, "seed": 9, "train_size": 777, "teacher_width": 2})
+    assert {(e.lr, e.seed, e.train_size) for e in runs.values()} == {(0.05, 9, 777)}
+    assert {e.teacher_width for name, e in runs.items() if e.task != "own"} == {2}
+    assert runs["fig4_pretraining"].widths == (2,)
+
+
+# ---- Refusals -------------------------------------------------------------------------------------------------------
+
+
+IMPOSSIBLE = [
+    *[("widths", value) for value in ([0], [], [2, 2], [1.5], "3", 3, [True], ["2"], [2, -1])],
+    *[("lr", value) for value in (0, -1, math.nan, math.inf, "0.2", True)],
+    *[("time", value) for value in (0, -5.0, math.nan, math.inf, "10")],
+    *[("init_scale", value) for value in (0, -1.0, math.nan)],
+    *[("n_latent", value) for value in (0, -1, 2.5, 10_000)],
+    *[("n_inputs", value) for value in (0, 1, 20.5, 5)],
+    *[("n_test", value) for value in (0, 1)],
+    *[("n_times", value) for value in (0, 2)],
+    *[("n_inits", value) for value in (0, 1.5, "2")],
+    *[("n_draws", value) for value in (0, -1)],
+    *[("teacher_width", value) for value in (0, 1.5)],
+    *[("seed", value) for value in (-1, 1.5, "1", True)],
+    *[("train_size", value) for value in (0, -1, 2.5, "60")],
+    ("f", "sign"), ("f", 3), ("f", ["sgn"]),
+    ("labels", "signs"), ("labels", True),
+    ("activation", "tanh"), ("activation", ["erf"]),
+    ("layers", "second"), ("layers", ["first", "second"]), ("layers", 1), ("layers", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parameter", "value"), IMPOSSIBLE, ids=lambda value: repr(value))
+def test_impossible_values_are_refused(parameter, value):
+    """Whatever cannot be run is refused before anything is computed, in one sentence that names the parameter."""
+    with pytest.raises(ValueError, match=rf"\b{parameter}\b") as refusal:
+        plan("03_hidden_manifold_model", "quick", {parameter: value})
+    check_sentence(refusal)
+
+
+@pytest.mark.parametrize("notebook", ["01_independent_students", "02_plateaus", "03_hidden_manifold_model"])
+@pytest.mark.parametrize("layers", ["second", ["second"], 1], ids=str)
+def test_unknown_layers_are_refused_by_every_notebook(notebook, layers):
+    """A misspelt layer mode never falls silently back on the default."""
+    with pytest.raises(ValueError, match="layers") as refusal:
+        plan(notebook, "quick", {"layers": layers})
+    check_sentence(refusal, "first", "both")
+
+
+@pytest.mark.parametrize("value", ["cifar", 1, ["mnist"]], ids=str)
+def test_unknown_data_is_refused(value):
+    """data is refused where there are digits."""
+    with pytest.raises(ValueError, match="data = ") as refusal:
+        plan("01_independent_students", "quick", {"data": value})
+    check_sentence(refusal, "auto", "mnist", "digits")
+
+
+@pytest.mark.parametrize("names", [("04_theory", "quick", "notebook"), ("02_plateaus", "fast", "profile")], ids=str)
+def test_unknown_notebook_and_profile_are_refused(names):
+    """A plan needs a notebook and a profile that there are, and lists them."""
+    notebook, profile, what = names
+    with pytest.raises(ValueError, match=f"unknown {what}") as refusal:
+        plan(notebook, profile, {})
+    check_sentence(refusal, *(NOTEBOOKS if what == "notebook" else PROFILES))
+
+
+def test_unknown_setup_profile_and_parameter_are_refused():
+    """So does an experiment; a misspelt parameter is never ignored, and what identifies a set-up cannot be changed."""
+    with pytest.raises(ValueError, match="unknown set-up 'fig5'") as refusal:
+        experiment("fig5")
+    check_sentence(refusal, *SETUPS)
+    with pytest.raises(ValueError, match="unknown profile 'slow'") as refusal:
+        experiment("fig3_left", "slow")
+    check_sentence(refusal, *PROFILES)
+    for parameter in ("learning_rate", "n_init", "inputs", "task", "figure"):
+        with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'") as refusal:
+            experiment("fig3_left", **{parameter: 1})
+        check_sentence(refusal, "lr", "n_inits", "widths")
+        with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'"):
+            plan("01_independent_students", "quick", {parameter: 1})
+
+
+# ---- The data of an experiment --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", ["both", "first"])
+def test_data_of_a_latent_task(layers):
+    """Structured inputs, D latent coordinates; the teacher lives on them, has M units, and in "first" mode v = 1."""
+    e = tiny("fig3_left", layers=layers, teacher_width=2)
+    data = dataset(e, rng=np.random.default_rng(111))
+    assert data.x_train.shape == (76 * 20, 20) and data.x_test.shape == (50, 20)
+    assert data.inputs.latent_train.shape == (1520, 3) and "f = sgn" in data.description
+    assert (data.teacher.width, data.teacher.n_inputs) == (2, 3)
+    assert np.array_equal(data.teacher.v, [1, 1]) is (layers == "first")
+    assert set(np.unique(data.y_train)) == {-1, 1}
+
+
+@pytest.mark.parametrize("name", ["fig1_right", "fig3_right"])
+@pytest.mark.parametrize("train_size", [None, 33])
+def test_data_of_a_teacher_task(name, train_size):
+    """The teacher acts on the N components with M units; P is train_size, or 76N."""
+    data = dataset(tiny(name, train_size=train_size), rng=np.random.default_rng(112))
+    assert data.x_train.shape == (train_size or 76 * 20, 20)
+    assert (data.teacher.width, data.teacher.n_inputs) == (4, 20)
+    assert (data.inputs.features is None) is (name == "fig1_right")
+    assert np.unique(data.y_train).size > 10, "real labels"
+    signs = dataset(tiny(name, labels="sign"), rng=np.random.default_rng(112))
+    assert set(np.unique(signs.y_train)) == {-1, 1}
+
+
+def test_data_of_digits():
+    """Digits with odd against even, as many as asked for."""
+    data = dataset(tiny("fig1_left", train_size=200), rng=np.random.default_rng(113))
+    assert data.x_train.shape == (200, 64) and data.teacher is None
+    assert "odd against even" in data.description
+
+
+def test_data_of_a_pretrained_teacher():
+    """Fig. 4: Gaussian inputs of the trained network's own N, labelled by it; it is passed in, and only here."""
+    teacher = random_network(16, 4, rng=np.random.default_rng(114))
+    data = dataset(tiny("fig4"), rng=np.random.default_rng(115), teacher=teacher)
+    assert data.teacher is teacher and data.x_train.shape == (76 * 16, 16)
+    for name, given in (("fig4", None), ("fig1_right", teacher)):
+        with pytest.raises(ValueError, match="with task 'pretrained', and only then") as refusal:
+            dataset(tiny(name), rng=np.random.default_rng(0), teacher=given)
+        check_sentence(refusal)
+
+
+@pytest.mark.parametrize("name", ["fig1_right", "fig3_left", "fig3_right"])
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_teacher_and_students_have_one_activation(name, activation):
+    """Sec. 2.1: a student of the teacher's architecture can reach zero error, which takes the teacher's g as well."""
+    data = dataset(tiny(name, activation=activation), rng=np.random.default_rng(116))
+    assert data.teacher.activation.name == activation
+
+
+# ---- Runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(tiny("fig3_left", train_size=60), progress=False)
+
+
+def test_result_has_a_dimension_draw(result):
+    """A run is `train` once per draw, with the experiment's sizes."""
+    assert dict(result.sizes) == {
+        "draw": 2, "init": 2, "student": 2, "width": 2, "time": result.sizes["time"], "inputs": 2, "hidden": 2,
+        "input": 20,
+    }  # fmt: skip
+    assert result.draw.values.tolist() == [0, 1] and result.width.values.tolist() == [1, 2]
+    for name, variable in result.data_vars.items():
+        assert "draw" in variable.dims, name
+    # 0, then 4 log-spaced times from 0.1 to 3, in whole steps
+    np.testing.assert_allclose(result.time, np.rint(20 * np.array([0, 0.1, 0.31072, 0.96549, 3])) / 20)
+
+
+def test_result_tells_what_was_run(result):
+    """The attributes hold the experiment and what it was really run on, in types that a file can hold."""
+    expected = {
+        "name": "fig3_left", "figure": "Fig. 3 left", "profile": "quick", "inputs": "structured", "task": "latent",
+        "activation": "erf", "layers": "both", "labels": "sign", "f": "sgn", "lr": 0.2, "time": 3.0, "init_scale": 1.0,
+        "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "n_times": 5, "data": "auto",
+        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "notice": "",
+    }  # fmt: skip
+    assert {key: result.attrs.get(key) for key in expected} == expected
+    assert set(result.attrs) - set(expected) == {"dataset"}
+    assert "f = sgn, D = 3; latent task, M = 1" in result.attrs["dataset"]
+    assert all(isinstance(value, str | int | float | list) for value in result.attrs.values())
+
+
+def test_result_survives_a_file(result, tmp_path):
+    """A result can be written to netCDF and read back as it was."""
+    result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "result.nc", engine="h5netcdf") as read:
+        xr.testing.assert_equal(read.load(), result)
+        assert set(read.attrs) == set(result.attrs)
+        assert read.attrs["name"] == "fig3_left" and list(read.attrs["widths"]) == [1, 2]
+
+
+def test_same_seed_same_result(result):
+    """The seed decides everything: equal seeds give identical results, other seeds other ones."""
+    again = run(tiny("fig3_left", train_size=60), progress=False)
+    xr.testing.assert_identical(again, result)
+    other = run(tiny("fig3_left", train_size=60, seed=2), progress=False)
+    assert not (other.W == result.W).any()
+    assert not (other.eps_g_mse == result.eps_g_mse).any()
+
+
+def test_draws_are_independent_and_do_not_depend_on_their_number(result):
+    """Every draw has data and students of its own; asking for fewer leaves the first ones as they are."""
+    assert not (result.W.isel(draw=0) == result.W.isel(draw=1)).any()
+    one = run(tiny("fig3_left", train_size=60, n_draws=1), progress=False)
+    xr.testing.assert_equal(one.isel(draw=0), result.isel(draw=0))
+    e = tiny("fig3_left", train_size=60)
+    rngs = [np.random.default_rng(seed) for seed in (1, 2)]
+    first, second = (dataset(e, rng=rng) for rng in rngs)
+    assert not np.any(first.inputs.features == second.inputs.features)
+    assert not np.any(first.teacher.W == second.teacher.W)
+
+
+def test_run_trains_as_the_experiment_says(result):
+    """Learning rate, layers, activation and initial scale reach the training."""
+    first = run(tiny("fig3_left", train_size=60, layers="first"), progress=False)
+    np.testing.assert_array_equal(first.v.sel(width=2), 1)
+    assert not np.any(result.v.sel(width=2) == 1)
+    still = run(tiny("fig3_left", train_size=60, lr=1e-9, init_scale=0.1), progress=False)
+    # weights do not move from N(0, 0.01): their mean square over 480 · 2 numbers, within five standard errors
+    mean_square = float((still.W**2).mean())
+    assert abs(mean_square / 0.01 - 1) < 5 * math.sqrt(2 / int(still.W.notnull().sum()))
+    linear = run(tiny("fig1_right", train_size=60, activation="identity", lr=0.05), progress=False)
+    assert linear.attrs["activation"] == "identity"
+
+
+def test_run_with_a_pretrained_teacher():
+    """Fig. 4 runs on the N of the network it is given, and its attributes say so."""
+    teacher = random_network(12, 4, rng=np.random.default_rng(117))
+    ours = run(tiny("fig4", n_draws=1), teacher=teacher, progress=False)
+    assert ours.attrs["n_inputs"] == 12 and ours.attrs["n_train"] == 76 * 12 and ours.sizes["input"] == 12
+
+
+def test_notice_is_passed_on(monkeypatch, tmp_path):
+    """Whoever gets 8×8 digits for MNIST finds that in the result."""
+    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HMM_OFFLINE", "1")
+    replaced = run(tiny("fig1_left", data="auto", time=0.1, n_inits=1), progress=False)
+    assert "8×8 digits (N = 64) stand in" in replaced.attrs["notice"]
+    chosen = run(tiny("fig1_left", data="digits", time=0.1, n_inits=1), progress=False)
+    assert chosen.attrs["notice"] == "" and chosen.attrs["n_inputs"] == 64
+
+
+# ---- scale ----------------------------------------------------------------------------------------------------------
+
+
+def at_scale(name, *, inits, draws, **attrs):
+    """A result of that size and with these attributes, all others the paper's."""
+    e = experiment(name, "paper", layers="both")
+    attrs = {field.name: getattr(e, field.name) for field in dataclasses.fields(e)} | attrs
+    attrs = {key: value for key, value in attrs.items() if value is not None}
+    attrs.setdefault("n_train", 76 * attrs["n_inputs"])
+    return xr.Dataset({"eps_g_mse": (("draw", "init"), np.zeros((draws, inits)))}, attrs=attrs)
+
+
+def test_scale_says_what_is_smaller(result):
+    """N, time and number of initialisations where they are not the paper's, the paper's numbers in brackets."""
+    text = scale(result)
+    for part in ("N = 20 (784)", "time = 3 (10000)", "initialisations = 4 (", "the paper's in brackets"):
+        assert part in text
+    e = experiment("fig3_left", "paper")
+    full = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws)
+    assert scale(full) == "the paper's scale"
+    assert scale(at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, time=600)) == (
+        "time = 600 (10000); the paper's in brackets"
+    )
+    fewer = scale(at_scale("fig3_left", inits=3, draws=1))
+    assert fewer == f"initialisations = 3 ({e.n_inits * e.n_draws}); the paper's in brackets"
+
+
+def test_scale_of_digits():
+    """Small digits are told from MNIST, whose N is the paper's."""
+    e = experiment("fig1_left", "paper")
+    assert scale(at_scale("fig1_left", inits=e.n_inits, draws=e.n_draws)) == "the paper's scale"
+    small = scale(at_scale("fig1_left", inits=e.n_inits, draws=e.n_draws, n_inputs=64, n_train=1347))
+    assert small.startswith("8×8 digits instead of MNIST; N = 64 (784)")
+
+
+def test_scale_tells_a_smaller_training_set():
+    """P is part of the scale: students that see fewer than 76N samples are not at the paper's."""
+    e = experiment("fig3_left", "paper")
+    few = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, train_size=1000, n_train=1000)
+    assert scale(few) != "the paper's scale"
+    assert "1000" in scale(few)
