@@ -160,7 +160,8 @@ def standardise(x: np.ndarray, slab: int = 1024) -> np.ndarray:
     Raises ValueError for a matrix whose entries are all equal or not all finite.
     """
     x -= x.mean(dtype=np.float64).astype(x.dtype)
-    variance = sum(float(np.vdot(part, part)) for part in np.array_split(x, -(-len(x) // slab))) / x.size
+    slabs = (x[start : start + slab] for start in range(0, len(x), slab))
+    variance = sum(float(np.sum(np.square(part, dtype=np.float64))) for part in slabs) / x.size
     if not np.isfinite(variance) or variance <= 1e-30:
         raise ValueError("the inputs are constant or not finite: standardising needs finite values that vary.")
     x /= x.dtype.type(sqrt(variance))
@@ -371,6 +372,8 @@ def from_arrays(
     flat = x.reshape(len(x), -1).astype(np.float32)
     if not np.isfinite(flat).all():
         raise ValueError("x holds values that are not finite: remove or fill them first.")
+    if np.issubdtype(y.dtype, np.number) and not np.isfinite(y).all():
+        raise ValueError("y holds values that are not finite: remove or fill them first.")
     if labels == "sign":
         values = np.unique(y)
         if len(values) != 2:
@@ -380,8 +383,6 @@ def from_arrays(
             )
         y = np.where(y == values[1], 1, -1)
     y = y.astype(np.float32)
-    if not np.isfinite(y).all():
-        raise ValueError("y holds values that are not finite: remove or fill them first.")
     n_test = round(test_fraction * len(x))
     if not 1 <= n_test <= len(x) - 1:
         raise ValueError(

@@ -211,18 +211,18 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
     if notebook not in NOTEBOOKS:
         raise ValueError(f"unknown notebook {notebook!r}: choose one of {', '.join(NOTEBOOKS)}.")
     table, runs = _table(), {}
+    chosen = overrides.get("layers")
+    several = chosen if isinstance(chosen, list | tuple) else [chosen]
+    if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
+        raise ValueError(f"layers = {chosen!r}: choose one of {', '.join(networks.LAYERS)}, or both as a list.")
     for name in NOTEBOOKS[notebook].setups:
         modes = table["setups"][name].get("layers", table["defaults"]["layers"])
-        chosen = overrides.get("layers")
         if isinstance(modes, str):
             # a list names the curves of a figure that has one per mode; it says nothing about the other figures
-            one = {"layers": None} if isinstance(chosen, list | tuple) else {}
+            one = {"layers": None} if len(several) > 1 or chosen is several else {}
             runs[name] = experiment(name, profile, **{**overrides, **one})
             continue
-        chosen = modes if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
-        if not chosen:
-            raise ValueError(f"layers = []: choose from {', '.join(networks.LAYERS)}.")
-        for layers in chosen:
+        for layers in modes if chosen is None else several:
             runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
     return runs
 
@@ -245,11 +245,15 @@ def dataset(
         inputs = datasets.gaussian(N, P, e.n_test, rng=rng)
     else:
         inputs = datasets.structured(e.f, N, e.n_latent, P, e.n_test, rng=rng)
+
+    def random_teacher(n: int) -> networks.Network:
+        # the students' g, so that a student with K ≥ M can be the teacher
+        return networks.random_network(n, e.teacher_width, rng=rng, activation=e.activation, layers=e.layers)
+
     if e.task == "latent":
-        latent_teacher = networks.random_network(e.n_latent, e.teacher_width, rng=rng, layers=e.layers)
-        return datasets.latent_task(inputs, latent_teacher, labels=e.labels)
+        return datasets.latent_task(inputs, random_teacher(e.n_latent), labels=e.labels)
     if teacher is None:
-        teacher = networks.random_network(N, e.teacher_width, rng=rng, layers=e.layers)
+        teacher = random_teacher(N)
     return datasets.teacher_task(inputs, teacher, labels=e.labels)
 
 
@@ -298,6 +302,8 @@ def scale(result: xr.Dataset) -> str:
         (paper.n_inits * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
     ]
     smaller = [f"{name} = {here:g} ({there:g})" for there, here, name in pairs if here != there]
+    if at["n_train"] != 76 * at["n_inputs"]:
+        smaller.append(f"P = {at['n_train']} (76N)")
     what = "8×8 digits instead of MNIST; " if at["inputs"] == "digits" and at["n_inputs"] == 64 else ""
     if not smaller:
         return f"{what}the paper's scale"

@@ -13,8 +13,8 @@ __all__ = ["early_stopping", "final", "frac", "mse", "standard_error"]
 
 
 def mse(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """1/(2P*) Σ_i (φ_i − y_i)², Eq. (3), over the last axis, summed in double precision."""
-    return np.mean(np.square(phi - y), axis=-1, dtype=np.float64) / 2
+    """1/(2P*) Σ_i (φ_i − y_i)², Eq. (3), over the last axis, in double precision."""
+    return np.mean(np.square(np.subtract(phi, y, dtype=np.float64)), axis=-1) / 2
 
 
 def frac(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def frac(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
     NaN where any φ or y of the row is NaN: a student that diverged has no sign.
     """
     differ = np.mean((phi >= 0) != (y >= 0), axis=-1)
-    return np.where(np.isnan(np.sum(phi, axis=-1) + np.sum(y, axis=-1)), np.nan, differ)
+    return np.where(np.any(np.isnan(phi) | np.isnan(y), axis=-1), np.nan, differ)
 
 
 def final(curve: xr.DataArray) -> xr.DataArray:

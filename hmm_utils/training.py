@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -255,11 +255,16 @@ class _Stream:
 
 
 def _errors(pair: tuple[Fleet, Fleet], x: np.ndarray, y: np.ndarray | None) -> dict[str, np.ndarray]:
-    """ε₁,₂ of the pair on inputs x, (U,) each, and with labels y the errors of both students, (2, U) each."""
+    """ε₁,₂ of the pair on inputs x, (U,) each, and with labels y the errors of both students, (2, U) each.
+
+    A student with an output that is not finite is marked as no longer alive.
+    """
     total: dict[str, np.ndarray] = {}
     for start in range(0, len(x), _SLAB):
         part = slice(start, start + _SLAB)
         phi = np.stack([outputs(fleet, x[part]) for fleet in pair])
+        for fleet, finite in zip(pair, np.isfinite(phi).all(axis=-1), strict=True):
+            fleet.alive[~finite] = False
         now = {"12_mse": mse(phi[0], phi[1]), "12_frac": frac(phi[0], phi[1])}
         if y is not None:
             now |= {"mse": mse(phi, y[part]), "frac": frac(phi, y[part])}
@@ -268,8 +273,24 @@ def _errors(pair: tuple[Fleet, Fleet], x: np.ndarray, y: np.ndarray | None) -> d
     return total
 
 
+def _measure(
+    pair: tuple[Fleet, Fleet], dataset: Dataset, gauss: np.ndarray, train_error: bool
+) -> dict[str, np.ndarray]:
+    """All observables of `train` now, by name: (2, U) each; NaN for students that are no longer alive."""
+    test, far = _errors(pair, dataset.x_test, dataset.y_test), _errors(pair, gauss, None)
+    fit = _errors(pair, dataset.x_train, dataset.y_train) if train_error else {}
+    dead = np.stack([~fleet.alive for fleet in pair])
+    record = {}
+    for kind in ("mse", "frac"):
+        record[f"eps_g_{kind}"] = np.where(dead, np.nan, test[kind])
+        record[f"eps_12_{kind}"] = np.where(dead.any(axis=0), np.nan, np.stack([test[f"12_{kind}"], far[f"12_{kind}"]]))
+        if train_error:
+            record[f"eps_t_{kind}"] = np.where(dead, np.nan, fit[kind])
+    return record
+
+
 def _stop_diverged(pair: tuple[Fleet, Fleet], told: np.ndarray, names: list[str], time: float, lr: float) -> np.ndarray:
-    """Marks diverged students NaN, warns about those not yet in `told` (2, U), and returns the new `told`."""
+    """Sets the weights of diverged students to NaN and warns about those not yet in `told` (2, U); the new `told`."""
     dead = np.stack([~fleet.alive for fleet in pair])
     for fleet, gone in zip(pair, dead, strict=True):
         rows = np.repeat(gone, np.diff(fleet.offsets))
@@ -286,15 +307,14 @@ def _stop_diverged(pair: tuple[Fleet, Fleet], told: np.ndarray, names: list[str]
     return dead
 
 
-def _check(dataset: Dataset, widths: Sequence[int], n_inits: int, lr: float, time: float, layers: str) -> None:
+def _check(widths: Sequence[int], n_inits: int, lr: float, time: float, init_scale: float, layers: str) -> None:
     if not len(widths) or min(widths) < 1 or len(set(widths)) != len(widths):
         raise ValueError(f"widths = {list(widths)}: give different widths of at least 1.")
     if n_inits < 1:
         raise ValueError(f"n_inits = {n_inits}: at least one initialisation is needed.")
-    if not lr > 0:
-        raise ValueError(f"lr = {lr}: the learning rate must be positive.")
-    if not time > 0:
-        raise ValueError(f"time = {time}: the end time (steps/N) must be positive.")
+    for name, value in (("lr", lr), ("time", time), ("init_scale", init_scale)):
+        if not 0 < value < inf:
+            raise ValueError(f"{name} = {value}: give a positive, finite number.")
     if layers not in LAYERS:
         raise ValueError(f"layers = {layers!r}: choose one of {', '.join(LAYERS)}.")
 
@@ -342,11 +362,11 @@ def train(
     DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
     """
     activation = get(activation)
-    _check(dataset, widths, n_inits, lr, time, layers)
+    _check(widths, n_inits, lr, time, init_scale, layers)
     x, y = dataset.x_train, dataset.y_train
     P, N = x.shape
     times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
-    if times.size == 0 or times.min() < 0 or times.max() > time * (1 + 1e-9):
+    if times.size == 0 or not (times >= 0).all() or not (times <= time * (1 + 1e-9)).all():
         raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
     steps = np.unique(np.rint(np.append(times, time) * N).astype(np.int64))
 
@@ -378,6 +398,8 @@ def train(
         # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
         # busy machine cost ten times more than they save
         threadpool_limits(limits=1, user_api="blas"),
+        # what overflows is found and reported as divergence
+        np.errstate(over="ignore", invalid="ignore"),
         tqdm(total=int(2 * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
         done = 0
@@ -388,14 +410,8 @@ def train(
                     advance(fleet, x, y, stream.take(n), lr=lr, layers=layers, block=block)
                     bar.update(n)
                 done += n
+            records.append(_measure(pair, dataset, gauss, train_error))
             told = _stop_diverged(pair, told, names, step / N, lr)
-            test, far = _errors(pair, dataset.x_test, dataset.y_test), _errors(pair, gauss, None)
-            record = {f"eps_g_{kind}": test[kind] for kind in ("mse", "frac")}
-            record |= {f"eps_12_{kind}": np.stack([test[f"12_{kind}"], far[f"12_{kind}"]]) for kind in ("mse", "frac")}
-            if train_error:
-                fit = _errors(pair, x, y)
-                record |= {f"eps_t_{kind}": fit[kind] for kind in ("mse", "frac")}
-            records.append(record)
 
     widths = [int(K) for K in widths]
     result = _label(records, steps / N, widths, n_inits).merge(_weights(pair, widths, n_inits))
