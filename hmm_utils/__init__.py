@@ -1,8 +1,8 @@
 """Companion to "Modelling the influence of data structure on learning in neural networks" (arXiv:1909.11500v1).
 
 The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `training`
-(`oracle`: the same algorithm as a plain loop), `observables`, `experiments`, `claims`, `figures`; `running` and `cli`
-run the notebooks.
+(`oracle`: the same algorithm as a plain loop), `observables`, `experiments`, `claims`, `figures`; `notebooks`,
+`terminal`, `running`, `verdicts` and `cli` run the notebooks.
 """
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hmm_utils
-from hmm_utils import running
+from hmm_utils import notebooks, running, verdicts
 
 __all__ = ["main"]
 
@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return options.command(options)
-    except running.Refused as refusal:
+    except notebooks.Refused as refusal:
         _complain(refusal)
         return 2
-    except running.ClaimsError as error:
+    except verdicts.ClaimsError as error:
         _complain(error)
         return 1
     except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    known = running.discover(running.notebooks_folder(options.notebooks))
+    known = notebooks.discover(notebooks.notebooks_folder(options.notebooks))
     if options.json:
         print(json.dumps([_plain(info) for info in known.values()], indent=1, ensure_ascii=False))
     else:
@@ -105,11 +105,11 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(info: running.NotebookInfo) -> dict:
+def _plain(info: notebooks.NotebookInfo) -> dict:
     return {name: value for name, value in dataclasses.asdict(info).items() if name != "path"}
 
 
-def _described(info: running.NotebookInfo) -> str:
+def _described(info: notebooks.NotebookInfo) -> str:
     where = ", ".join([*([f"Sec. {info.section}"] if info.section else []), *info.figures])
     head = f"{info.name}: {info.title}" + (f" ({where})" if where else "")
     rows = [(p.name, p.type, json.dumps(p.default, ensure_ascii=False), p.help) for p in info.parameters]
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
     prepared = running.prepare(
         options.names,
         profile=options.profile,
-        values=[tuple(pair) for pair in options.values],
+        values=options.values,
         out=options.out,
         n_jobs=options.jobs,
         overwrite=options.overwrite,
@@ -142,10 +142,10 @@ def _run(options: argparse.Namespace) -> int:
         _complain(note)
     outcomes = running.run(prepared.jobs, options.jobs)
     finished = [outcome for outcome in outcomes if not outcome.error]
-    written = running.write_claims(options.out)
-    claims = running.read_claims(options.out, [outcome.name for outcome in finished])
+    written = verdicts.write_claims(options.out)
+    claims = verdicts.read_claims(options.out, [outcome.name for outcome in finished])
     if claims:
-        print(running.claims_text(claims, _columns()), end="\n\n")
+        print(verdicts.claims_text(claims, _columns()), end="\n\n")
     print(_where(options.out, finished, written))
     if len(finished) < len(outcomes):
         _complain(f"{len(outcomes) - len(finished)} of {len(outcomes)} notebooks failed.")
@@ -157,7 +157,7 @@ def _where(out: str, finished: Sequence[running.Outcome], written: Sequence[Path
     """Where to look for what a run has made."""
     figures = Path(out) / "figures"
     places = {
-        "executed notebooks": ", ".join(str(Path(out) / outcome.path.name) for outcome in finished),
+        "executed notebooks": ", ".join(str(outcome.path) for outcome in finished),
         "figures": str(figures) if figures.is_dir() and any(figures.iterdir()) else "",
         "claims": ", ".join(map(str, written)),
     }
@@ -177,11 +177,12 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    claims = running.read_claims(options.out)
+    claims = verdicts.read_claims(options.out)
     if not claims:
         out = options.out
-        raise running.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
-    print(json.dumps(claims, indent=1, ensure_ascii=False) if options.json else running.claims_text(claims, _columns()))
+        raise verdicts.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
+    plain = options.json
+    print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else verdicts.claims_text(claims, _columns()))
     return 0
 
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numba import boolean, float32, int64, njit, types
-from scipy.linalg.blas import sgemm
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergenceWarning", "Fleet", "advance", "evaluation_times", "outputs", "student", "train"]
 
+# NaN and infinity must keep their meaning: a diverging student is found by them
+_REORDER = {"contract", "reassoc", "nsz"}
 _INDEX_CHUNK = 1 << 16
-_TILE_ROWS = 128
+_TILE_ROWS = 512
 _SLAB = 1024
 
 
@@ -81,76 +83,90 @@ class Fleet:
         return [Network(self.W[r].copy(), self.v[r].copy(), self.activation) for r in rows]
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDER)
+def _recursion(before, XX, y, v, starts, alive, fields, step, step_v, d):
+    """The recursion of the module's docstring for one block and one tile of students.
+
+    before  (B, n) pre-activations before the block     XX  (B, B) X_B X_Bᵀ     y  (B,) labels
+    v       (n,) and alive (u,), updated in place       starts  (u+1,) first row of each student
+    step    η/N; step_v = η/N, or 0 where v stays       d  (B, n) output, D of the docstring
+    """
+    B, n = before.shape
+    g, dg = np.empty(n, np.float32), np.empty(n, np.float32)
+    vg, e = np.empty(n, np.float32), np.empty(n, np.float32)
+    for b in range(B):
+        a = before[b]
+        # four earlier steps at a time: a is loaded and stored once for all of them
+        for c in range(0, b - b % 4, 4):
+            s0, s1, s2, s3 = step * XX[b, c], step * XX[b, c + 1], step * XX[b, c + 2], step * XX[b, c + 3]
+            for r in range(n):
+                a[r] += s0 * d[c, r] + s1 * d[c + 1, r] + s2 * d[c + 2, r] + s3 * d[c + 3, r]
+        for c in range(b - b % 4, b):
+            s0 = step * XX[b, c]
+            for r in range(n):
+                a[r] += s0 * d[c, r]
+        fields(a, g, dg)
+        for r in range(n):
+            vg[r] = v[r] * g[r]
+        for u in range(alive.size):
+            phi = np.float32(0)
+            for r in range(starts[u], starts[u + 1]):
+                phi += vg[r]
+            error = y[b] - phi
+            # an infinite error makes the rows of this student, and only these, NaN; (np.isfinite is error − error = 0
+            # inside, which re-ordering cancels)
+            if not abs(error) < np.inf:
+                alive[u] = False
+            for r in range(starts[u], starts[u + 1]):
+                e[r] = error
+        for r in range(n):
+            d[b, r] = e[r] * v[r] * dg[r]
+            v[r] += step_v * e[r] * g[r]
+
+
 @njit(
     types.void(
-        float32[:, ::1],
-        float32[:, ::1],
-        float32[::1],
-        float32[::1],
-        int64[::1],
-        boolean[::1],
-        int64[::1],
-        types.FunctionType(FIELDS_SIGNATURE),
-        float32,
-        float32,
-        float32,
-        float32[:, ::1],
+        *(float32[:, ::1], float32[::1], int64[::1], boolean[::1], int64[::1]),
+        *(float32[:, ::1], float32[::1], int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32, int64),
     ),
     cache=True,
     nogil=True,
     error_model="numpy",
-    fastmath={"contract", "reassoc", "nsz"},
+    fastmath=_REORDER,
 )
-def _recursion(WX, XX, y, v, offsets, alive, tiles, fields, eta, eta_v, n_inputs, D):
-    """The recursion of the module's docstring for one block.
+def _advance(W, v, offsets, alive, tiles, x, y, indices, fields, eta, eta_v, block):
+    """Trains in place on x[i], y[i] for i in `indices`, `block` steps at a time.
 
-    WX  (R, B) W X_Bᵀ          XX  (B, B) X_B X_Bᵀ          y  (B,) labels
-    v, alive                   updated in place; eta_v = 0 leaves v as it is
-    tiles                      students are taken in groups tiles[t] : tiles[t+1] whose working set stays in cache
-    D   (R, B) output
+    Students are taken in groups tiles[t] : tiles[t+1], whose rows of W are still in cache when they are updated.
     """
-    B = WX.shape[1]
-    scale = np.float32(1) / np.sqrt(n_inputs)
-    step, step_v = eta / n_inputs, eta_v / n_inputs
+    N = W.shape[1]
+    root = np.sqrt(np.float32(N))
+    widest = 0
     for t in range(tiles.size - 1):
-        u0, u1 = tiles[t], tiles[t + 1]
-        r0, r1 = offsets[u0], offsets[u1]
-        n = r1 - r0
-        d = np.empty((B, n), np.float32)
-        a, g, dg = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-        vg, e = np.empty(n, np.float32), np.empty(n, np.float32)
-        before = np.ascontiguousarray(WX[r0:r1].T)
-        vt = v[r0:r1]
+        widest = max(widest, offsets[tiles[t + 1]] - offsets[tiles[t]])
+    xb, yb = np.empty((block, N), np.float32), np.empty(block, np.float32)
+    update = np.empty((widest, N), np.float32)
+    for start in range(0, indices.size, block):
+        B = min(block, indices.size - start)
         for b in range(B):
-            for r in range(n):
-                a[r] = before[b, r] * scale
-            # four earlier steps at a time: a is loaded and stored once for all of them
-            for c in range(0, b - b % 4, 4):
-                s0, s1, s2, s3 = step * XX[b, c], step * XX[b, c + 1], step * XX[b, c + 2], step * XX[b, c + 3]
-                for r in range(n):
-                    a[r] += s0 * d[c, r] + s1 * d[c + 1, r] + s2 * d[c + 2, r] + s3 * d[c + 3, r]
-            for c in range(b - b % 4, b):
-                s0 = step * XX[b, c]
-                for r in range(n):
-                    a[r] += s0 * d[c, r]
-            fields(a, g, dg)
-            for r in range(n):
-                vg[r] = vt[r] * g[r]
-            for u in range(u0, u1):
-                phi = np.float32(0)
-                for r in range(offsets[u] - r0, offsets[u + 1] - r0):
-                    phi += vg[r]
-                error = y[b] - phi
-                # an infinite error makes these rows, and only these, NaN; the comparison stands for isfinite, which
-                # computes x − x and which the permitted re-ordering turns into 0
-                if not abs(error) < np.inf:
-                    alive[u] = False
-                for r in range(offsets[u] - r0, offsets[u + 1] - r0):
-                    e[r] = error
-            for r in range(n):
-                d[b, r] = e[r] * vt[r] * dg[r]
-                vt[r] += step_v * e[r] * g[r]
-        D[r0:r1] = d.T
+            xb[b] = x[indices[start + b]]
+            yb[b] = y[indices[start + b]]
+        X = xb[:B]
+        XX = np.dot(X, X.T)
+        for t in range(tiles.size - 1):
+            u0, u1 = tiles[t], tiles[t + 1]
+            r0, r1 = offsets[u0], offsets[u1]
+            d = np.empty((B, r1 - r0), np.float32)
+            before = np.ascontiguousarray(np.dot(W[r0:r1], X.T).T)
+            for b in range(B):
+                for r in range(r1 - r0):
+                    before[b, r] /= root
+            _recursion(before, XX, yb, v[r0:r1], offsets[u0 : u1 + 1] - r0, alive[u0:u1], fields, eta / N, eta_v / N, d)
+            change = update[: r1 - r0]
+            np.dot(np.ascontiguousarray(d.T), X, change)
+            for r in range(r1 - r0):
+                for n in range(N):
+                    W[r0 + r, n] += eta / root * change[r, n]
 
 
 @njit(
@@ -160,7 +176,7 @@ def _recursion(WX, XX, y, v, offsets, alive, tiles, fields, eta, eta_v, n_inputs
     cache=True,
     nogil=True,
     error_model="numpy",
-    fastmath={"contract", "reassoc", "nsz"},
+    fastmath=_REORDER,
 )
 def _second_layer(WX, v, offsets, fields, n_inputs, phi):
     """φ (U, P) = Σ_k v_k g(WX_k / √N) per student; WX (R, P) is overwritten."""
@@ -194,9 +210,9 @@ def _tiles(offsets: np.ndarray) -> np.ndarray:
 
 
 def _default_block(rows: int) -> int:
-    # The Gram matrix costs 2BN a step whatever the number of rows, the Python around a block costs 1/B:
-    # a small fleet wants small blocks, a large one the blocks at which the matrix products run best.
-    return 128 if rows >= 128 else 64
+    # The Gram matrix costs 2BN a step whatever the number of rows: a small fleet wants small blocks, a large one the
+    # blocks at which matrix products run best. Measured for 4 to 390 rows.
+    return min(max(rows // 4, 16), 64)
 
 
 def advance(
@@ -206,26 +222,11 @@ def advance(
 
     x (P, N) and y (P,) float32. `block` is the number of steps done at once; it changes rounding only.
     """
-    R, N = fleet.W.shape
-    B = block or _default_block(R)
-    tiles = _tiles(fleet.offsets)
-    xb, wx = np.empty((B, N), np.float32), np.empty((R, B), np.float32)
-    xx, D = np.empty((B, B), np.float32), np.empty((R, B), np.float32)
-    eta_v = lr if layers == "both" else 0.0
-    for start in range(0, len(indices), B):
-        index = indices[start : start + B]
-        b = len(index)
-        if b < B:
-            xb, wx, xx, D = xb[:b], np.empty((R, b), np.float32), np.empty((b, b), np.float32), np.empty((R, b), "f4")
-        np.take(x, index, axis=0, out=xb, mode="clip")
-        np.matmul(fleet.W, xb.T, out=wx)
-        np.matmul(xb, xb.T, out=xx)
-        _recursion(
-            wx, xx, y[index], fleet.v, fleet.offsets, fleet.alive, tiles, fleet.activation.fields,
-            np.float32(lr), np.float32(eta_v), np.float32(N), D,
-        )  # fmt: skip
-        # W += (η/√N) D X_B without a temporary: BLAS sees the transposes of these C-ordered arrays
-        sgemm(lr / sqrt(N), xb.T, D.T, beta=1.0, c=fleet.W.T, overwrite_c=True)
+    _advance(
+        *(fleet.W, fleet.v, fleet.offsets, fleet.alive, _tiles(fleet.offsets)),
+        *(x, y, indices, fleet.activation.fields),
+        *(np.float32(lr), np.float32(lr if layers == "both" else 0), block or _default_block(len(fleet.W))),
+    )
 
 
 def evaluation_times(time: float, n: int = 40, first: float = 0.1) -> np.ndarray:
@@ -395,6 +396,8 @@ def train(
     # an explicit disable= would override TQDM_DISABLE
     hidden = {"disable": True} if progress is None else {}
     with (
+        # the two students of a pair have nothing in common but the data
+        ThreadPoolExecutor(max_workers=2) as pool,
         # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
         # busy machine cost ten times more than they save
         threadpool_limits(limits=1, user_api="blas"),
@@ -406,8 +409,12 @@ def train(
         for step in steps:
             while done < step:
                 n = int(min(step - done, _INDEX_CHUNK))
-                for fleet, stream in zip(pair, streams, strict=True):
-                    advance(fleet, x, y, stream.take(n), lr=lr, layers=layers, block=block)
+                futures = [
+                    pool.submit(advance, fleet, x, y, stream.take(n), lr=lr, layers=layers, block=block)
+                    for fleet, stream in zip(pair, streams, strict=True)
+                ]
+                for future in futures:
+                    future.result()
                     bar.update(n)
                 done += n
             records.append(_measure(pair, dataset, gauss, train_error))

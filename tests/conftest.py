@@ -1,0 +1,29 @@
+"""Fixtures for the tests of what runs the notebooks."""
+
+import sys
+
+import pytest
+from throwaway import EXPERIMENTS, write_notebooks
+
+from hmm_utils import cli
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A folder with notebooks, beside which the test stands; no git, and the throw-away `plan`."""
+    monkeypatch.setitem(sys.modules, "hmm_utils.experiments", EXPERIMENTS)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    return write_notebooks(tmp_path)
+
+
+@pytest.fixture
+def hmm(capfd):
+    """Exit code, stdout and stderr of `hmm` with these arguments."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        code = cli.main(list(map(str, arguments)))
+        return code, *capfd.readouterr()
+
+    return call

@@ -1,0 +1,899 @@
+"""hmm_utils.claims, judged on results that are made up so that the verdict is known beforehand."""
+
+import json
+from dataclasses import astuple, fields
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from hmm_utils import claims, cli, experiments, mnist, networks, training
+from hmm_utils.claims import CLAIMS, Judgement, Judgements, judge, plateau_strength, save
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
+ONLY_FIRST = "holds only if the first layer alone is trained"
+ONLY_BOTH = "holds only if both layers are trained"
+BY_NUMBER = {claim.number: claim for claim in CLAIMS}
+SE = 5  # standard errors allowed: one test in two million fails by chance
+
+
+# ---- made-up results ---------------------------------------------------------------------------------------------
+
+
+def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws):
+    """A result as `experiments.run(e)` labels it, but for the weights, with observables that follow given laws.
+
+    laws    eps_g, mse, on_test, on_gauss: a number, a function of (K, time), or one of these per initialisation
+    spread  standard deviation of ln(observable) between initialisations and widths
+    n_inputs, mnist  what e does not say: N of a pre-trained teacher, and which digits were found
+    """
+    rng = np.random.default_rng(seed)
+    n_draws, n_inits, K = e.n_draws, e.n_inits, np.array(e.widths)
+    if e.inputs == "digits":
+        N, P, n_test = (784, 76 * 784, 10_000) if mnist else (64, 1347, 450)
+        dataset = "MNIST images" if mnist else "8×8 handwritten digits"
+    else:
+        N, n_test = n_inputs or e.n_inputs, e.n_test
+        P = 76 * N if e.train_size is None else e.train_size
+        dataset = {
+            "gaussian": "i.i.d. Gaussian inputs",
+            "structured": f"structured inputs X = f(CF/√D) with f = {e.f}, D = {e.n_latent}",
+        }[e.inputs]
+    labels = {"sign": "labels ±1", "real": "real labels"}[e.labels]
+    task = "latent" if e.task == "latent" else "teacher"
+    dataset += "; odd against even" if e.task == "own" else f"; {task} task, M = {e.teacher_width}, {labels}"
+    time = np.unique(np.rint(training.evaluation_times(e.time, e.n_times) * N)) / N
+
+    def curves(name, *first):
+        """(draw, first …, init, width, time)"""
+        given = laws.get(name, 0.1)
+        per_init = given if isinstance(given, list) else [given] * n_inits
+        grid = np.stack(
+            [np.broadcast_to(law(K[:, None], time) if callable(law) else law, (K.size, time.size)) for law in per_init]
+        )
+        return grid * np.exp(spread * rng.standard_normal((n_draws, *first, n_inits, K.size, 1)))
+
+    pair = ("draw", "init", "student", "width", "time")
+    disagreement = np.stack([curves("on_test"), curves("on_gauss")], axis=1)
+    variables = {
+        "eps_g_mse": (pair, np.moveaxis(curves("mse", 2), 1, 2)),
+        "eps_g_frac": (pair, np.moveaxis(curves("eps_g", 2), 1, 2)),
+        "eps_12_mse": (("draw", "inputs", "init", "width", "time"), disagreement / 2),
+        "eps_12_frac": (("draw", "inputs", "init", "width", "time"), disagreement),
+    }
+    coords = {
+        "draw": np.arange(n_draws), "init": np.arange(n_inits), "student": [1, 2], "width": K, "time": time,
+        "inputs": ["test", "gauss"],
+    }  # fmt: skip
+    attrs = {
+        "dataset": dataset, "activation": e.activation, "layers": e.layers, "lr": e.lr, "init_scale": e.init_scale,
+        "n_inputs": N, "n_train": P, "n_test": n_test, "notice": notice, "name": e.name, "figure": e.figure,
+        "profile": e.profile, "inputs": e.inputs, "task": e.task, "labels": e.labels, "f": e.f, "time": e.time,
+        "widths": list(e.widths), "n_inits": n_inits, "n_draws": n_draws, "n_latent": e.n_latent,
+        "teacher_width": e.teacher_width, "n_times": e.n_times, "data": e.data, "seed": e.seed,
+    }  # fmt: skip
+    if e.train_size is not None:
+        attrs["train_size"] = e.train_size
+    return xr.Dataset(variables, coords, attrs)
+
+
+TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_inits=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
+
+
+@pytest.mark.parametrize("name", ["fig1_left", "fig1_right", "fig2_right_teacher", "fig3_left", "fig4"])
+def test_made_up_results_are_labelled_like_real_ones(name, monkeypatch):
+    """What the tests below judge has the dimensions, coordinates and attributes of what experiments.run returns."""
+    if name == "fig1_left":
+        rng = np.random.default_rng(0)
+        pixels, digits = rng.integers(256, size=(10, 784), dtype="u1"), np.arange(10, dtype="u1")
+        monkeypatch.setattr(mnist, "load", lambda: mnist.Mnist(pixels, digits, pixels, digits))
+        overrides = TINY | {"data": "mnist", "train_size": 7}
+        expected = {"n_train": 7, "n_test": 10}
+    else:
+        overrides, expected = TINY, {}
+    e = experiments.experiment(name, layers="both", **overrides)
+    teacher = networks.random_network(9, 4, rng=np.random.default_rng(1)) if e.task == "pretrained" else None
+    real = experiments.run(e, teacher=teacher, progress=False)
+    mine = made(e, n_inputs=teacher and teacher.n_inputs)
+    mine.attrs |= expected
+    assert mine.attrs == real.attrs
+    assert {k: type(v) for k, v in mine.attrs.items()} == {k: type(v) for k, v in real.attrs.items()}
+    real = real.drop_vars(["W", "v"])
+    assert {k: v.dims for k, v in mine.variables.items()} == {k: v.dims for k, v in real.variables.items()}
+    for coordinate in real.coords:
+        xr.testing.assert_equal(mine[coordinate].drop_attrs(), real[coordinate].drop_attrs())
+
+
+def test_made_up_small_digits_are_labelled_like_real_ones():
+    """The 8×8 digits that stand in for MNIST are labelled as the tests below have them."""
+    e = experiments.experiment("fig4_pretraining", data="digits", teacher_width=2)
+    real = experiments.run(experiments.experiment("fig1_left", **TINY), progress=False)
+    mine = made(e, mnist=False)
+    for key in ("dataset", "n_inputs", "n_train", "n_test", "inputs", "notice"):
+        assert mine.attrs[key] == real.attrs[key]
+
+
+# ---- laws for which a claim clearly holds, or clearly does not ---------------------------------------------------
+
+
+def grows(K, t):
+    return 0.1 + 0.15 * np.log(K)
+
+
+def falls(K, t):
+    return 0.5 - 0.15 * np.log(K)
+
+
+def recovers(K, t):
+    return np.where(K < 4, 0.1, 0.002)
+
+
+def plateau(K, t):
+    """A fast decay to a plateau, which ends at time 200."""
+    return np.exp(-t) + 0.05 / (1 + (t / 200) ** 2)
+
+
+def floor(K, t):
+    """A fast decay to a floor."""
+    return np.exp(-t) + 0.05
+
+
+TEACHER = {"eps_g": recovers, "on_gauss": recovers}
+LIKE_MNIST = {"eps_g": 0.1, "on_test": 0.1, "on_gauss": grows}
+
+# number → what makes it hold, and one or more ways of making it fail: laws by set-up
+GOOD = {
+    "C1": {"fig1_left": {"eps_g": falls}},
+    "C2": {"fig1_left": {"eps_g": falls, "on_test": falls}},
+    "C3": {"fig1_left": {"on_gauss": grows}},
+    "C4": {"fig1_right": {"eps_g": recovers}, "fig1_right_signs": {"eps_g": recovers}},
+    "C5": {"fig1_right": {"on_gauss": recovers}, "fig1_right_signs": {"on_gauss": recovers}},
+    "C6": {"fig2_left_iid": {"mse": plateau}},
+    "C7": {"fig2_left_digits": {"mse": floor}},
+    "C8": {"fig3_right": TEACHER},
+    "C9": {"fig3_left": LIKE_MNIST},
+    "C10": {"fig2_right_teacher": {"mse": plateau}, "fig2_right_latent": {"mse": floor}},
+    "C12": {"fig4": TEACHER | {"mse": plateau}, "fig4_inset": {"mse": plateau}},
+}
+BAD = [
+    ("C1", {"fig1_left": {"eps_g": grows}}),
+    ("C2", {"fig1_left": {"eps_g": 0.1, "on_test": 0.02}}),
+    ("C2", {"fig1_left": {"eps_g": 0.1, "on_test": 0.4}}),
+    ("C3", {"fig1_left": {"on_gauss": falls}}),
+    ("C4", {"fig1_right": {"eps_g": 0.1}, "fig1_right_signs": {"eps_g": 0.1}}),
+    ("C5", {"fig1_right": {"on_gauss": 0.1}, "fig1_right_signs": {"on_gauss": 0.1}}),
+    ("C5", {"fig1_right": {"on_gauss": 0.002}, "fig1_right_signs": {"on_gauss": 0.002}}),
+    ("C6", {"fig2_left_iid": {"mse": floor}}),
+    ("C7", {"fig2_left_digits": {"mse": plateau}}),
+    ("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": recovers}}),
+    ("C8", {"fig3_right": {"eps_g": recovers, "on_gauss": 0.1}}),
+    ("C9", {"fig3_left": LIKE_MNIST | {"on_test": 0.02}}),
+    ("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": falls}}),
+    ("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": lambda K, t: 0.1 + 0.1 * np.log(K)}}),
+    ("C10", {"fig2_right_teacher": {"mse": floor}, "fig2_right_latent": {"mse": floor}}),
+    ("C10", {"fig2_right_teacher": {"mse": plateau}, "fig2_right_latent": {"mse": plateau}}),
+    ("C12", {"fig4": {"eps_g": 0.1, "on_gauss": recovers, "mse": plateau}, "fig4_inset": {"mse": plateau}}),
+    ("C12", {"fig4": {"eps_g": recovers, "on_gauss": 0.1, "mse": plateau}, "fig4_inset": {"mse": plateau}}),
+    ("C12", {"fig4": TEACHER | {"mse": floor}, "fig4_inset": {"mse": floor}}),
+]
+
+
+def is_verdict(verdict):
+    return verdict in (HOLDS, FAILS, UNDECIDED) or (verdict.startswith("holds only if ") and len(verdict) > 20)
+
+
+def results(number, laws, spread=0.01, **overrides):
+    """The results that a claim is judged on: at the paper's scale with one draw and four initialisations."""
+    claim = BY_NUMBER[number]
+    overrides = {"n_inits": 4, "n_draws": 1} | overrides
+    plan = experiments.plan(claim.notebook, "paper", overrides)
+    return {
+        name: made(e, spread=spread, seed=i, **laws.get(name, laws.get(e.name, {})))
+        for i, (name, e) in enumerate(plan.items())
+        if e.name in claim.setups
+    }
+
+
+def find(number, results):
+    finding = BY_NUMBER[number].check(results)
+    assert is_verdict(finding.verdict) and finding.measured
+    return finding
+
+
+def verdict(number, laws, **how):
+    return find(number, results(number, laws, **how)).verdict
+
+
+def per_init(laws, other, n):
+    """One initialisation by these laws and n − 1 by the others."""
+    return {
+        setup: {key: [laws[setup].get(key, 0.1)] + [other[setup].get(key, 0.1)] * (n - 1) for key in {*laws[setup]}}
+        for setup in laws
+    }
+
+
+@pytest.mark.parametrize("number", GOOD)
+def test_clearly_holds(number):
+    """A claim holds on results that agree with it."""
+    assert verdict(number, GOOD[number]) == HOLDS
+
+
+@pytest.mark.parametrize(("number", "laws"), BAD)
+def test_clearly_fails(number, laws):
+    """A claim fails if any part of it is clearly violated."""
+    assert verdict(number, laws) == FAILS
+
+
+@pytest.mark.parametrize(("number", "laws"), BAD)
+def test_contradicting_runs_decide_nothing(number, laws):
+    """Three runs, one of which agrees with the claim and two of which do not, are not enough data."""
+    mixed = per_init(GOOD[number], laws, 3)
+    assert verdict(number, mixed, n_inits=3) == UNDECIDED
+
+
+@pytest.mark.parametrize("number", GOOD)
+def test_one_run_decides_nothing(number):
+    """A single run has no interval: whatever it shows is not enough data."""
+    for laws in [GOOD[number], *(laws for other, laws in BAD if other == number)]:
+        assert verdict(number, laws, n_inits=1) == UNDECIDED
+
+
+def test_wide_spread_decides_nothing():
+    """Runs that differ by more than the effect are not enough data, however many there are."""
+    for number in ("C1", "C3", "C9"):
+        assert verdict(number, GOOD[number], spread=2.0, n_inits=8) == UNDECIDED
+
+
+# ---- which part of a result counts -------------------------------------------------------------------------------
+
+
+def test_only_the_end_counts():
+    """C1–C5 are about the end of training: what was before, at time 0 above all, has no say."""
+
+    def late(law):
+        return lambda K, t: np.where(t < t[-1], 0.5, law(K, t))
+
+    for number in ("C1", "C2", "C3", "C4", "C5"):
+        laws = {setup: {key: late(law) for key, law in of.items()} for setup, of in GOOD[number].items()}
+        assert verdict(number, laws) == HOLDS
+
+
+def test_c2_is_about_wide_students():
+    """C2 says nothing about K < 3, and nothing without a wider student."""
+    laws = {"fig1_left": {"eps_g": 0.1, "on_test": lambda K, t: np.where(K < 3, 0.9, 0.1)}}
+    assert verdict("C2", laws) == HOLDS
+    assert verdict("C2", laws, widths=[1, 2]) == UNDECIDED
+    assert verdict("C2", laws, widths=[2, 3]) == HOLDS
+
+
+def test_c4_is_about_students_as_wide_as_the_teacher():
+    """C4 says nothing about K < M, whatever M is, and nothing if all students are narrower."""
+    for M, expected in ((4, HOLDS), (3, FAILS), (11, UNDECIDED)):
+        assert verdict("C4", GOOD["C4"], teacher_width=M) == expected
+    assert verdict("C4", GOOD["C4"], widths=[1, 2]) == UNDECIDED
+
+
+def test_c5_needs_students_on_both_sides():
+    """C5 compares K < M with K ≥ M."""
+    for widths, expected in (([1, 2], UNDECIDED), ([4, 8], UNDECIDED), ([2, 8], HOLDS)):
+        assert verdict("C5", GOOD["C5"], widths=widths) == expected
+
+
+def test_disagreement_is_read_on_the_right_inputs():
+    """C2 is about test inputs, C3, C5 and C8 are about Gaussian inputs: the other ones have no say."""
+    for number, other in (("C2", "on_gauss"), ("C3", "on_test"), ("C5", "on_test"), ("C8", "on_test")):
+        laws = {setup: {**of, other: falls} for setup, of in GOOD[number].items()}
+        assert verdict(number, laws) == HOLDS
+
+
+def test_slopes_need_two_widths():
+    """C1 and C3 are about growth with K: one width is not enough data."""
+    for number in ("C1", "C3"):
+        assert verdict(number, GOOD[number], widths=[4]) == UNDECIDED
+
+
+def test_c9_looks_at_the_widest_students():
+    """The disagreement that C9 expects near one half is that of the largest K."""
+    laws = {"fig3_left": LIKE_MNIST | {"on_gauss": lambda K, t: np.where(K == 8, 0.45, 0.1 + 0.001 * K)}}
+    assert verdict("C9", laws, widths=[1, 2, 4, 8]) == HOLDS
+    assert verdict("C9", laws, widths=[1, 2, 8, 16]) == FAILS
+
+
+def test_c12_reads_the_plateau_at_the_teachers_width():
+    """Where students of several widths were trained, the plateau of C12 is that of K = M."""
+
+    def at(width):
+        return lambda K, t: np.where(width == K, plateau(K, t), floor(K, t))
+
+    for width in (4, 5):
+        laws = {"fig4": TEACHER | {"mse": at(width)}, "fig4_inset": {"mse": plateau}}
+        assert (verdict("C12", laws) == HOLDS) == (width == 4)
+    found = results("C12", GOOD["C12"])
+    found["fig4"] = found["fig4"].drop_sel(width=4)
+    assert find("C12", found).verdict == UNDECIDED
+
+
+# ---- conditions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ["C4", "C5"])
+def test_labels_may_decide(number):
+    """C4 and C5 hold only for real labels, or only for signs, if the other ones fail."""
+    key = {"C4": "eps_g", "C5": "on_gauss"}[number]
+    real = {"fig1_right": {key: recovers}, "fig1_right_signs": {key: 0.1}}
+    signs = {"fig1_right": {key: 0.1}, "fig1_right_signs": {key: recovers}}
+    assert verdict(number, real).startswith("holds only if the labels are the teacher's real outputs")
+    assert verdict(number, signs) == "holds only if the labels are the signs of the teacher's outputs"
+
+
+@pytest.mark.parametrize("number", ["C4", "C5"])
+@pytest.mark.parametrize("law", [recovers, 0.1])
+def test_undecided_labels_make_no_condition(number, law):
+    """If one kind of labels is undecided, so is the claim."""
+    key = {"C4": "eps_g", "C5": "on_gauss"}[number]
+    unclear = {key: [recovers, 0.1, 0.1]}
+    for laws in ({"fig1_right": {key: law}, "fig1_right_signs": unclear},
+                 {"fig1_right": unclear, "fig1_right_signs": {key: law}}):  # fmt: skip
+        assert verdict(number, laws, n_inits=3) == UNDECIDED
+
+
+@pytest.mark.parametrize(("number", "setup"), [("C6", "fig2_left_iid"), ("C7", "fig2_left_digits")])
+def test_layers_may_decide(number, setup):
+    """C6 and C7 hold only if one layer, or only if both are trained, where the other mode fails; an undecided mode is
+    not enough data."""
+    good, bad = (plateau, floor) if number == "C6" else (floor, plateau)
+    unclear = [good, bad, bad]
+    for first, both, expected in (
+        (good, good, HOLDS), (bad, bad, FAILS), (good, bad, ONLY_FIRST), (bad, good, ONLY_BOTH),
+        (good, unclear, UNDECIDED), (unclear, bad, UNDECIDED),
+    ):  # fmt: skip
+        laws = {f"{setup}/first": {"mse": first}, f"{setup}/both": {"mse": both}}
+        assert verdict(number, laws, n_inits=3) == expected
+    for law, expected in ((good, HOLDS), (bad, FAILS)):
+        assert verdict(number, {setup: {"mse": law}}, layers="first") == expected, "where one mode is run"
+
+
+def c10(teacher_first, teacher_both, latent_first, latent_both):
+    names = ("teacher/first", "teacher/both", "latent/first", "latent/both")
+    laws = zip(names, (teacher_first, teacher_both, latent_first, latent_both), strict=True)
+    return verdict("C10", {f"fig2_right_{name}": {"mse": law} for name, law in laws})
+
+
+def test_layers_may_decide_c10():
+    """C10 holds only in the mode in which the teacher task has a plateau and the latent task has none."""
+    assert c10(plateau, plateau, floor, floor) == HOLDS
+    assert c10(plateau, floor, floor, floor) == ONLY_FIRST
+    assert c10(plateau, plateau, plateau, floor) == ONLY_BOTH
+    assert c10(plateau, floor, floor, plateau) == ONLY_FIRST
+    assert c10(floor, floor, floor, plateau) == FAILS
+    assert c10(floor, floor, plateau, plateau) == FAILS
+
+
+def test_c10_holds_in_no_mode():
+    """A plateau with teacher labels in one mode and none with latent labels in the other make C10 true in neither."""
+    assert c10(plateau, floor, plateau, floor) == FAILS
+    assert c10(floor, plateau, floor, plateau) == FAILS
+
+
+# ---- time, D/N, digits -------------------------------------------------------------------------------------------
+
+LASTING = {
+    "C4": {"fig1_right": {"eps_g": 0.1}, "fig1_right_signs": {"eps_g": 0.1}},
+    "C5": {"fig1_right": {"on_gauss": 0.1}, "fig1_right_signs": {"on_gauss": 0.1}},
+    "C8": {"fig3_right": {"eps_g": 0.1, "on_gauss": 0.1}},
+    "C12": {"fig4": {"eps_g": 0.1, "on_gauss": 0.1, "mse": plateau}, "fig4_inset": {"mse": plateau}},
+}
+
+
+@pytest.mark.parametrize("number", LASTING)
+def test_an_early_end_does_not_fail_what_may_yet_vanish(number):
+    """An error that is there long before the paper's end time 10 000 is not enough data, and later a failure."""
+    for time, expected in ((1000, UNDECIDED), (3000, UNDECIDED), (3500, FAILS), (10_000, FAILS), (20_000, FAILS)):
+        assert verdict(number, LASTING[number], time=time) == expected
+    assert verdict(number, GOOD[number], time=1000) == HOLDS, "what has vanished has vanished"
+
+
+def test_early_end_fails_what_cannot_change():
+    """C5 at an early time still fails if narrow students agree: nothing has to vanish there."""
+    laws = {"fig1_right": {"on_gauss": 0.002}, "fig1_right_signs": {"on_gauss": 0.002}}
+    assert verdict("C5", laws, time=1000) == FAILS
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"), [(0, FAILS), (0.5, FAILS), (0.7, FAILS), (0.8, UNDECIDED), (2, UNDECIDED)]
+)
+def test_a_falling_error_is_extrapolated(power, expected):
+    """At time 4000 an error of 0.02 that falls as t^−p would be 0.01 at time 10 000 for p = ln 2/ln 2.5 = 0.756: only
+    one that falls faster may yet vanish."""
+
+    def law(K, t):
+        return 0.02 * (np.maximum(t, 1e-3) / 4000) ** -power
+
+    laws = {"fig1_right": {"eps_g": law}, "fig1_right_signs": {"eps_g": law}}
+    assert verdict("C4", laws, time=4000, n_times=400) == expected
+
+
+def test_an_error_that_grows_does_not_vanish():
+    """An error that rises at the end is not on its way to zero."""
+    laws = {"fig1_right": {"eps_g": lambda K, t: 0.02 * (t + 1) ** 0.3}}
+    laws["fig1_right_signs"] = laws["fig1_right"]
+    assert verdict("C4", laws, time=4000) == FAILS
+
+
+def judged(number, laws, **overrides):
+    """The judgement of one claim by `judge`, among the other claims of its notebook."""
+    notebook = BY_NUMBER[number].notebook
+    everything = {}
+    for other in CLAIMS:
+        if other.notebook == notebook and other.number in GOOD:
+            everything = results(other.number, GOOD[other.number], **overrides) | everything
+    if "fig4_pretraining" in experiments.NOTEBOOKS[notebook].setups:
+        everything["fig4_pretraining"] = trained(0.05)
+    found = judge(notebook, everything | results(number, laws, **overrides))
+    (one,) = (j for j in found if j.claim == number)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("number", "laws"),
+    [
+        ("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": 0.1}}),
+        ("C9", {"fig3_left": {"on_gauss": falls}}),
+        ("C10", {"fig2_right_teacher": {"mse": floor}, "fig2_right_latent": {"mse": floor}}),
+    ],
+)
+def test_failure_at_another_manifold_decides_nothing(number, laws):
+    """At another D/N than the paper's 10/784 a failing claim is not enough data, and says so; one that holds, holds."""
+    other = {"n_inputs": 200, "n_latent": 10}
+    found = judged(number, laws, **other)
+    assert found.verdict == UNDECIDED and "D/N" in found.measured
+    assert judged(number, GOOD[number], **other).verdict == HOLDS
+    for same in ({}, {"n_inputs": 392, "n_latent": 5}):
+        found = judged(number, laws, **same)
+        assert found.verdict == FAILS and "D/N" not in found.measured
+
+
+def test_size_of_unstructured_inputs_is_no_excuse():
+    """A claim about Gaussian inputs fails at any N."""
+    assert judged("C4", LASTING["C4"], n_inputs=100, n_latent=50).verdict == FAILS
+
+
+def trained(eps, **how):
+    """The run of Fig. 4 that trains a network on the digits."""
+    return made(experiments.experiment("fig4_pretraining", "paper"), eps_g=eps, spread=0, **how)
+
+
+@pytest.mark.parametrize(
+    ("eps", "expected"),
+    [(0.05, HOLDS), (0.046, HOLDS), (0.054, HOLDS), (0.02, FAILS), (0.034, FAILS), (0.067, FAILS), (0.3, FAILS),
+     (0.04, UNDECIDED), (0.042, UNDECIDED), (0.058, UNDECIDED), (0.063, UNDECIDED)],
+)  # fmt: skip
+def test_c11(eps, expected):
+    """C11 holds between 4 % and 6 %, give or take the counting error of 10 000 images, 1.96·√(ε(1−ε)/10⁴) ≈ 0.4 %."""
+    assert find("C11", {"fig4_pretraining": trained(eps)}).verdict == expected
+
+
+def test_c11_counts_test_images():
+    """C11 is not decided on too few test images, and its error is the binomial one."""
+    few = trained(0.05).assign_attrs(n_test=1000)
+    assert find("C11", {"fig4_pretraining": few}).verdict == UNDECIDED
+    error = 1.96 * np.sqrt(0.05 * 0.95 / 10_000)
+    assert f"0.050 ± {error:.3f}" in find("C11", {"fig4_pretraining": trained(0.05)}).measured
+
+
+@pytest.mark.parametrize("eps", [0.05, 0.3, 0.001])
+def test_c11_is_about_mnist(eps):
+    """On the 8×8 digits C11 is not enough data, whatever the error."""
+    digits = trained(eps, mnist=False).assign_attrs(n_test=10_000)
+    assert find("C11", {"fig4_pretraining": digits}).verdict == UNDECIDED
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------------
+
+
+def written(values):
+    """Mean and 95 % interval of independent values by scipy, as a finding writes them."""
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return f"{np.mean(values):.3g} [{low:.2g}, {high:.2g}]"
+
+
+def scattered(number, **overrides):
+    """Results of independent uniform numbers between 0.1 and 0.9, for two draws of three initialisations."""
+    found = results(number, {}, **{"n_draws": 2, "n_inits": 3} | overrides)
+    rng = np.random.default_rng(7)
+    for result in found.values():
+        for key in ("eps_g_frac", "eps_12_frac"):
+            result[key] = result[key].copy(data=rng.uniform(0.1, 0.9, result[key].shape))
+    return found
+
+
+def test_slopes_are_student_t_over_runs():
+    """The slopes of C1 and C3 are those of least squares in ln K for each draw and initialisation, the pair averaged,
+    with a Student-t interval over these runs."""
+    found = scattered("C1")
+    result = found["fig1_left"]
+    x = np.log(result["width"].values)
+    for number, values in (
+        ("C1", result["eps_g_frac"].values[..., -1].mean(2)),
+        ("C3", result["eps_12_frac"].sel(inputs="gauss").values[..., -1]),
+    ):
+        runs = values.reshape(-1, x.size)
+        assert len(runs) == 3, "there is but one draw of MNIST"
+        slopes = [stats.linregress(x, run).slope for run in runs]
+        assert find(number, found).measured.endswith(f"= {written(slopes)}")
+
+
+def test_means_are_student_t_over_runs():
+    """The error of C4 is averaged over the widths K ≥ M and the pair, with a Student-t interval over draws and
+    initialisations together."""
+    found = scattered("C4", widths=[1, 2, 4, 6])
+    real, signs = (found[name]["eps_g_frac"].values[..., 2:, -1].mean((2, 3)).ravel() for name in found)
+    assert real.size == 6
+    assert find("C4", found).measured == (
+        f"real labels: ε_g(K ≥ M) = {written(real)}; labels ±1: ε_g(K ≥ M) = {written(signs)}"
+    )
+
+
+def test_ratios_are_taken_within_runs():
+    """The ratio of C9 is that of each run's own ε₁,₂ and ε_g."""
+    found = scattered("C9", widths=[1, 2])
+    test = found["fig3_left"]["eps_12_frac"].sel(inputs="test").values[..., -1].mean(-1).ravel()
+    eps_g = found["fig3_left"]["eps_g_frac"].values[..., -1].mean((2, 3)).ravel()
+    assert written(test / eps_g) in find("C9", found).measured
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_coverage_of_intervals(n):
+    """Intervals of n normal numbers contain the true mean in 95 % of 4000 cases, within 5 standard errors (1.7 %)."""
+    x = np.random.default_rng(n).normal(3, 2, size=(4000, n))
+    inside = np.mean([(i := claims._interval(row)).low < 3 < i.high for row in x])
+    assert abs(inside - 0.95) < SE * np.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_a_pair_is_one_run():
+    """If there is no effect, a claim about a slope is decided in 5 % of 300 cases, half this way and half that, though
+    the two students of a pair are alike."""
+    rng = np.random.default_rng(8)
+    base = results("C1", {"fig1_left": {"eps_g": 1.0}}, n_inits=3, n_times=3, spread=0, widths=[1, 4])["fig1_left"]
+    noise = rng.standard_normal((300, 1, 3, 1, 2, 1))
+    found = [find("C1", {"fig1_left": base.assign(eps_g_frac=base["eps_g_frac"] + 0.1 * one)}).verdict for one in noise]
+    for decided in (HOLDS, FAILS):
+        assert abs(found.count(decided) / 300 - 0.025) < SE * np.sqrt(0.025 * 0.975 / 300)
+
+
+# ---- diverged students -------------------------------------------------------------------------------------------
+
+
+def without(found, student=None):
+    """The same results with one initialisation (or one student of it) diverged at time 100."""
+    spoilt = {}
+    for name, result in found.items():
+        gone = (result["init"] == 1) & (result["time"] > 100)
+        eps_g = gone if student is None else gone & (result["student"] == student)
+        spoilt[name] = result.assign(
+            {key: result[key].where(~(eps_g if "student" in result[key].dims else gone)) for key in result.data_vars}
+        )
+    return spoilt
+
+
+@pytest.mark.parametrize("number", ["C1", "C2", "C3", "C4", "C5", "C8", "C9"])
+def test_diverged_runs_are_left_out(number):
+    """A pair that diverged counts as if it had not been trained: number by number what the other runs give."""
+    for laws in (GOOD[number], dict(BAD)[number]):
+        found = results(number, laws, spread=0.1)
+        others = {name: result.sel(init=[0, 2, 3]) for name, result in found.items()}
+        assert find(number, without(found)) == find(number, others) != find(number, found)
+
+
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+def test_diverged_runs_do_not_spoil_plateaus(number):
+    """A pair that diverged is left out of the plateau's strength: the verdict is that of the other runs, in numbers."""
+    for laws in (GOOD[number], dict(BAD)[number]):
+        found = results(number, laws)
+        spoilt = find(number, without(found))
+        assert "nan" not in spoilt.measured
+        assert spoilt.verdict == find(number, found).verdict
+
+
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+def test_a_student_on_its_way_to_divergence_is_left_out(number):
+    """The growing error of a student that will diverge is no plateau with a drop, nor does it hide one."""
+    for laws in (GOOD[number], dict(BAD)[number]):
+        found = results(number, laws)
+        spoilt = {}
+        for name, result in without(found, student=2).items():
+            grown = np.exp(result["time"].clip(20, 100) - 20)
+            whose = (result["init"] == 1) & (result["student"] == 2)
+            spoilt[name] = result.assign(eps_g_mse=result["eps_g_mse"] * xr.where(whose, grown, 1))
+        assert find(number, spoilt).verdict == find(number, found).verdict
+
+
+@pytest.mark.parametrize("number", ["C1", "C4"])
+def test_the_other_student_of_a_pair_counts(number):
+    """If one student of a pair diverged, the pair's error is that of the other."""
+    found = results(number, GOOD[number], spread=0.3)
+    one = without(found, student=2)
+    filled = {
+        name: result.assign(eps_g_frac=result["eps_g_frac"].fillna(result["eps_g_frac"].sel(student=1)))
+        for name, result in one.items()
+    }
+    assert find(number, one) == find(number, filled) != find(number, found)
+
+
+@pytest.mark.parametrize("number", BY_NUMBER)
+def test_nothing_is_decided_when_all_diverged(number):
+    """If all students diverged there is not enough data, and the verdict is reached without a warning."""
+    found = {"fig4_pretraining": trained(0.05)} if number == "C11" else results(number, GOOD[number])
+    spoilt = {name: result.where(result["time"] < 1) for name, result in found.items()}
+    assert find(number, spoilt).verdict == UNDECIDED
+
+
+# ---- plateau strength --------------------------------------------------------------------------------------------
+
+TIMES = np.geomspace(0.1, 3000, 80)
+
+
+def strength(law, times=TIMES):
+    return plateau_strength(times, np.log(law(times)))
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        *(lambda t, p=p: t**-p for p in (0.1, 0.3, 1, 2)),
+        *(lambda t, p=p: 0.5 * (1 + t) ** -p for p in (0.1, 0.2, 0.3, 0.5, 1)),
+        *(lambda t, a=a, b=b: np.exp(-t / a) + b for a in (0.3, 3, 30, 300) for b in (0.5, 0.1, 0.01, 1e-4)),
+        lambda t: np.exp(-t / 300),
+        lambda t: 0.5 * (1 + t / 2) ** -0.6 + 0.02,
+        lambda t: np.exp(-t / 3) + 0.05 * (1 + t / 1000),
+    ],
+)
+def test_no_plateau(law):
+    """Power laws, exponentials with and without a floor, straight lines with one bend and a final rise have none."""
+    assert 0 <= strength(law) < 0.05
+
+
+@pytest.mark.parametrize("height", [0.2, 0.05, 0.01])
+@pytest.mark.parametrize("end", [50, 200, 800])
+def test_plateau_and_drop(height, end):
+    """A fast decay, a plateau and a second drop have strength, at any height and length."""
+    assert strength(lambda t: np.exp(-t) + height / (1 + (t / end) ** 2)) > 0.3
+
+
+def test_weak_drop():
+    """A drop by the first power of time counts, where the stretch before it is level."""
+    assert strength(lambda t: np.exp(-t) + 0.05 / (1 + t / 200)) > 0.3
+
+
+@pytest.mark.parametrize("height", [0.3, 0.5, 0.8])
+def test_shoulder_in_the_first_decay(height):
+    """A level stretch at more than a quarter of the first error, which nearly every curve has, is none."""
+    assert strength(lambda t: (1 - height) * np.exp(-t / 0.3) + height * np.exp(-t / 30) + 1e-3) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("slopes", "level", "expected"),
+    [
+        ((2, 0, 1), 0.1, 1),
+        ((2, 0.2, 1.5), 0.1, 1.3),
+        ((2, 0.24, 0.5), 0.1, 0.26),
+        ((2, 0.26, 1.5), 0.1, 0),  # not flat
+        ((2, 0, 1), 0.2, 1),
+        ((2, 0, 1), 0.3, 0),  # not low
+        ((1, 0, -1), 0.1, 0),  # never falls again
+        ((3, 1, 0), 0.1, 0),  # flattens for good
+        ((2, -0.5, 0.1), 0.1, 0.6),  # rises and stands still
+    ],
+)
+def test_strength_of_straight_pieces(slopes, level, expected):
+    """On pieces of straight lines in the log-log plane the strength is the last slope less the flat one before it."""
+    start = np.log(level) / -slopes[0]
+    knots = np.array([0, start, start + 4, start + 8])
+    log_t = np.linspace(0, start + 8, 500)
+    log_eps = np.interp(log_t, knots, -np.cumsum([0, *np.array(slopes) * np.diff(knots)]))
+    # the two smoothings shift a slope by rounding only where a piece is longer than the window ln 3
+    assert plateau_strength(np.exp(log_t), log_eps) == pytest.approx(expected, abs=1e-9)
+
+
+def test_strength_ignores_units():
+    """Another unit of time or of the error changes nothing."""
+    log_eps = np.log(plateau(None, TIMES))
+    plain = plateau_strength(TIMES, log_eps)
+    for scale in (1e-3, 7.0, 1e6):
+        assert plateau_strength(scale * TIMES, log_eps) == pytest.approx(plain, rel=1e-9)
+        assert plateau_strength(TIMES, log_eps + np.log(scale)) == pytest.approx(plain, rel=1e-9)
+
+
+def test_strength_ignores_sampling():
+    """Twice as many times, or uneven ones, change the strength by less than a tenth."""
+    for times in (np.geomspace(0.1, 3000, 160), np.union1d(np.geomspace(0.1, 3000, 60), np.geomspace(40, 60, 30))):
+        assert strength(lambda t: plateau(None, t), times) == pytest.approx(
+            strength(lambda t: plateau(None, t)), rel=0.1
+        )
+
+
+def test_strength_needs_a_curve():
+    """A curve over less than a factor of six in time, or with a gap, has no strength."""
+    short = np.geomspace(1, 5, 50)
+    assert np.isnan(plateau_strength(short, -np.log(short)))
+    log_eps = np.log(plateau(None, TIMES))
+    log_eps[40] = np.nan
+    assert np.isnan(plateau_strength(TIMES, log_eps))
+
+
+def test_strength_is_averaged_over_draws():
+    """C6 averages the curves of one teacher, in the logarithm, and then the strengths of different teachers."""
+    found = results("C6", {}, n_draws=3, n_inits=2, layers="first")
+    (result,) = found.values()
+    time = result["time"].values
+    curves = np.stack([np.exp(-time) + 0.05 / (1 + (time / end) ** 2) for end in (30, 200, 1500)])
+    factors = np.stack([(1 + time) ** power for power in (-0.1, 0.1)])
+    both = (curves[:, None] * factors)[:, :, None, None]
+    result["eps_g_mse"] = result["eps_g_mse"].copy(data=np.broadcast_to(both, result["eps_g_mse"].shape))
+    expected = np.mean([plateau_strength(time[1:], np.log(curve[1:])) for curve in curves])
+    assert find("C6", found).measured.startswith(f"plateau strength: first {expected:.3g} [")
+
+
+def test_noise_is_no_plateau():
+    """SGD noise of 5 % in every run at every time makes no plateau of a floor, with four pairs of students."""
+    found = results("C7", GOOD["C7"])
+    rng = np.random.default_rng(9)
+    for result in found.values():
+        noise = np.exp(0.05 * rng.standard_normal(result["eps_g_mse"].shape))
+        result["eps_g_mse"] = result["eps_g_mse"] * noise
+    assert find("C7", found).verdict == HOLDS
+
+
+def test_plateaus_need_three_runs():
+    """Two runs decide nothing about a plateau, three do; draws count as well as initialisations."""
+    laws = GOOD["C6"]
+    assert verdict("C6", laws, n_inits=2) == UNDECIDED
+    assert verdict("C6", laws, n_inits=3) == HOLDS
+    assert verdict("C6", laws, n_inits=1, n_draws=3) == HOLDS
+
+
+# ---- records -----------------------------------------------------------------------------------------------------
+
+
+def test_claims_are_numbered():
+    """The claims are C1 to C12, in order, each once."""
+    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 13)]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
+def test_records_are_complete(claim):
+    """A claim says what, where, on which runs of which notebook, by which formula and why with that tolerance."""
+    texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check")]
+    assert all(isinstance(text, str) and text.strip() for text in texts)
+    assert claim.statement.endswith(".")
+    notebook = experiments.NOTEBOOKS[claim.notebook]
+    assert claim.setups and set(claim.setups) <= set(notebook.setups)
+    assert claim.section.startswith(notebook.section)
+    assert any(claim.figure.startswith(figure) for figure in notebook.figures)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
+def test_claims_read_no_other_setups(claim):
+    """A claim needs the results of the set-ups it names, and of each of them."""
+    found = results(claim.number, GOOD.get(claim.number, {}))
+    read = set()
+
+    class Watched(dict):
+        def __getitem__(self, key):
+            read.add(key)
+            return super().__getitem__(key)
+
+    claim.check(Watched(found))
+    assert {name.partition("/")[0] for name in read} == set(claim.setups)
+
+
+def test_every_setup_is_judged():
+    """No figure is drawn without a claim: every set-up but that of the introduction belongs to one."""
+    used = {name for claim in CLAIMS for name in claim.setups}
+    assert used == {name for notebook in experiments.NOTEBOOKS.values() for name in notebook.setups} - {"vanilla"}
+
+
+# ---- judging and saving ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first_notebook():
+    """The judgements on made-up results of notebook 01 at the quick profile."""
+    plan = experiments.plan("01_independent_students", "quick", {})
+    laws = {"fig1_left": {"eps_g": falls, "on_test": falls, "on_gauss": grows}}
+    return judge("01_independent_students", {name: made(e, **laws.get(name, TEACHER)) for name, e in plan.items()})
+
+
+def test_judge_gives_a_notebooks_claims(first_notebook):
+    """`judge` judges all claims of a notebook and no others, with what the claims say about themselves."""
+    assert [j.claim for j in first_notebook] == ["C1", "C2", "C3", "C4", "C5"]
+    for j in first_notebook:
+        claim = BY_NUMBER[j.claim]
+        for name in ("statement", "section", "figure", "notebook", "criterion", "tolerance"):
+            assert getattr(j, name) == getattr(claim, name)
+        assert j.verdict == HOLDS and j.measured
+    assert judge("00_setup", {}) == ()
+
+
+def test_judge_tells_the_scale(first_notebook):
+    """Each judgement tells how the scale of its runs compares with the paper's, once if it is the same for all."""
+    by_number = {j.claim: j.scale for j in first_notebook}
+    assert by_number["C1"] == "time = 300 (10000), initialisations = 4 (10); the paper's in brackets"
+    assert by_number["C4"] == "N = 100 (784), time = 6000 (10000), initialisations = 6 (50); the paper's in brackets"
+
+
+def test_each_layer_mode_is_one_result():
+    """`judge` takes results by the names that `plan` gives them, one for each layer mode."""
+    results_02 = results("C6", GOOD["C6"]) | results("C7", GOOD["C7"])
+    assert set(results_02) == set(experiments.plan("02_plateaus", "paper", {}))
+    found = judge("02_plateaus", results_02)
+    assert [(j.claim, j.verdict) for j in found] == [("C6", HOLDS), ("C7", HOLDS)]
+    for j in found:
+        assert "first " in j.measured and "both " in j.measured
+
+
+SPECIAL = Judgement(
+    claim="C<1>", statement="a & b", section="3.1", figure="'Fig.' 1", notebook="n", measured="0.1 < ε < 0.2",
+    verdict="holds only if x > \"y\"", criterion="<b>bold</b>", tolerance="<script>", scale="s",
+)  # fmt: skip
+
+
+def test_table_in_a_notebook(first_notebook):
+    """Judgements show themselves as an HTML table with a row per claim, in which nothing is taken for markup."""
+    table = ElementTree.fromstring(Judgements([*first_notebook, SPECIAL])._repr_html_())
+    assert table.tag == "table"
+    head, *rows = [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
+    assert head[1:] == ["claim", "measured", "criterion", "verdict"]
+    assert len(rows) == 6
+    for row, j in zip(rows, [*first_notebook, SPECIAL], strict=True):
+        assert row == [j.claim, f"{j.statement} (Sec. {j.section}, {j.figure})", j.measured, j.criterion, j.verdict]
+
+
+def test_lines_in_a_terminal(first_notebook):
+    """Outside a notebook each judgement is a line with its verdict and what was measured."""
+    lines = repr(first_notebook).splitlines()
+    assert lines == [f"{j.claim}: {j.verdict}. {j.measured}" for j in first_notebook]
+
+
+def test_save_writes_json(first_notebook, tmp_path, capsys):
+    """`save` writes a JSON list of all fields of each judgement, which `hmm claims` can read, and nothing else."""
+    save(Judgements([*first_notebook, SPECIAL]), "01_independent_students", tmp_path / "new")
+    path = tmp_path / "new" / "claims" / "01_independent_students.json"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+    stored = json.loads(path.read_text("utf-8"))
+    keys = ("claim", "statement", "section", "figure", "notebook", "measured", "verdict", "criterion", "tolerance",
+            "scale")  # fmt: skip
+    for entry, j in zip(stored, [*first_notebook, SPECIAL], strict=True):
+        assert tuple(entry) == keys
+        assert tuple(entry.values()) == astuple(j)
+    assert "ε" in path.read_text("utf-8"), "readable without a decoder"
+    assert cli.main(["claims", "--json", "--out", str(tmp_path / "new")]) == 0
+    assert json.loads(capsys.readouterr().out) == stored
+
+
+def test_save_replaces_only_by_something_complete(first_notebook, tmp_path, monkeypatch):
+    """The file gets its name in one step, when all of it is written; an earlier one stays until then."""
+    path = tmp_path / "claims" / "n.json"
+    path.parent.mkdir()
+    path.write_text("earlier", "utf-8")
+    moves, replace = [], Path.replace
+
+    def watched(aside, target):
+        moves.append((len(json.loads(Path(aside).read_text("utf-8"))), Path(target).read_text("utf-8"), Path(target)))
+        return replace(aside, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    save(first_notebook, "n", str(tmp_path))
+    assert moves == [(5, "earlier", path)]
+    assert len(json.loads(path.read_text("utf-8"))) == 5
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_save_writes_nothing_without_a_folder(first_notebook, tmp_path, monkeypatch):
+    """out="" writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    save(first_notebook, "01_independent_students", "")
+    assert list(tmp_path.iterdir()) == []

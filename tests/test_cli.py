@@ -1,0 +1,172 @@
+"""`hmm`: what it says, what it refuses before anything runs, and its exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from throwaway import CLAIMS, NAMES, write_notebook
+
+from hmm_utils import cli, mnist
+
+ROOT = Path(__file__).resolve().parent.parent
+
+REFUSED = {
+    "notebook": (["04"], 'There is no notebook "04": choose among 00_plain, 01_good, 02_bad, 03_other and all.'),
+    "misspelt notebook": (["01_goood.ipynb"], '"01_goood.ipynb" (did you mean 01_good?): choose among'),
+    "elsewhere": (["elsewhere/01_good.ipynb"], 'There is no notebook "elsewhere/01_good.ipynb"'),
+    "unknown parameter": (
+        ["01", "-p", "stepz", "3"],
+        '01_good has no parameter "stepz" (did you mean steps?): choose among steps, rate, widths, label and boom.',
+    ),
+    "no parameters": (["00", "-p", "steps", "3"], '00_plain has no parameter "steps": there are none to choose from.'),
+    "known by none": (
+        ["00", "01", "-p", "speed", "3"],
+        'None of the chosen notebooks has a parameter "speed": choose among steps, rate, widths, label and boom.',
+    ),
+    "wrong type": (["01", "-p", "steps", "many"], "steps expects a whole number (int), not many."),
+    "list": (["01", "-p", "widths", "3"], "01_good: widths expects a list (list), not 3: write [3]."),
+    "impossible value": (["01", "-p", "steps", "0"], "01_good: steps must be at least 1, not 0: give a larger number."),
+    "in one of several": (["00", "03", "-p", "steps", "-2"], "03_other: steps must be at least 1, not -2"),
+    "not YAML": (["01", "-p", "widths", "[1, 2"], 'widths: "[1, 2" cannot be read as YAML'),
+    "twice": (["01", "-p", "steps", "1", "-p", "steps", "2"], "steps is given 2 times: give it once."),
+    "profile as parameter": (["01", "-p", "profile", "paper"], "profile is not set with -p: use --profile."),
+    "out as parameter": (["01", "-p", "out", "there"], "out is not set with -p: use --out."),
+    "profile": (
+        ["all", "--profile", "papr"],
+        'There is no profile "papr" (did you mean paper?): choose among quick and paper.',
+    ),
+    "jobs": (["all", "--jobs", "0"], "--jobs must be at least 1, not 0"),
+    "out is a file": (["01", "--out", "file/deeper"], "file is not a folder: choose another --out."),
+    "out is the notebooks": (["01", "--out", "note{books}", "--overwrite"], "the folder of the notebooks themselves"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_before_anything_runs(world, capfd, arguments, message):
+    Path("file").touch()
+    before = sorted(Path().rglob("*"))
+    code, out, err = hmm(capfd, world, "run", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("hmm: ") and err.count("\n") == 1 and err.endswith(".\n")
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["run"], ["run", "01", "--jobs", "two"], ["run", "01", "-p", "steps"], ["run", "01", "--over"], ["walk"]],
+)
+def test_usage_errors(world, capfd, arguments):
+    with pytest.raises(SystemExit) as error:
+        cli.main(arguments)
+    assert error.value.code == 2
+    assert "usage: hmm" in capfd.readouterr().err
+
+
+def test_a_finished_result_is_not_replaced(world, capfd):
+    Path("build").mkdir()
+    for name in ("01_good", "03_other"):
+        Path("build", f"{name}.ipynb").write_text("precious")
+    code, out, err = hmm(capfd, world, "run", "all")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"hmm: {Path('build', '01_good.ipynb')} and {Path('build', '03_other.ipynb')} are already there: "
+        "add --overwrite to replace, or choose another --out.\n"
+    )
+    assert sorted(path.name for path in Path("build").iterdir()) == ["01_good.ipynb", "03_other.ipynb"]
+    assert Path("build", "01_good.ipynb").read_text() == "precious"
+    assert not list(world.glob("ran-*"))
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_no_notebooks(world, capfd, folder):
+    code, _, err = hmm(capfd, folder, "run", "all")
+    assert code == 2
+    assert err == f"hmm: There are no notebooks in {folder}: name the folder that holds the project's NN_name.ipynb.\n"
+
+
+def test_list_json(world, capfd):
+    code, out, err = hmm(capfd, world, "list", "--json")
+    assert (code, err) == (0, "")
+    entries = {entry["name"]: entry for entry in json.loads(out)}
+    assert list(entries) == ["00_plain", "01_good", "02_bad", "03_other"]
+    good = entries["01_good"]
+    assert (good["title"], good["section"], good["figures"]) == ("Students", "3.1", ["Fig. 1", "Fig. 2"])
+    assert [(p["name"], p["type"], p["default"]) for p in good["parameters"]] == [
+        ("profile", "str", "quick"),
+        ("out", "str", ""),
+        ("steps", "int", 3),
+        ("rate", "float", 0.5),
+        ("widths", "list", None),
+        ("label", "str", "erf"),
+        ("boom", "bool", False),
+    ]
+    assert good["parameters"][4]["help"] == "student widths K (None: the profile's)"
+    bad = entries["02_bad"]
+    assert (bad["title"], bad["section"], bad["figures"]) == ("About 02_bad", "", [])
+
+
+def test_list(world, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = hmm(capfd, world, "list")
+    assert code == 0
+    assert "01_good: Students (Sec. 3.1, Fig. 1, Fig. 2)\n" in out
+    assert "  widths   list   null     student widths K (None: the\n" + " " * 27 + "profile's)\n" in out
+    assert max(map(len, out.splitlines())) <= 60
+
+
+def test_data(capfd, monkeypatch):
+    monkeypatch.setattr(mnist, "load", lambda: None)
+    code, out, _ = hmm(capfd, None, "data")
+    assert code == 0 and str(mnist.data_dir()) in out and "hash" in out
+
+    def unreachable():
+        raise mnist.DataError("The files cannot be had: go online.")
+
+    monkeypatch.setattr(mnist, "load", unreachable)
+    assert hmm(capfd, None, "data") == (1, "", "hmm: The files cannot be had: go online.\n")
+
+
+def test_start_up_is_quick():
+    heavy = {"papermill", "nbformat", "jupyter_client", "yaml", "numpy", "torch", "numba"}
+    code = f"import sys, hmm_utils.cli; sys.exit(str({heavy} & sys.modules.keys() or ''))"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == ""
+
+
+def test_overwrite(world, capfd):
+    build = Path("build")
+    (build / "claims").mkdir(parents=True)
+    (build / "01_good.ipynb").write_text("old")
+    (build / "01_good.failed.ipynb").write_text("older")
+    (build / "claims" / "03_other.json").write_text("[]")
+    code, out, err = hmm(capfd, world, "run", "01", "--overwrite")
+    assert code == 0 and "C2" in out
+    assert f"hmm: {build / '01_good.ipynb'} will be replaced.\n" in err
+    # What an earlier failure left would contradict the result beside it.
+    assert sorted(path.name for path in build.glob("*.ipynb")) == ["01_good.ipynb"]
+    before = (build / "01_good.ipynb").read_text("utf-8")
+    assert json.loads(before)["metadata"]["hmm"]["parameters"]["boom"] is False
+
+    code, out, err = hmm(capfd, world, "run", "01", "--overwrite", "-p", "boom", "true")
+    assert code == 1 and "C2" not in out
+    assert "ZeroDivisionError" in err
+    assert (build / "01_good.ipynb").read_text("utf-8") == before
+    assert (build / "01_good.failed.ipynb").is_file()
+
+
+def test_leaving_early_is_no_success(world, capfd):
+    write_notebook(world, "05_odd", ["import sys\nsys.exit(0)", CLAIMS])
+    code, _, err = hmm(capfd, world, "run", "05")
+    assert code == 1 and "SystemExit: 0" in err
+    assert [path.name for path in Path("build").iterdir()] == ["05_odd.failed.ipynb"]
+
+
+def test_no_claims_yet(world, capfd):
+    assert hmm(capfd, world, "claims", "--out", "there") == (
+        1,
+        "",
+        "hmm: There are no claims in there: make them with `hmm run all --out there`.\n",
+    )

@@ -1,0 +1,486 @@
+"""hmm_utils.figures: what is drawn is asserted on the arrays of the plots, not on pictures."""
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imread
+
+from hmm_utils import datasets, experiments, figures
+from hmm_utils.observables import early_stopping
+
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+TINY = dict(
+    n_inputs=10, n_latent=3, widths=[1, 2, 5], n_inits=3, n_draws=2, time=3, n_times=5, n_test=20, data="digits"
+)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Every test starts in the default style and leaves no figure open."""
+    with mpl.rc_context():
+        yield
+        plt.close("all")
+    assert plt.get_fignums() == []
+
+
+def random_result(name="fig1_right", seed=0, **overrides):
+    """A real result of a tiny run in which every error is replaced by a random number."""
+    e = experiments.experiment(name, **(TINY | overrides))
+    result = experiments.run(e, progress=False)
+    rng = np.random.default_rng(seed)
+    errors = [key for key in result.data_vars if key.startswith("eps_")]
+    return result.assign({key: result[key].copy(data=rng.uniform(0.05, 0.45, result[key].shape)) for key in errors})
+
+
+def bars(axis):
+    """(colour, marker) → (x, y, lower and upper ends of the bars) of each series."""
+    series = {}
+    for container in axis.containers:
+        line, _, (collection,) = container.lines
+        low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
+        key = (to_hex(line.get_color()), line.get_marker())
+        series[key] = (line.get_xdata(), np.asarray(line.get_ydata(), dtype=float), low, high)
+    return series
+
+
+def words(fig):
+    """All text below the panels, with line breaks taken out."""
+    return " ".join(fig._supxlabel.get_text().split())
+
+
+def labels(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def by_hand(values):
+    """Mean and standard error over the first axis."""
+    return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
+
+
+# ---- independent students ----------------------------------------------------------------------------------------
+
+
+def test_three_series_against_width():
+    """Blue dots are ε_g averaged over pairs, draws and initialisations, green diamonds ε₁,₂ on Gaussian inputs, orange
+    crosses ε₁,₂ on test inputs, all at the last time, against K, with bars of one standard error over runs."""
+    result = random_result()
+    (axis,) = figures.independent_students({"a title": result}).axes
+    eps_12 = result["eps_12_frac"].transpose("inputs", "draw", "init", "width", "time")[..., -1]
+    expected = {
+        (BLUE, "o"): result["eps_g_frac"].transpose("student", "draw", "init", "width", "time")[..., -1].values.mean(0),
+        (GREEN, "D"): eps_12.sel(inputs="gauss").values,
+        (ORANGE, "x"): eps_12.sel(inputs="test").values,
+    }
+    drawn = bars(axis)
+    assert drawn.keys() == expected.keys()
+    for key, values in expected.items():
+        x, y, low, high = drawn[key]
+        mean, error = by_hand(values.reshape(6, 3))
+        np.testing.assert_array_equal(x, [1, 2, 5])
+        np.testing.assert_allclose(y, mean, rtol=1e-12)
+        np.testing.assert_allclose(high, mean + error, rtol=1e-12)
+        np.testing.assert_allclose(low, mean - error, rtol=1e-12)
+
+
+def test_a_panel_per_result():
+    """Each result has its own panel, with its key as title, K on the x axis and all data in view."""
+    results = {"one": random_result(), "two": random_result("fig3_left", seed=1, widths=[2, 7])}
+    axes = figures.independent_students(results).axes
+    assert [axis.get_title() for axis in axes] == ["one", "two"]
+    for axis, result in zip(axes, results.values(), strict=True):
+        assert axis.get_xlabel() == "$K$"
+        np.testing.assert_array_equal(axis.get_xticks(), result["width"])
+        bottom, top = axis.get_ylim()
+        assert bottom == 0
+        for x, y, _, high in bars(axis).values():
+            np.testing.assert_array_equal(x, result["width"])
+            assert y.max() < high.max() < top
+    ys = [bars(axis)[BLUE, "o"][1] for axis in axes]
+    assert not np.array_equal(ys[0][:2], ys[1])
+
+
+def test_series_are_named():
+    """The legend names ε_g and ε₁,₂ on either kind of inputs, and speaks of MNIST only where it was MNIST."""
+    other = random_result()
+    mnist = other.assign_attrs(dataset="MNIST images; odd against even")
+    for result, inputs in ((other, "test inputs"), (mnist, "MNIST images")):
+        (axis,) = figures.independent_students({"": result}).axes
+        handles, texts = axis.get_legend_handles_labels()
+        colours = [to_hex(handle.lines[0].get_color()) for handle in handles]
+        named = dict(zip(colours, texts, strict=True))
+        assert named[BLUE] == r"$\epsilon_g$"
+        assert named[GREEN] == r"$\epsilon_{1,2}$, Gaussian inputs"
+        assert named[ORANGE] == rf"$\epsilon_{{1,2}}$, {inputs}"
+        assert labels(axis) == texts
+
+
+def test_early_stopping():
+    """With early stopping the smallest error of each student over time is drawn, and the symbols have hats."""
+    result = random_result()
+    (axis,) = figures.independent_students({"": result}, value=early_stopping).axes
+    eps_12 = result["eps_12_frac"].sel(inputs="gauss").transpose("draw", "init", "width", "time").values.min(-1)
+    np.testing.assert_allclose(bars(axis)[GREEN, "D"][1], eps_12.reshape(6, 3).mean(0), rtol=1e-12)
+    assert all(r"\hat\epsilon" in text for text in labels(axis))
+
+
+def test_diverged_students_are_left_out():
+    """A pair that diverged enters neither the mean nor the standard error."""
+    result = random_result(n_draws=1)
+    gone = (result["init"] == 1) & (result["width"] == 2) & (result["time"] > 0.2)
+    result = result.assign({key: result[key].where(~gone) for key in ("eps_g_frac", "eps_12_frac")})
+    (axis,) = figures.independent_students({"": result}).axes
+    values = result["eps_12_frac"].sel(inputs="test", width=2).transpose("draw", "init", "time").values[0, [0, 2], -1]
+    _, y, low, high = bars(axis)[ORANGE, "x"]
+    mean, error = by_hand(values)
+    assert (y[1], high[1], low[1]) == pytest.approx((mean, mean + error, mean - error))
+    assert np.isfinite(y).all()
+
+
+def test_one_run_has_no_bars():
+    """A single run has a point without a bar."""
+    (axis,) = figures.independent_students({"": random_result(n_draws=1, n_inits=1)}).axes
+    for _, y, low, high in bars(axis).values():
+        assert np.isfinite(y).all()
+        np.testing.assert_array_equal(high - low, 0)
+
+
+def test_perfect_students_are_on_the_axis():
+    """Errors of zero are drawn at the bottom of a panel of some height, not magnified."""
+    result = random_result()
+    zeros = result.assign({key: result[key] * 0 for key in ("eps_g_frac", "eps_12_frac")})
+    (axis,) = figures.independent_students({"": zeros}).axes
+    bottom, top = axis.get_ylim()
+    assert bottom == 0 and top > 0.01
+
+
+def test_inset_holds_learning_curves():
+    """The inset of Fig. 4 draws ε_g^mse of both modes against time, dashed where the first layer alone is trained, with
+    logarithmic time, inside the last panel."""
+    first, both = (random_result(layers=layers, seed=i, widths=[4]) for i, layers in enumerate(("first", "both")))
+    fig = figures.independent_students({"": random_result()}, inset={"K = 4": {"first": first, "both": both}})
+    (axis,) = fig.axes
+    (small,) = axis.child_axes
+    assert small.get_xscale() == "log"
+    assert len(small.lines) == 2
+    for line, result, style in zip(small.lines, (first, both), ("--", "-"), strict=True):
+        assert line.get_linestyle() == style
+        np.testing.assert_array_equal(line.get_xdata(), result["time"][1:])
+        np.testing.assert_allclose(line.get_ydata(), curve(result, 4), rtol=1e-12)
+    assert bars(axis).keys() == {(BLUE, "o"), (GREEN, "D"), (ORANGE, "x")}
+
+
+def test_no_inset_without_curves():
+    """Without learning curves there is no inset."""
+    for inset in ({}, None):
+        (axis,) = figures.independent_students({"": random_result()}, inset=inset).axes
+        assert axis.child_axes == []
+
+
+# ---- learning curves ---------------------------------------------------------------------------------------------
+
+
+def curve(result, width):
+    """ε_g^mse at t > 0, averaged over all students."""
+    values = result["eps_g_mse"].sel(width=width).transpose("time", "draw", "init", "student").values[1:]
+    return values.reshape(len(values), -1).mean(1)
+
+
+@pytest.fixture
+def modes():
+    """Two labels with both layer modes each."""
+    return {
+        label: {layers: random_result(layers=layers, seed=seed + i) for i, layers in enumerate(("first", "both"))}
+        for seed, label in ((0, "teacher"), (10, "latent"))
+    }
+
+
+def test_learning_curves(modes):
+    """Each label has a colour; lines are means over all students at t > 0, dashed where the first layer alone is
+    trained and solid where both are; once with a linear and once with a logarithmic error axis, always against ln t."""
+    axes = figures.learning_curves(modes, width=2).axes
+    assert [(axis.get_xscale(), axis.get_yscale()) for axis in axes] == [("log", "linear"), ("log", "log")]
+    for axis in axes:
+        assert axis.get_xlabel() == "steps / $N$" and "mse" in axis.get_ylabel()
+        drawn = {(to_hex(line.get_color()), line.get_linestyle()): line for line in axis.lines}
+        assert len(axis.lines) == len(drawn) == 4
+        for colour, label in ((BLUE, "teacher"), (ORANGE, "latent")):
+            for style, layers in (("--", "first"), ("-", "both")):
+                line, result = drawn[colour, style], modes[label][layers]
+                np.testing.assert_array_equal(line.get_xdata(), result["time"][1:])
+                np.testing.assert_allclose(line.get_ydata(), curve(result, 2), rtol=1e-12)
+                name = line.get_label()
+                assert name.startswith(f"{label}, ") and (layers in name)
+    assert axes[0].get_ylim()[0] == 0
+    assert labels(axes[0]) == [line.get_label() for line in axes[0].lines]
+
+
+def test_bands_are_quantiles(modes):
+    """Bands reach from the 16 % to the 84 % quantile of all students."""
+    fig = figures.learning_curves({"teacher": {"both": modes["teacher"]["both"]}}, width=5)
+    values = modes["teacher"]["both"]["eps_g_mse"].sel(width=5).transpose("time", ...).values[1:].reshape(-1, 12)
+    low, high = np.quantile(values, [0.16, 0.84], axis=1)
+    times = modes["teacher"]["both"]["time"].values[1:]
+    for axis in fig.axes:
+        (band,) = axis.collections
+        corners = {tuple(np.round(vertex, 9)) for vertex in band.get_paths()[0].vertices}
+        expected = {tuple(np.round(pair, 9)) for edge in (low, high) for pair in zip(times, edge, strict=True)}
+        assert corners == expected
+        assert to_hex(band.get_facecolor()[0]) == BLUE
+    assert "Bands: 16 % to 84 % of runs." in words(fig)
+
+
+def test_learning_curves_of_the_only_width():
+    """Results of one width need not be told which."""
+    result = random_result(widths=[3])
+    axis = figures.learning_curves({"": {"both": result}}).axes[0]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), curve(result, 3), rtol=1e-12)
+
+
+def test_three_labels_three_colours():
+    """The third label is green."""
+    result = random_result(widths=[3])
+    axis = figures.learning_curves({label: {"first": result} for label in "abc"}).axes[0]
+    assert [to_hex(line.get_color()) for line in axis.lines] == [BLUE, ORANGE, GREEN]
+
+
+# ---- the line below ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["students", "curves"])
+def test_scale_is_told(kind):
+    """A figure of a smaller run than the paper's says so below the panels, for each result by its name."""
+    results = {"left": random_result(), "right": random_result("fig3_right", seed=1, n_inputs=12)}
+    if kind == "students":
+        fig = figures.independent_students(results)
+    else:
+        fig = figures.learning_curves({label: {"both": result} for label, result in results.items()}, width=2)
+    for (label, result), n in zip(results.items(), (10, 12), strict=True):
+        line = f"{label}: {experiments.scale(result)}"
+        assert line in words(fig)
+        for text in (f"N = {n} (784)", "time = 3 (10000)", "initialisations = 6 (50)"):
+            assert text in line
+    assert re.search(r"16 %|standard error", words(fig))
+
+
+def test_full_scale_is_told():
+    """At the paper's scale there are no numbers to compare."""
+    result = random_result(n_inits=5, n_draws=5, widths=[1, 2])
+    result = result.assign_attrs(n_inputs=784, n_train=76 * 784, n_test=10_000, time=10_000)
+    # as many initialisations as in the paper
+    result = result.isel(draw=[0, 1, 2, 3, 4] * 2).assign_coords(draw=range(10))
+    text = words(figures.independent_students({"all": result}))
+    assert "all: the paper's scale" in text and "in brackets" not in text
+
+
+@pytest.mark.parametrize("kind", ["students", "curves"])
+def test_stand_in_for_mnist_is_told(kind):
+    """A figure that was made with 8×8 digits says so, and repeats the notice of a stand-in once."""
+    digits, notice = random_result("fig1_left"), "These are not the digits you are looking for."
+    for said in ("", notice):
+        result = digits.assign_attrs(notice=said)
+        if kind == "students":
+            fig = figures.independent_students({"a": result, "b": result})
+        else:
+            fig = figures.learning_curves({"a": {"both": result}, "b": {"both": result}}, width=2)
+        text = words(fig)
+        assert "a: 8×8 digits instead of MNIST; N = 64 (784), time = 3 (10000)" in text
+        assert text.count(notice) == bool(said)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_text_below_is_not_wider_than_the_figure(n, monkeypatch):
+    """What stands below the panels, here the long notice that MNIST is missing, is broken into lines that fit."""
+    monkeypatch.setenv("HMM_OFFLINE", "1")
+    monkeypatch.setenv("HMM_DATA_DIR", "nowhere")
+    figures.style()
+    result = random_result("fig1_left", data="auto")
+    assert result.attrs["notice"] and result.attrs["n_inputs"] == 64
+    fig = figures.independent_students({label: result for label in "abc"[:n]})
+    fig.draw_without_rendering()
+    assert fig._supxlabel.get_window_extent().x1 <= fig.bbox.width
+
+
+# ---- pictures of inputs and weights ------------------------------------------------------------------------------
+
+
+def images(axis):
+    return [image.get_array().filled(np.nan) for image in axis.images]
+
+
+def test_samples():
+    """The first n inputs of each kind are drawn as images, one row per kind, on one grey scale."""
+    rng = np.random.default_rng(1)
+    kinds = {
+        "digits": datasets.handwritten_digits("digits", rng=rng),
+        "gauss": datasets.gaussian(24, 5, 5, rng=rng),
+        "prime": datasets.gaussian(13, 5, 5, rng=rng),
+    }
+    fig = figures.samples(kinds, n=3)
+    rows = np.array(fig.axes).reshape(3, 3)
+    for row, (label, kind), shape in zip(rows, kinds.items(), ((8, 8), (4, 6), (1, 13)), strict=True):
+        assert row[0].get_title(loc="left") == label
+        for axis, x in zip(row, kind.x_train, strict=False):
+            (image,) = images(axis)
+            np.testing.assert_array_equal(image, x.reshape(shape))
+            assert axis.images[0].get_clim() == rows[0, 0].images[0].get_clim()
+            assert list(axis.get_xticks()) == list(axis.get_yticks()) == []
+
+
+def test_fewer_samples_than_asked_for():
+    """With fewer inputs than places the others stay empty."""
+    fig = figures.samples({"few": datasets.gaussian(9, 2, 2, rng=np.random.default_rng(1))}, n=4)
+    assert [len(axis.images) for axis in fig.axes] == [1, 1, 0, 0]
+
+
+def test_manifold():
+    """The latent plane shows the coordinates and their labels; beside it are three input components for each f."""
+    inputs = {f: datasets.structured(f, 4, 2, 30, 5, rng=np.random.default_rng(2)) for f in ("identity", "sgn", "abs")}
+    colours = {f: np.random.default_rng(i).standard_normal(30) for i, f in enumerate(inputs)}
+    plane, *boxes = figures.manifold(inputs, colours).axes
+    (points,) = plane.collections
+    np.testing.assert_array_equal(points.get_offsets(), inputs["identity"].latent_train)
+    np.testing.assert_array_equal(points.get_array(), colours["identity"])
+    assert len(boxes) == 3
+    for box, (f, kind) in zip(boxes, inputs.items(), strict=True):
+        assert box.get_title() == f"$f$ = {f}"
+        (points,) = box.collections
+        np.testing.assert_allclose(np.array(points._offsets3d).T, kind.x_train[:, :3], rtol=1e-6)
+        np.testing.assert_array_equal(points.get_array(), colours[f])
+
+
+def test_weights():
+    """Each row of a first layer is an image on a scale symmetric around zero; shorter layers leave places empty."""
+    rng = np.random.default_rng(3)
+    layers = {"one": rng.standard_normal((3, 12)), "two": rng.standard_normal((2, 12))}
+    rows = np.array(figures.weights(layers, (3, 4)).axes).reshape(2, 3)
+    for row, (label, W) in zip(rows, layers.items(), strict=True):
+        assert row[0].get_title(loc="left") == label
+        assert [len(axis.images) for axis in row] == [k < len(W) for k in range(3)]
+        for axis, w in zip(row, W, strict=False):
+            np.testing.assert_array_equal(images(axis)[0], w.reshape(3, 4))
+            low, high = axis.images[0].get_clim()
+            assert low == -high and high >= np.abs(w).max()
+        assert not any(axis.axison for axis in row)
+
+
+def test_overlaps():
+    """Overlap matrices are drawn as they are, students down and teachers across, on one scale around zero."""
+    rng = np.random.default_rng(4)
+    matrices = {"early": rng.normal(0, 0.1, (2, 3)), "late": rng.normal(0, 1, (2, 3))}
+    *panels, bar = figures.overlaps(matrices).axes
+    most = np.abs(matrices["late"]).max()
+    for axis, (title, R) in zip(panels, matrices.items(), strict=True):
+        assert axis.get_title() == title
+        np.testing.assert_array_equal(images(axis)[0], R)
+        assert axis.images[0].get_clim() == (-most, most)
+        assert axis.get_xlabel() == "teacher unit $m$"
+        np.testing.assert_array_equal(axis.get_xticks(), range(3))
+        np.testing.assert_array_equal(axis.get_yticks(), range(2))
+    assert panels[0].get_ylabel() == "student unit $k$"
+    assert bar.get_ylabel() == "$R_{km}$" and bar.get_ylim() == (-most, most)
+
+
+def test_spectra():
+    """The eigenvalues of the covariance are drawn in falling order against their rank, on logarithmic axes."""
+    rng = np.random.default_rng(5)
+    kinds = {"wide": datasets.gaussian(6, 50, 5, rng=rng), "folded": datasets.structured("sgn", 8, 2, 50, 5, rng=rng)}
+    (axis,) = figures.spectra(kinds).axes
+    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
+    assert labels(axis) == ["wide", "folded"]
+    for line, kind in zip(axis.lines, kinds.values(), strict=True):
+        values = np.linalg.eigvalsh(np.cov(kind.x_train.T.astype(float), bias=True))[::-1]
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, kind.n_inputs + 1))
+        # float32 inputs: singular values to 1e-6 of the largest
+        np.testing.assert_allclose(line.get_ydata(), values, rtol=0, atol=1e-5 * values[0])
+
+
+# ---- style and files ---------------------------------------------------------------------------------------------
+
+
+def test_style():
+    """The style sheet of the package is what figures are drawn with."""
+    before = mpl.rcParams["savefig.dpi"]
+    figures.style()
+    assert mpl.rcParams["figure.constrained_layout.use"] and mpl.rcParams["savefig.dpi"] != before
+    assert not mpl.rcParams["axes.spines.top"]
+
+
+def test_save_writes_png_and_pdf(tmp_path):
+    """`save` writes a PNG and a PDF with embedded TrueType fonts into a new folder `figures`, and nothing else."""
+    fig, axis = plt.subplots(figsize=(2, 1), dpi=100)
+    axis.plot([1, 2])
+    figures.save(fig, "a", tmp_path / "new")
+    folder = tmp_path / "new" / "figures"
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()) == [
+        "new/figures/a.pdf", "new/figures/a.png",
+    ]  # fmt: skip
+    assert imread(folder / "a.png").shape[:2] == (100, 200)
+    pdf = (folder / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf
+    assert mpl.rcParams["pdf.fonttype"] == mpl.rcParamsDefault["pdf.fonttype"]
+
+
+def test_save_replaces_only_by_something_complete(tmp_path, monkeypatch):
+    """A file gets its name when all of it is written; an earlier one stays until then, for good if drawing fails."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for kind in ("png", "pdf"):
+        (folder / f"a.{kind}").write_text("earlier")
+    fig = plt.figure()
+    moves, replace = [], Path.replace
+
+    def watched(aside, target):
+        complete = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF\n"}[Path(target).suffix]
+        moves.append((Path(aside).read_bytes().endswith(complete), Path(target).read_text(), Path(target).name))
+        return replace(aside, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", watched)
+        figures.save(fig, "a", str(tmp_path))
+    assert moves == [(True, "earlier", "a.png"), (True, "earlier", "a.pdf")]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.pdf", "a.png"]
+
+    def broken(path, **_):
+        Path(path).write_text("half")
+        raise OSError("disk full")
+
+    before = (folder / "a.png").read_bytes()
+    monkeypatch.setattr(fig, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(fig, "a", tmp_path)
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_save_writes_nothing_without_a_folder(tmp_path, monkeypatch):
+    """out="" writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    figures.save(plt.figure(), "a", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_figure_can_be_drawn(modes):
+    """Every kind of figure is laid out in the package's style without a warning."""
+    figures.style()
+    rng = np.random.default_rng(6)
+    inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
+    inset = {"K = 2": modes["teacher"]}
+    drawn = {
+        "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),
+        "learning_curves": figures.learning_curves(modes, width=2),
+        "samples": figures.samples(inputs),
+        "manifold": figures.manifold(inputs, {f: kind.x_train[:, 0] for f, kind in inputs.items()}),
+        "weights": figures.weights({"W": rng.standard_normal((2, 6))}, (2, 3)),
+        "overlaps": figures.overlaps({"R": rng.standard_normal((2, 3))}),
+        "spectra": figures.spectra(inputs),
+    }
+    assert set(drawn) == set(figures.__all__) - {"save", "style"}
+    for fig in drawn.values():
+        fig.draw_without_rendering()

@@ -1,0 +1,50 @@
+"""Progress bars are shown, messages stay."""
+
+import pytest
+
+from hmm_utils import terminal
+
+BAR = "\rtraining:  50%|█████     | 1/2 [00:00<00:01,  1.0it/s, widths=[1, 2]]"
+
+WARNING = "/a/b.py:6: UserWarning: large\n  warnings.warn(text)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("", ""),
+        ("\n", ""),
+        (WARNING, WARNING),
+        ("a blank line\n\n follows", "a blank line\n\n follows"),
+        ("a Windows line\r\n", "a Windows line\n"),
+        (BAR, ""),
+        (f"{BAR}{BAR}\n", ""),
+        (f"\n{BAR}\x1b[A", ""),
+        (f"\r{' ' * 40}\r", ""),
+        (f"{BAR}\n{WARNING}", WARNING),
+        (f"{BAR}{WARNING}", WARNING),
+        (f"{BAR}{BAR}\r   \r{WARNING}", WARNING),
+        (f"\r   \x1b[A{WARNING}{BAR}", WARNING),
+        (f"{WARNING}{BAR}{WARNING}", WARNING + WARNING),
+        ("\r5it [00:00, 49.1it/s]\r10it [1:00:00, 49.1it/s]\n", ""),
+        ("\r 40%|████      |\r 50%|█████     | half", ""),
+    ],
+)
+def test_without_progress(text, left):
+    assert running.without_progress(text) == left
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_relay(size):
+    states, lines = [], []
+    relay = running._Relay(states.append, lines.append)
+    text = f"{WARNING}{BAR}{BAR.replace('1/2', '2/2')}\n\r    \x1b[A{WARNING}no end"
+    for start in range(0, len(text), size):
+        relay.write(text[start : start + size])
+        relay.flush()
+    assert lines == WARNING.splitlines() * 2
+    relay.close()
+    assert lines == [*WARNING.splitlines() * 2, "no end"]
+    assert states[-1] == ""
+    if size < len(text):
+        assert "2/2" in "".join(states)
