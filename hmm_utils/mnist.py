@@ -14,6 +14,7 @@ import hashlib
 import os
 import socket
 import struct
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -24,10 +25,14 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
-import pooch
 import requests
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 from urllib3.exceptions import ReadTimeoutError
+
+with warnings.catch_warnings():
+    # pooch asks tqdm for a widget that this project does not use, and tqdm complains that it cannot have it
+    warnings.simplefilter("ignore", TqdmWarning)
+    import pooch
 
 __all__ = ["FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "data_dir", "is_available", "load"]
 

@@ -80,18 +80,17 @@ def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
 
 
 def discover(folder: Path) -> dict[str, NotebookInfo]:
-    """The notebooks of a folder by name, in order.
+    """The project's notebooks in a folder by name, in order; any others there are left alone.
 
     Raises Refused if one of them cannot be read or a line of its parameters cell is not `name: type = value  # help`.
     """
     from hmm_utils.experiments import NOTEBOOKS
 
-    found = {}
-    for path in _sources(folder):
-        entry = NOTEBOOKS.get(path.stem)
-        about = (entry.title, entry.section, entry.figures) if entry else (path.stem, "", ())
-        found[path.stem] = NotebookInfo(path.stem, path, *about, _parameters(path))
-    return found
+    known = ((path, NOTEBOOKS[path.stem]) for path in _sources(folder) if path.stem in NOTEBOOKS)
+    return {
+        path.stem: NotebookInfo(path.stem, path, entry.title, entry.section, entry.figures, _parameters(path))
+        for path, entry in known
+    }
 
 
 def _sources(folder: Path) -> list[Path]:

@@ -801,8 +801,9 @@ def test_every_setup_is_judged():
 
 @pytest.fixture(scope="module")
 def first_notebook():
-    """The judgements on made-up results of notebook 01 at the quick profile."""
-    plan = experiments.plan("01_independent_students", "quick", {})
+    """The judgements on made-up results of notebook 01, smaller than the paper's."""
+    smaller = {"n_inputs": 50, "time": 500, "n_inits": 3, "n_draws": 2}
+    plan = experiments.plan("01_independent_students", "paper", smaller)
     laws = {"fig1_left": {"eps_g": falls, "on_test": falls, "on_gauss": grows}}
     return judge("01_independent_students", {name: made(e, **laws.get(name, TEACHER)) for name, e in plan.items()})
 
@@ -821,8 +822,8 @@ def test_judge_gives_a_notebooks_claims(first_notebook):
 def test_judge_tells_the_scale(first_notebook):
     """Each judgement tells how the scale of its runs compares with the paper's, once if it is the same for all."""
     by_number = {j.claim: j.scale for j in first_notebook}
-    assert by_number["C1"] == "time = 300 (10000), initialisations = 4 (10); the paper's in brackets"
-    assert by_number["C4"] == "N = 100 (784), time = 6000 (10000), initialisations = 6 (50); the paper's in brackets"
+    assert by_number["C1"] == "time = 500 (10000), initialisations = 3 (10); the paper's in brackets"
+    assert by_number["C4"] == "N = 50 (784), time = 500 (10000), initialisations = 6 (50); the paper's in brackets"
 
 
 def test_each_layer_mode_is_one_result():

@@ -18,12 +18,12 @@ REFUSED = {
     "elsewhere": (["elsewhere/01_good.ipynb"], 'There is no notebook "elsewhere/01_good.ipynb"'),
     "unknown parameter": (
         ["01", "-p", "stepz", "3"],
-        '01_good has no parameter "stepz" (did you mean steps?): choose among steps, rate, widths, label and boom.',
+        '01_good has no parameter "stepz" (did you mean steps?): choose among seed, steps, rate, widths, label and',
     ),
-    "no parameters": (["00", "-p", "steps", "3"], '00_plain has no parameter "steps": there are none to choose from.'),
+    "other parameter": (["00", "-p", "steps", "3"], '00_plain has no parameter "steps": choose among seed.'),
     "known by none": (
-        ["00", "01", "-p", "speed", "3"],
-        'None of the chosen notebooks has a parameter "speed": choose among steps, rate, widths, label and boom.',
+        ["00", "01", "-p", "momentum", "3"],
+        'None of the chosen notebooks has a parameter "momentum": choose among seed, steps, rate,',
     ),
     "wrong type": (["01", "-p", "steps", "many"], "steps expects a whole number (int), not many."),
     "list": (["01", "-p", "widths", "3"], "01_good: widths expects a list (list), not 3: write [3]."),
@@ -44,10 +44,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_before_anything_runs(world, capfd, arguments, message):
+def test_refused_before_anything_runs(world, hmm, arguments, message):
     Path("file").touch()
     before = sorted(Path().rglob("*"))
-    code, out, err = hmm(capfd, world, "run", *arguments)
+    code, out, err = hmm("run", "--notebooks", world, *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.startswith("hmm: ") and err.count("\n") == 1 and err.endswith(".\n")
@@ -58,18 +58,18 @@ def test_refused_before_anything_runs(world, capfd, arguments, message):
     "arguments",
     [[], ["run"], ["run", "01", "--jobs", "two"], ["run", "01", "-p", "steps"], ["run", "01", "--over"], ["walk"]],
 )
-def test_usage_errors(world, capfd, arguments):
+def test_usage_errors(capfd, arguments):
     with pytest.raises(SystemExit) as error:
         cli.main(arguments)
     assert error.value.code == 2
     assert "usage: hmm" in capfd.readouterr().err
 
 
-def test_a_finished_result_is_not_replaced(world, capfd):
+def test_a_finished_result_is_not_replaced(world, hmm):
     Path("build").mkdir()
     for name in ("01_good", "03_other"):
         Path("build", f"{name}.ipynb").write_text("precious")
-    code, out, err = hmm(capfd, world, "run", "all")
+    code, out, err = hmm("run", "--notebooks", world, "all")
     assert (code, out) == (2, "")
     assert err == (
         f"hmm: {Path('build', '01_good.ipynb')} and {Path('build', '03_other.ipynb')} are already there: "
@@ -81,52 +81,53 @@ def test_a_finished_result_is_not_replaced(world, capfd):
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_no_notebooks(world, capfd, folder):
-    code, _, err = hmm(capfd, folder, "run", "all")
+def test_no_notebooks(world, hmm, folder):
+    code, _, err = hmm("run", "--notebooks", folder, "all")
     assert code == 2
     assert err == f"hmm: There are no notebooks in {folder}: name the folder that holds the project's NN_name.ipynb.\n"
 
 
-def test_list_json(world, capfd):
-    code, out, err = hmm(capfd, world, "list", "--json")
+def test_list_json(world, hmm):
+    code, out, err = hmm("list", "--notebooks", world, "--json")
     assert (code, err) == (0, "")
     entries = {entry["name"]: entry for entry in json.loads(out)}
-    assert list(entries) == ["00_plain", "01_good", "02_bad", "03_other"]
+    assert list(entries) == NAMES
     good = entries["01_good"]
     assert (good["title"], good["section"], good["figures"]) == ("Students", "3.1", ["Fig. 1", "Fig. 2"])
     assert [(p["name"], p["type"], p["default"]) for p in good["parameters"]] == [
         ("profile", "str", "quick"),
         ("out", "str", ""),
+        ("seed", "int", 7),
         ("steps", "int", 3),
         ("rate", "float", 0.5),
         ("widths", "list", None),
         ("label", "str", "erf"),
         ("boom", "bool", False),
     ]
-    assert good["parameters"][4]["help"] == "student widths K (None: the profile's)"
+    assert good["parameters"][5]["help"] == "student widths K (None: the profile's)"
     bad = entries["02_bad"]
-    assert (bad["title"], bad["section"], bad["figures"]) == ("About 02_bad", "", [])
+    assert (bad["title"], bad["section"], bad["figures"]) == ("02_bad", "", [])
 
 
-def test_list(world, capfd, monkeypatch):
+def test_list(world, hmm, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    code, out, _ = hmm(capfd, world, "list")
+    code, out, _ = hmm("list", "--notebooks", world)
     assert code == 0
     assert "01_good: Students (Sec. 3.1, Fig. 1, Fig. 2)\n" in out
     assert "  widths   list   null     student widths K (None: the\n" + " " * 27 + "profile's)\n" in out
     assert max(map(len, out.splitlines())) <= 60
 
 
-def test_data(capfd, monkeypatch):
+def test_data(hmm, monkeypatch):
     monkeypatch.setattr(mnist, "load", lambda: None)
-    code, out, _ = hmm(capfd, None, "data")
+    code, out, _ = hmm("data")
     assert code == 0 and str(mnist.data_dir()) in out and "hash" in out
 
     def unreachable():
         raise mnist.DataError("The files cannot be had: go online.")
 
     monkeypatch.setattr(mnist, "load", unreachable)
-    assert hmm(capfd, None, "data") == (1, "", "hmm: The files cannot be had: go online.\n")
+    assert hmm("data") == (1, "", "hmm: The files cannot be had: go online.\n")
 
 
 def test_start_up_is_quick():
@@ -136,13 +137,13 @@ def test_start_up_is_quick():
     assert process.stderr.strip() == ""
 
 
-def test_overwrite(world, capfd):
+def test_overwrite(world, hmm):
     build = Path("build")
     (build / "claims").mkdir(parents=True)
     (build / "01_good.ipynb").write_text("old")
     (build / "01_good.failed.ipynb").write_text("older")
     (build / "claims" / "03_other.json").write_text("[]")
-    code, out, err = hmm(capfd, world, "run", "01", "--overwrite")
+    code, out, err = hmm("run", "--notebooks", world, "01", "--overwrite")
     assert code == 0 and "C2" in out
     assert f"hmm: {build / '01_good.ipynb'} will be replaced.\n" in err
     # What an earlier failure left would contradict the result beside it.
@@ -150,23 +151,20 @@ def test_overwrite(world, capfd):
     before = (build / "01_good.ipynb").read_text("utf-8")
     assert json.loads(before)["metadata"]["hmm"]["parameters"]["boom"] is False
 
-    code, out, err = hmm(capfd, world, "run", "01", "--overwrite", "-p", "boom", "true")
+    code, out, err = hmm("run", "--notebooks", world, "01", "--overwrite", "-p", "boom", "true")
     assert code == 1 and "C2" not in out
     assert "ZeroDivisionError" in err
     assert (build / "01_good.ipynb").read_text("utf-8") == before
     assert (build / "01_good.failed.ipynb").is_file()
 
 
-def test_leaving_early_is_no_success(world, capfd):
+def test_leaving_early_is_no_success(world, hmm):
     write_notebook(world, "05_odd", ["import sys\nsys.exit(0)", CLAIMS])
-    code, _, err = hmm(capfd, world, "run", "05")
+    code, _, err = hmm("run", "--notebooks", world, "05")
     assert code == 1 and "SystemExit: 0" in err
     assert [path.name for path in Path("build").iterdir()] == ["05_odd.failed.ipynb"]
 
 
-def test_no_claims_yet(world, capfd):
-    assert hmm(capfd, world, "claims", "--out", "there") == (
-        1,
-        "",
-        "hmm: There are no claims in there: make them with `hmm run all --out there`.\n",
-    )
+def test_no_claims_yet(hmm):
+    sentence = "hmm: There are no claims in there: make them with `hmm run all --out there`.\n"
+    assert hmm("claims", "--out", "there") == (1, "", sentence)

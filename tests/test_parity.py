@@ -14,7 +14,7 @@ divisions of 60 runs of ours into ten and five no comparison was beyond that lev
 
 Symmetries cannot show: with odd activations flipped labels give the same distributions.
 
-The times go up to 36, which takes about a minute; with HMM_FULL=1 they go up to 790, which takes several minutes.
+The times go up to 95, which takes about a minute; with HMM_FULL=1 they go up to 790, which takes several minutes.
 `pytest -s` shows the numbers.
 """
 
@@ -39,7 +39,7 @@ KINDS = ("gaussian", "structured", "mnist")
 
 CURVES = [f"{name}_{kind}{where}" for kind in ("mse", "frac") for name, where in
           (("eps_g", ""), ("eps_12", "_test"), ("eps_12", "_gauss"))]  # fmt: skip
-# the training error is compared at the end only: a pass over the training set costs a third of the training
+# the training error is compared at the end only: a pass over the training set costs as much as a tenth of the training
 AT_END = ["eps_t_mse", "eps_t_frac"]
 
 COMPARED = [(observable, j) for observable in CURVES for j in range(N_TIMES)] + [(o, N_TIMES - 1) for o in AT_END]

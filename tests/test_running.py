@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from throwaway import BARS, write_notebook, write_notebooks
+from throwaway import BARS, NAMES, write_notebook, write_notebooks
 
 from hmm_utils import __version__, running
 
@@ -23,12 +23,11 @@ list(tqdm(range(2), desc="not to be silenced", disable=False))
 Path("pid-NAME").write_text(str(os.getpid()))
 time.sleep(60)"""
 
-# The same command in a process of its own, for what depends on signals or on the environment at start-up.
+# `hmm` in a process of its own, for what depends on signals or on the environment at start-up.
 DRIVER = """import signal, sys
-from types import SimpleNamespace
+from throwaway import EXPERIMENTS
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-sys.modules["hmm_utils.experiments"] = SimpleNamespace(
-    NOTEBOOKS={}, PROFILES=("quick", "paper"), plan=lambda *_: {name: SimpleNamespace(seed=7) for name in "ab"})
+sys.modules["hmm_utils.experiments"] = EXPERIMENTS
 from hmm_utils.cli import main
 sys.exit(main(sys.argv[1:]))"""
 
@@ -43,11 +42,12 @@ def outputs(notebook, name):
 
 def start(folder, notebooks, *arguments, **environment):
     """`hmm run` in a process group of its own, as a terminal starts it."""
-    git = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    paths = os.pathsep.join(map(str, [ROOT, ROOT / "tests"]))
+    ours = {"GIT_CEILING_DIRECTORIES": str(folder.parent), "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"}
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, "run", *arguments, "--notebooks", str(notebooks)],
         cwd=folder,
-        env={**NEUTRAL, **git, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environment},
+        env={**NEUTRAL, **ours, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -56,14 +56,10 @@ def start(folder, notebooks, *arguments, **environment):
 
 
 def test_a_parameter_goes_where_it_is_known(world):
-    prepared = running.prepare(
-        ["00", "01", "03"], values=[("steps", "4"), ("rate", "1")], notebooks=world, experiments=EXPERIMENTS
-    )
-    assert [dict(job.given) for job in prepared.jobs] == [
-        {"profile": "quick"},
-        {"profile": "quick", "out": "../build", "steps": 4, "rate": 1.0},
-        {"profile": "quick", "out": "../build", "steps": 4, "rate": 1.0},
-    ]
+    prepared = running.prepare(["00", "01", "03"], values=[("steps", "4"), ("rate", "1")], notebooks=world)
+    place = {"profile": "quick", "out": "../build"}
+    values = {"steps": 4, "rate": 1.0}
+    assert [job.given for job in prepared.jobs] == [place, place | values, place | values]
     assert prepared.notes == (
         "steps is no parameter of 00_plain: ignored there.",
         "rate is no parameter of 00_plain: ignored there.",
@@ -72,7 +68,7 @@ def test_a_parameter_goes_where_it_is_known(world):
 
 def test_out_far_from_the_notebooks_is_an_absolute_path(world, tmp_path_factory):
     far = tmp_path_factory.mktemp("far")
-    (job,) = running.prepare(["01"], out=far, notebooks=world, experiments=EXPERIMENTS).jobs
+    (job,) = running.prepare(["01"], out=far, notebooks=world).jobs
     assert job.given["out"] == str(far)
 
 
@@ -130,15 +126,8 @@ def test_a_failure_is_told_and_does_not_stop_the_others(finished):
 def test_metadata(finished):
     metadata = executed(finished, "01_good").metadata
     record = metadata.hmm
-    assert record.parameters == {
-        "profile": "paper",
-        "out": "../build",
-        "steps": 4,
-        "rate": 0.5,
-        "widths": [1, 2],
-        "label": "erf",
-        "boom": False,
-    }
+    given = {"profile": "paper", "out": "../build", "steps": 4, "widths": [1, 2]}
+    assert record.parameters == {**given, "seed": 7, "rate": 0.5, "label": "erf", "boom": False}
     assert (record.profile, record.seed, record.commit, record.dirty) == ("paper", 7, "unknown", None)
     assert record.versions.keys() == {"python", "hmm_utils", "numpy", "numba", "torch"}
     assert record.versions.hmm_utils == __version__
@@ -162,22 +151,14 @@ def test_progress_is_shown_but_not_kept(finished):
 
 def test_the_kernel_is_the_running_interpreter_in_the_notebooks_folder(finished):
     assert outputs(executed(finished, "01_good"), "stdout").split() == [sys.executable, "None", "None"]
-    assert sorted(path.name for path in (finished.folder / "note{books}").glob("ran-*")) == [
-        "ran-00_plain",
-        "ran-01_good",
-        "ran-02_bad",
-        "ran-03_other",
-    ]
+    traces = sorted(path.name for path in (finished.folder / "note{books}").glob("ran-*"))
+    assert traces == [f"ran-{name}" for name in NAMES]
 
 
-def test_claims_are_collected(finished, capfd, monkeypatch):
+def test_claims_are_collected(finished, hmm, monkeypatch):
     claims = json.loads((finished.folder / "build" / "claims.json").read_text("utf-8"))
-    assert [(claim["claim"], claim["notebook"]) for claim in claims] == [
-        ("C2", "01_good"),
-        ("C2", "03_other"),
-        ("C10", "01_good"),
-        ("C10", "03_other"),
-    ]
+    order = [(number, name) for number in ("C2", "C10") for name in ("01_good", "03_other")]
+    assert [(claim["claim"], claim["notebook"]) for claim in claims] == order
     assert claims[0]["scale"] == "paper, steps=4"
     text = (finished.folder / "build" / "claims.md").read_text("utf-8")
     assert "| C2 | wider is better | 3.1 | Fig. 1 | ratio 0.3 \\| 0.4 | holds | 01_good | paper, steps=4 |\n" in text
@@ -188,9 +169,9 @@ def test_claims_are_collected(finished, capfd, monkeypatch):
         assert str(place) in finished.out
     assert "02_bad" not in finished.out
     monkeypatch.chdir(finished.folder)
-    code, out, _ = hmm(capfd, None, "claims", "--out", "build")
+    code, out, _ = hmm("claims", "--out", "build")
     assert code == 0 and out in finished.out
-    code, out, _ = hmm(capfd, None, "claims", "--json")
+    code, out, _ = hmm("claims", "--json")
     assert code == 0 and json.loads(out) == claims
 
 
@@ -211,6 +192,7 @@ def interrupt(process, pid_file):
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
     return said
+
 
 INTERRUPTED = "hmm: Interrupted: what was finished stays, the rest left nothing."
 

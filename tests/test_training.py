@@ -142,16 +142,27 @@ def test_engine_is_the_plain_loop(name, layers):
     check_advance([network], lr=lr, layers=layers, steps=2309, blocks=(1, 7, 64, 100, 2310, None), rng=rng)
 
 
+@pytest.mark.parametrize("rows", [1, 9, None])
 @pytest.mark.parametrize("layers", LAYERS)
-def test_engine_keeps_the_students_of_a_fleet_apart(layers):
-    """Every student of a large fleet, some of them wider than a cache tile, does what it would do alone."""
+def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, monkeypatch):
+    """Every student of a fleet does what it would do alone, also where students are taken in groups of a few rows."""
+    if rows:
+        monkeypatch.setattr(training, "_TILE_ROWS", rows)
     rng = np.random.default_rng(24)
-    widths = (3, 130, 1, 60, 61, 7, 140, 2)
-    networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in widths]
-    if layers == "first":  # outputs of order 1, so that the step is stable at every width
-        networks = [Network(n.W, n.v, n.activation) for n in networks]
-    lr = 0.2 if layers == "both" else 0.02
-    check_advance(networks, lr=lr, layers=layers, steps=500, blocks=(1, 33, None), rng=rng)
+    # groups of up to 9 rows: 3 and 5 together, 12 alone, 1, 2 and 6 to the brim, 7, 4 and 4
+    networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in (3, 5, 12, 1, 2, 6, 7, 4, 4)]
+    check_advance(networks, lr=0.1, layers=layers, steps=500, blocks=(1, 33, None), rng=rng)
+
+
+def test_groups_of_students_are_complete():
+    """The groups in which a fleet is worked through hold every student once, few rows each, one if it is wide."""
+    widths = np.random.default_rng(29).integers(1, 700, 200)
+    offsets = np.cumsum([0, *widths])
+    groups = training._tiles(offsets)
+    assert groups[0] == 0 and groups[-1] == 200 and np.all(np.diff(groups) >= 1)
+    rows = np.diff(offsets[groups])
+    assert np.all((rows <= training._TILE_ROWS) | (np.diff(groups) == 1))
+    assert rows.max() > training._TILE_ROWS > rows.min(), "the test needs groups of both kinds"
 
 
 def test_engine_takes_no_step_without_samples():
@@ -587,6 +598,22 @@ def test_training_does_not_change_its_data():
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.parametrize("layout", ["Fortran", "strided", "read only"])
+def test_memory_layout_of_the_data_does_not_matter(layout):
+    """float32 arrays in Fortran order, with strides, or protected from writing are as good as any."""
+    dataset = made(np.random.default_rng(47))
+
+    def other(x):
+        x = {"Fortran": np.asfortranarray(x), "strided": np.repeat(x, 2, axis=0)[::2], "read only": x.copy()}[layout]
+        x.flags.writeable = layout != "read only"
+        return x
+
+    inputs = datasets.Inputs(x_train=other(dataset.x_train), x_test=other(dataset.x_test), description="")
+    same = Dataset(inputs=inputs, y_train=other(dataset.y_train), y_test=other(dataset.y_test), task="")
+    arguments = {"widths": [2], "time": 3.0}
+    same_students(quietly(same, **arguments), quietly(dataset, **arguments), steps=69, n_test=401)
+
+
 def test_real_and_random_labels_are_learnt_as_given():
     """Real labels reach the students unchanged: ε_g of students that stay at 0 is half the labels' mean square."""
     rng = np.random.default_rng(43)
@@ -624,6 +651,7 @@ def test_default_evaluation_times():
     [
         ({"widths": []}, r"widths = \[\]"),
         ({"widths": [0, 1]}, r"widths = \[0, 1\]"),
+        ({"widths": [1.5]}, r"widths = \[1.5\]"),
         ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different widths"),
         ({"n_inits": 0}, "n_inits = 0: at least one"),
         ({"lr": 0}, "lr = 0: give a positive"),
@@ -691,12 +719,16 @@ def test_divergence_stays_with_the_student(name):
     assert not np.isfinite(sick.W[2:5]).any()
 
 
-@pytest.fixture(scope="module", params=[("quadratic", 0.2), ("relu", 1.5), ("identity", 1.0)], ids=lambda p: p[0])
+@pytest.fixture(
+    scope="module",
+    params=[("quadratic", "both", 0.2), ("relu", "both", 1.5), ("identity", "both", 1.0), ("quadratic", "first", 0.1)],
+    ids=lambda param: f"{param[0]}, {param[1]}",
+)
 def diverged(request):
-    """(arguments, result, warnings) of a run in which some students diverge, measured after every sixth step."""
-    name, lr = request.param
+    """(data, arguments, result, warnings) of a run in which some students diverge, measured every sixth step."""
+    name, layers, lr = request.param
     dataset = made(np.random.default_rng(52), N=30, P=200, n_test=300)
-    arguments = {"lr": lr, "activation": name, "time": 4.0, "evaluate_at": np.linspace(0, 4, 21)}
+    arguments = {"lr": lr, "activation": name, "layers": layers, "time": 4.0, "evaluate_at": np.linspace(0, 4, 21)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = quietly(dataset, widths=[1, 3, 8], n_inits=3, train_error=True, **arguments)

@@ -58,8 +58,13 @@ def plan(notebook, profile, overrides):
         raise ValueError(f"steps must be at least 1, not {overrides['steps']}: give a larger number.")
 
 
+OTHERS = ("00_plain", "01_twin", "02_bad", "03_other", "05_odd", "05_sleeps", "05_dies", "06_sleeps")
+
 EXPERIMENTS = SimpleNamespace(
-    NOTEBOOKS={"01_good": SimpleNamespace(section="3.1", figures=("Fig. 1", "Fig. 2"), title="Students")},
+    NOTEBOOKS={
+        "01_good": SimpleNamespace(section="3.1", figures=("Fig. 1", "Fig. 2"), title="Students"),
+        **{name: SimpleNamespace(section="", figures=(), title=name) for name in OTHERS},
+    },
     PROFILES=("quick", "paper"),
     plan=plan,
 )

@@ -48,7 +48,7 @@ SETTINGS = {
 }
 
 # Steps/N; of the times in a file the nearest are kept. Files end at 790 or 1551.
-TIMES = (0.5, 3, 12, 36, 180, 790)
+TIMES = (0.5, 3, 15, 100, 300, 790)
 
 OBSERVABLES = {
     f"{name}_{kind}{where}": [column.format(kind=kind) for column in columns]
