@@ -33,7 +33,7 @@ from unittest.mock import patch
 import numpy as np
 import threadpoolctl
 
-from hmm_utils import datasets, mnist, networks, oracle, training
+from hmm_utils import datasets, engine, mnist, networks, oracle, training
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench.json"
 
@@ -145,7 +145,7 @@ def product(n: int, rng: np.random.Generator) -> Callable[[], object]:
 
 def engine_products(size: Size, rng: np.random.Generator) -> tuple[Callable[[], object], int]:
     """The three matrix products of a block of the engine and nothing else, over and over, and their flops."""
-    R, N, B = size.n_rows, size.n_inputs, training._default_block(size.n_rows)
+    R, N, B = size.n_rows, size.n_inputs, engine._default_block(size.n_rows)
     W, x, D = (rng.standard_normal(shape, dtype=np.float32) for shape in ((R, N), (B, N), (R, B)))
     # numpy notices the product of a matrix with its own transpose, and then computes half of it only
     same = x.copy()
@@ -169,18 +169,18 @@ def mnist_task(rng: np.random.Generator) -> datasets.Dataset:
     return datasets.own_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
 
 
-def whole_fleet(size: Size, rng: np.random.Generator) -> training.Fleet:
-    return training.Fleet.of(
+def whole_fleet(size: Size, rng: np.random.Generator) -> engine.Fleet:
+    return engine.Fleet.of(
         [networks.random_network(size.n_inputs, K, rng=rng) for K in size.widths for _ in range(size.n_inits)]
     )
 
 
 def advance(
-    fleet: training.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator
+    fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator
 ) -> Callable[[], object]:
     def run() -> None:
         indices = rng.integers(len(data.x_train), size=steps)
-        training.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")
+        engine.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")
 
     return run
 
@@ -285,7 +285,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
     gauss, few = gaussian_task(size, size.n_train, rng), gaussian_task(size, size.live_train, rng)
     data = {"Gaussian inputs": gauss} | ({"MNIST": mnist_task(rng)} if size.use_mnist else {})
     fleets = {name: whole_fleet(size, rng) for name in data}
-    one = training.Fleet.of([networks.random_network(size.n_inputs, 4, rng=rng)])
+    one = engine.Fleet.of([networks.random_network(size.n_inputs, 4, rng=rng)])
 
     runs = {f"product {n}": product(n, rng) for n in size.squares}
     runs["engine's products"], flops = engine_products(size, rng)

@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 import torch
 
-from hmm_utils import activations, datasets, experiments, figures, networks, observables, oracle, training
+from hmm_utils import activations, datasets, engine, experiments, figures, networks, observables, oracle
 
 figures.style()
 rng = np.random.default_rng(seed)
@@ -104,7 +104,7 @@ for name in activations.ACTIVATIONS:
 
 # %% [markdown]
 # Written like this, a step costs a fraction of a millisecond and the paper's figures cost weeks. The engine in
-# `hmm_utils.training` does *exactly the same steps* a block at a time: with the inputs of the next $B$ steps in hand, all
+# `hmm_utils.engine` does *exactly the same steps* a block at a time: with the inputs of the next $B$ steps in hand, all
 # it needs are their overlaps with each other and with the weights, three matrix products shared by every student that
 # sees the same examples. After 2000 steps the two differ by rounding:
 
@@ -114,8 +114,8 @@ Y = networks.sign(X[:, 0] + X[:, 1])
 student = networks.random_network(100, 3, rng=check)
 order = check.integers(500, size=2000)
 by_loop = oracle.sgd(student, X.astype(float), Y.astype(float), order, lr=0.2, layers="both")
-fleet = training.Fleet.of([student])
-training.advance(fleet, X, Y, order, lr=0.2, layers="both")
+fleet = engine.Fleet.of([student])
+engine.advance(fleet, X, Y, order, lr=0.2, layers="both")
 moved = np.abs(by_loop.W - student.W).max()
 difference = np.abs(fleet.networks()[0].W - by_loop.W).max()
 print(f"largest change of a weight by training above 0.1: {moved > 0.1}")

@@ -7,8 +7,8 @@ import pytest
 
 from hmm_utils import activations, oracle
 from hmm_utils.activations import ACTIVATIONS, Activation, custom, get
+from hmm_utils.engine import Fleet, advance
 from hmm_utils.networks import Network, random_network
-from hmm_utils.training import Fleet, advance
 
 U = 2.0**-24  # unit roundoff of float32
 NAMES = list(ACTIVATIONS)

@@ -244,7 +244,17 @@ def test_one_run_decides_nothing(number):
 def test_wide_spread_decides_nothing():
     """Runs that differ by more than the effect are not enough data, however many there are."""
     for number in ("C1", "C3", "C9"):
-        assert verdict(number, GOOD[number], spread=2.0, n_inits=8) == UNDECIDED
+        assert verdict(number, GOOD[number], spread=2.0, n_inits=3) == UNDECIDED
+
+
+def test_one_failing_part_decides():
+    """Of a claim with several parts, one that fails decides though another is undecided; one that holds does not."""
+    unclear = [recovers, 0.1, 0.1]
+    assert verdict("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": unclear}}, n_inits=3) == FAILS
+    assert verdict("C8", {"fig3_right": {"eps_g": recovers, "on_gauss": unclear}}, n_inits=3) == UNDECIDED
+    unclear = [grows, falls, falls]
+    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear, "on_test": 0.02}}, n_inits=3) == FAILS
+    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear}}, n_inits=3) == UNDECIDED
 
 
 # ---- which part of a result counts -------------------------------------------------------------------------------

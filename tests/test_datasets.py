@@ -210,7 +210,6 @@ def test_factor_of_sqrt_d_matters_only_if_f_is_not_positively_homogeneous(f, sam
         ({"f": lambda u: u.T}, "f must act component-wise"),
         ({"f": lambda u: 0 * u}, "constant or not finite"),
     ],
-    ids=str,
 )
 def test_impossible_structured_inputs_are_refused(arguments, message):
     """Sizes below 1, unknown names and functions that are not component-wise are refused."""

@@ -7,9 +7,10 @@ import pytest
 
 from hmm_utils import oracle
 from hmm_utils.datasets import gaussian, latent_task, structured, teacher_task
+from hmm_utils.engine import Fleet, advance
 from hmm_utils.networks import Network, random_network
 from hmm_utils.observables import frac, mse
-from hmm_utils.training import Fleet, advance, student, train
+from hmm_utils.training import student, train
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 U = 2.0**-24  # unit roundoff of float32

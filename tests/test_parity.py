@@ -39,7 +39,7 @@ KINDS = ("gaussian", "structured", "mnist")
 
 CURVES = [f"{name}_{kind}{where}" for kind in ("mse", "frac") for name, where in
           (("eps_g", ""), ("eps_12", "_test"), ("eps_12", "_gauss"))]  # fmt: skip
-# the training error is compared at the end only: a pass over the training set costs as much as a tenth of the training
+# the training error is compared at the end only: each time costs a pass over the whole training set
 AT_END = ["eps_t_mse", "eps_t_frac"]
 
 COMPARED = [(observable, j) for observable in CURVES for j in range(N_TIMES)] + [(o, N_TIMES - 1) for o in AT_END]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import datasets, oracle, training
+from hmm_utils import datasets, engine, oracle, training
 from hmm_utils.activations import ACTIVATIONS, custom
 from hmm_utils.datasets import Dataset, gaussian, random_task, standardise, teacher_task
+from hmm_utils.engine import Fleet, advance, outputs
 from hmm_utils.networks import Network, random_network
-from hmm_utils.training import DivergenceWarning, Fleet, advance, evaluation_times, outputs, student, train
+from hmm_utils.training import DivergenceWarning, evaluation_times, student, train
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 ULP = float(np.spacing(np.float32(4)))  # distance of float32 numbers just above 4, a bound for most weights here
@@ -147,7 +148,7 @@ def test_engine_is_the_plain_loop(name, layers):
 def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, monkeypatch):
     """Every student of a fleet does what it would do alone, also where students are taken in groups of a few rows."""
     if rows:
-        monkeypatch.setattr(training, "_TILE_ROWS", rows)
+        monkeypatch.setattr(engine, "_TILE_ROWS", rows)
     rng = np.random.default_rng(24)
     # groups of up to 9 rows: 3 and 5 together, 12 alone, 1, 2 and 6 to the brim, 7, 4 and 4
     networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in (3, 5, 12, 1, 2, 6, 7, 4, 4)]
@@ -158,11 +159,11 @@ def test_groups_of_students_are_complete():
     """The groups in which a fleet is worked through hold every student once, few rows each, one if it is wide."""
     widths = np.random.default_rng(29).integers(1, 700, 200)
     offsets = np.cumsum([0, *widths])
-    groups = training._tiles(offsets)
+    groups = engine._tiles(offsets)
     assert groups[0] == 0 and groups[-1] == 200 and np.all(np.diff(groups) >= 1)
     rows = np.diff(offsets[groups])
-    assert np.all((rows <= training._TILE_ROWS) | (np.diff(groups) == 1))
-    assert rows.max() > training._TILE_ROWS > rows.min(), "the test needs groups of both kinds"
+    assert np.all((rows <= engine._TILE_ROWS) | (np.diff(groups) == 1))
+    assert rows.max() > engine._TILE_ROWS > rows.min(), "the test needs groups of both kinds"
 
 
 def test_engine_takes_no_step_without_samples():
@@ -652,7 +653,7 @@ def test_default_evaluation_times():
         ({"widths": []}, r"widths = \[\]"),
         ({"widths": [0, 1]}, r"widths = \[0, 1\]"),
         ({"widths": [1.5]}, r"widths = \[1.5\]"),
-        ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different widths"),
+        ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different whole numbers"),
         ({"n_inits": 0}, "n_inits = 0: at least one"),
         ({"lr": 0}, "lr = 0: give a positive"),
         ({"lr": -0.1}, "lr = -0.1"),
