@@ -175,9 +175,7 @@ def whole_fleet(size: Size, rng: np.random.Generator) -> engine.Fleet:
     )
 
 
-def advance(
-    fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator
-) -> Callable[[], object]:
+def advance(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> Callable[[], object]:
     def run() -> None:
         indices = rng.integers(len(data.x_train), size=steps)
         engine.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")

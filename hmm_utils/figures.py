@@ -41,7 +41,7 @@ def style() -> None:
 
 
 def _footnote(fig: Figure, lines: Sequence[str]) -> None:
-    columns = int(19 * fig.get_figwidth())
+    columns = int(17 * fig.get_figwidth())
     text = "\n".join(textwrap.fill(line, columns) for line in dict.fromkeys(lines))
     fig.supxlabel(text, fontsize=7, color="0.35", x=0.02, ha="left")
 

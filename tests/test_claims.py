@@ -326,6 +326,20 @@ def test_c12_reads_the_plateau_at_the_teachers_width():
     assert find("C12", found).verdict == UNDECIDED
 
 
+@pytest.mark.parametrize("number", ["C6", "C7"])
+def test_plateaus_are_read_at_the_teachers_width(number):
+    """The plateau is that of K = M where there are several widths, and not enough data if that one is missing; a single
+    width is taken as it is."""
+    (setup,) = BY_NUMBER[number].setups
+    for M in (3, 4):
+        laws = {setup: {"mse": lambda K, t, M=M: np.where(K == M, plateau(K, t), floor(K, t))}}
+        expected = HOLDS if (number == "C6") == (M == 4) else FAILS
+        assert verdict(number, laws, widths=[3, 4]) == expected
+    for law in (plateau, floor):
+        assert verdict(number, {setup: {"mse": law}}, widths=[2, 3]) == UNDECIDED
+        assert verdict(number, {setup: {"mse": law}}, widths=[2]) in (HOLDS, FAILS)
+
+
 # ---- conditions --------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""hmm_utils.training and its oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
+"""hmm_utils.training, engine and oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
 
 import math
 import os
@@ -392,15 +392,18 @@ def test_student_that_is_not_there_is_refused(trained, which):
         student(trained[1], **which)
 
 
+@pytest.mark.parametrize("chunk", [None, 10])
 @pytest.mark.parametrize("layers", LAYERS)
-def test_number_of_steps_is_time_times_n(layers):
+def test_number_of_steps_is_time_times_n(layers, chunk, monkeypatch):
     """With a single training sample the weights at time 2t are the plain loop's after t·N more steps from time t."""
+    if chunk:  # long stretches between two evaluations are trained in pieces of this length
+        monkeypatch.setattr(training, "_INDEX_CHUNK", chunk)
     rng = np.random.default_rng(32)
     N = 19
     x = standardise(rng.standard_normal((1, N)).astype(np.float32))
     inputs = datasets.Inputs(x_train=x, x_test=np.concatenate([x, -x]), description="one sample")
     dataset = Dataset(inputs=inputs, y_train=np.ones(1, "f4"), y_test=np.ones(2, "f4"), task="fit it")
-    arguments = {"widths": [2], "lr": 0.005, "layers": layers}
+    arguments = {"widths": [2], "lr": 0.005, "layers": layers, "evaluate_at": [0]}
     half, full = (quietly(dataset, **arguments, time=time) for time in (3.0, 6.0))
     for s in (1, 2):
         middle = student(half, width=2, student=s)
@@ -793,6 +796,15 @@ def test_nothing_in_a_result_is_infinite(diverged):
     _, _, result, _ = diverged
     infinite = [key for key, variable in result.data_vars.items() if np.isinf(variable).any()]
     assert not infinite
+
+
+def test_students_too_large_from_the_start_are_reported():
+    """Outputs that are infinite before the first step are found as well: NaN, named, and no weights to go on with."""
+    dataset = made(np.random.default_rng(53))
+    with pytest.warns(DivergenceWarning, match=r"diverged before time 0 .*: K=2, init 0, student 1; K=2, init 0, stud"):
+        result = quietly(dataset, widths=[2], time=0.01, activation="quadratic", init_scale=1e15)
+    for key in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac", "W", "v"):
+        assert result[key].isnull().all(), key
 
 
 def test_other_students_go_on_as_if_no_one_had_diverged(diverged):
