@@ -259,6 +259,9 @@ def test_data_of_a_latent_task(layers):
     assert (data.teacher.width, data.teacher.n_inputs) == (2, 3)
     assert np.array_equal(data.teacher.v, [1, 1]) is (layers == "first")
     assert set(np.unique(data.y_train)) == {-1, 1}
+    real = dataset(dataclasses.replace(e, labels="real"), rng=np.random.default_rng(111))
+    assert np.unique(real.y_train).size > 10
+    np.testing.assert_array_equal(np.where(real.y_train >= 0, 1, -1), data.y_train)
 
 
 @pytest.mark.parametrize("name", ["fig1_right", "fig3_right"])
