@@ -56,7 +56,7 @@ def _float_from_bits(typingctx, bits):
 
 @njit(inline="always", fastmath=_REORDER)
 def _exp_negative(x):
-    """exp(x) for x ≤ 0 in float32, relative error ≤ 2e-7.
+    """exp(x) for x ≤ 0 in float32, relative error ≤ 3e-7.
 
     x = n ln 2 + r with |r| ≤ ln 2 / 2; exp(r) by its Taylor polynomial of degree 6 (remainder r⁷/7! ≤ 1.2e-7), 2ⁿ by
     writing n into the exponent bits. Written out because it vectorises, which a library call inside the loop does not.

@@ -206,7 +206,10 @@ def advance(
     """Trains the fleet in place with one SGD step on each sample (x[i], y[i]) for i in `indices`, in that order.
 
     x (P, N) and y (P,) float32. `block` is the number of steps done at once; it changes rounding only.
+    Raises IndexError for an index that is not in 0 … P−1 (compiled code would read whatever lies there).
     """
+    if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(x):
+        raise IndexError(f"indices reach from {np.min(indices)} to {np.max(indices)}: there are {len(x)} samples.")
     _advance(
         *(fleet.W, fleet.v, fleet.offsets, fleet.alive, _tiles(fleet.offsets)),
         *(x, y, indices, fleet.activation.fields),

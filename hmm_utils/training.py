@@ -107,12 +107,15 @@ def _stop_diverged(pair: tuple[Fleet, Fleet], told: np.ndarray, names: list[str]
     return dead
 
 
-def _check(widths: Sequence[int], n_inits: int, lr: float, time: float, init_scale: float, layers: str) -> None:
+def _check(
+    widths: Sequence[int], n_inits: int, block: int | None, lr: float, time: float, init_scale: float, layers: str
+) -> None:
     whole = all(isinstance(K, int | np.integer) for K in widths)
     if not len(widths) or not whole or min(widths) < 1 or len(set(widths)) != len(widths):
         raise ValueError(f"widths = {list(widths)}: give different whole numbers of at least 1.")
-    if n_inits < 1:
-        raise ValueError(f"n_inits = {n_inits}: at least one initialisation is needed.")
+    for name, value in (("n_inits", n_inits), ("block", 1 if block is None else block)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} = {value}: give a whole number of at least 1.")
     for name, value in (("lr", lr), ("time", time), ("init_scale", init_scale)):
         if not 0 < value < inf:
             raise ValueError(f"{name} = {value}: give a positive, finite number.")
@@ -163,7 +166,7 @@ def train(
     DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
     """
     activation = get(activation)
-    _check(widths, n_inits, lr, time, init_scale, layers)
+    _check(widths, n_inits, block, lr, time, init_scale, layers)
     x, y = (np.ascontiguousarray(part, dtype=np.float32) for part in (dataset.x_train, dataset.y_train))
     P, N = x.shape
     times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
@@ -285,10 +288,15 @@ def _weights(pair: tuple[Fleet, Fleet], widths: list[int], n_inits: int) -> xr.D
     )
 
 
-def student(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> Network:
+def student(
+    result: xr.Dataset, *, width: int, init: int = 0, student: int = 1, activation: Activation | None = None
+) -> Network:
     """One trained student of a result of `train`, as a network.
 
-    Raises KeyError if the result holds no such student.
+    activation  needed only if it is one of your own: a result knows its activation by name
+
+    Raises KeyError if the result holds no such student, ValueError for an unknown activation.
     """
+    g = get(result.attrs["activation"] if activation is None else activation)
     chosen = result[["W", "v"]].sel(width=width, init=init, student=student).isel(hidden=slice(width))
-    return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), get(result.attrs["activation"]))
+    return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), g)

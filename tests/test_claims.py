@@ -257,6 +257,35 @@ def test_one_failing_part_decides():
     assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear}}, n_inits=3) == UNDECIDED
 
 
+def steepening(strength):
+    """A law that falls as 1/t from time 0.1 to 3, not at all to 200, and then as t^−strength."""
+    knots, levels = np.log([0.1, 3, 200, 10_000]), -np.log([1, 30, 30, 30 * 50**strength])
+    return lambda K, t: np.exp(np.interp(np.log(np.maximum(t, 0.1)), knots, levels))
+
+
+@pytest.mark.parametrize(
+    ("number", "laws", "expected"),
+    [
+        ("C2", lambda x: {"fig1_left": {"eps_g": 0.1, "on_test": 0.1 * x}},
+         {0.47: FAILS, 0.53: HOLDS, 1.9: HOLDS, 2.1: FAILS}),
+        ("C4", lambda x: {name: {"eps_g": x} for name in ("fig1_right", "fig1_right_signs")},
+         {0.009: HOLDS, 0.011: FAILS}),
+        ("C5", lambda x: {name: {"on_gauss": lambda K, t: np.where(K < 4, x, 0.002)} for name in GOOD["C5"]},
+         {0.009: FAILS, 0.011: HOLDS}),
+        ("C5", lambda x: {name: {"on_gauss": lambda K, t: np.where(K < 4, 0.1, x)} for name in GOOD["C5"]},
+         {0.009: HOLDS, 0.011: FAILS}),
+        ("C6", lambda x: {"fig2_left_iid": {"mse": steepening(x)}}, {0.17: FAILS, 0.23: HOLDS}),
+        ("C7", lambda x: {"fig2_left_digits": {"mse": steepening(x)}}, {0.17: HOLDS, 0.23: FAILS}),
+        ("C9", lambda x: {"fig3_left": LIKE_MNIST | {"on_gauss": lambda K, t: x - 0.1 * np.log(10 / K)}},
+         {0.38: FAILS, 0.42: HOLDS}),
+    ],
+)  # fmt: skip
+def test_borders(number, laws, expected):
+    """The borders are where the criteria have them: 0.01 for small errors, a factor of two, 0.2 for the strength of a
+    plateau and 0.4 for chance."""
+    assert {x: verdict(number, laws(x)) for x in expected} == expected
+
+
 # ---- which part of a result counts -------------------------------------------------------------------------------
 
 
@@ -290,6 +319,8 @@ def test_c5_needs_students_on_both_sides():
     """C5 compares K < M with K ≥ M."""
     for widths, expected in (([1, 2], UNDECIDED), ([4, 8], UNDECIDED), ([2, 8], HOLDS)):
         assert verdict("C5", GOOD["C5"], widths=widths) == expected
+    for widths in ([1, 2], [4, 8]):
+        assert verdict("C5", LASTING["C5"], widths=widths) == UNDECIDED
 
 
 def test_disagreement_is_read_on_the_right_inputs():
@@ -777,6 +808,12 @@ def test_plateaus_need_three_runs():
     assert verdict("C6", laws, n_inits=2) == UNDECIDED
     assert verdict("C6", laws, n_inits=3) == HOLDS
     assert verdict("C6", laws, n_inits=1, n_draws=3) == HOLDS
+
+
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+def test_short_runs_decide_nothing_about_plateaus(number):
+    """A run that ends before a curve could show a plateau is not enough data, and is judged without a warning."""
+    assert verdict(number, GOOD[number], time=0.5) == UNDECIDED
 
 
 # ---- records -----------------------------------------------------------------------------------------------------

@@ -166,6 +166,14 @@ def test_groups_of_students_are_complete():
     assert rows.max() > engine._TILE_ROWS > rows.min(), "the test needs groups of both kinds"
 
 
+@pytest.mark.parametrize("index", [-1, 7])
+def test_indices_outside_the_data_are_refused(index):
+    """Compiled code would read whatever lies beside the data."""
+    fleet = Fleet.of([random_network(5, 2, rng=np.random.default_rng(30))])
+    with pytest.raises(IndexError, match="there are 7 samples"):
+        advance(fleet, np.ones((7, 5), "f4"), np.ones(7, "f4"), np.array([0, index]), lr=0.1, layers="both")
+
+
 def test_engine_takes_no_step_without_samples():
     """An empty list of indices leaves the fleet as it is."""
     rng = np.random.default_rng(25)
@@ -632,8 +640,14 @@ def test_real_and_random_labels_are_learnt_as_given():
 def test_custom_activation_can_be_trained():
     """`train` takes an activation of one's own and reports its name."""
     tanh = custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
-    result = quietly(made(np.random.default_rng(44)), widths=[2], time=10.0, activation=tanh)
+    dataset = made(np.random.default_rng(44))
+    result = quietly(dataset, widths=[2], time=10.0, activation=tanh)
     assert result.attrs["activation"] == "tanh"
+    wrong = np.mean((student(result, width=2, activation=tanh)(dataset.x_test) >= 0) != (dataset.y_test >= 0))
+    # a sample whose output is zero to rounding may change sides
+    assert abs(wrong - float(result.eps_g_frac.sel(student=1).isel(time=-1).squeeze())) <= 1 / len(dataset.y_test)
+    with pytest.raises(ValueError, match="unknown activation 'tanh'"):
+        student(result, width=2)
     assert (result.eps_g_mse.isel(time=-1) < result.eps_g_mse.isel(time=0)).all()
 
 
@@ -657,7 +671,9 @@ def test_default_evaluation_times():
         ({"widths": [0, 1]}, r"widths = \[0, 1\]"),
         ({"widths": [1.5]}, r"widths = \[1.5\]"),
         ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different whole numbers"),
-        ({"n_inits": 0}, "n_inits = 0: at least one"),
+        ({"n_inits": 0}, "n_inits = 0: give a whole"),
+        ({"n_inits": 1.5}, "n_inits = 1.5: give a whole"),
+        ({"block": -3}, "block = -3: give a whole"),
         ({"lr": 0}, "lr = 0: give a positive"),
         ({"lr": -0.1}, "lr = -0.1"),
         ({"lr": math.nan}, "lr = nan"),
