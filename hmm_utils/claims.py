@@ -507,6 +507,8 @@ def judge(notebook: str, results: Results) -> Judgements:
             finding = Finding(
                 f"{finding.measured}; the criterion fails here, at another D/N than the paper's", UNDECIDED
             )
+        if any(result.attrs["inputs"] == "digits" and result.attrs["n_inputs"] == 64 for result in used.values()):
+            finding = Finding(f"on 8×8 digits instead of MNIST: {finding.measured}", finding.verdict)
         judgements.append(
             Judgement(
                 claim=claim.number,
