@@ -213,13 +213,16 @@ def _plateau(result: xr.Dataset, n_resamples: int = 400) -> tuple[Interval, str]
     def strength(runs: np.ndarray) -> float:
         return plateau_strength(time, runs.mean(axis=0))
 
+    strengths = [strength(runs) for runs in draws]
+    if not np.isfinite(strengths).all():  # the curve is too short for a slope
+        return _interval([]), UNDECIDED
     rng = np.random.default_rng(0)
     resampled = [
         np.mean([strength(rng.choice(draws[d], size=len(draws[d]))) for d in rng.integers(len(draws), size=len(draws))])
         for _ in range(n_resamples)
     ]
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    found = Interval(float(np.mean([strength(runs) for runs in draws])), float(low), float(high), n)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    found = Interval(float(np.mean(strengths)), float(low), float(high), n)
     return found, _decide(found.low > PLATEAU, found.high < PLATEAU)
 
 
