@@ -322,10 +322,11 @@ def test_samples():
         "digits": datasets.handwritten_digits("digits", rng=rng),
         "gauss": datasets.gaussian(24, 5, 5, rng=rng),
         "prime": datasets.gaussian(13, 5, 5, rng=rng),
+        "own": datasets.from_arrays(rng.standard_normal((9, 2, 12)), np.arange(9), labels="real", rng=rng).inputs,
     }
     fig = figures.samples(kinds, n=3)
-    rows = np.array(fig.axes).reshape(3, 3)
-    for row, (label, kind), shape in zip(rows, kinds.items(), ((8, 8), (4, 6), (1, 13)), strict=True):
+    rows = np.array(fig.axes).reshape(4, 3)
+    for row, (label, kind), shape in zip(rows, kinds.items(), ((8, 8), (4, 6), (1, 13), (2, 12)), strict=True):
         assert row[0].get_title(loc="left") == label
         for axis, x in zip(row, kind.x_train, strict=False):
             (image,) = images(axis)
