@@ -210,6 +210,8 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
     if notebook not in NOTEBOOKS:
         raise ValueError(f"unknown notebook {notebook!r}: choose one of {', '.join(NOTEBOOKS)}.")
+    for key in {"name", "profile"} & set(overrides):
+        raise ValueError(f"unknown parameter {key!r}: a plan takes it as an argument of its own or not at all.")
     table, runs = _table(), {}
     chosen = overrides.get("layers")
     several = chosen if isinstance(chosen, list | tuple) else [chosen]

@@ -969,3 +969,12 @@ def test_save_writes_nothing_without_a_folder(first_notebook, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     save(first_notebook, "01_independent_students", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_c12_counts_both_runs_where_one_mode_is_trained():
+    """With the first layer alone trained in both runs of C12, a curve without a plateau in either one fails it."""
+    good = GOOD["C12"]
+    for name in ("fig4", "fig4_inset"):
+        spoilt = good | {name: good.get(name, {}) | {"mse": floor}}
+        assert verdict("C12", good, layers="first") == HOLDS
+        assert verdict("C12", spoilt, layers="first") == FAILS

@@ -439,3 +439,11 @@ def test_scale_tells_a_smaller_training_set():
     few = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, train_size=1000, n_train=1000)
     assert scale(few) != "the paper's scale"
     assert "1000" in scale(few)
+
+
+@pytest.mark.parametrize("key", ["name", "profile"])
+def test_a_plan_takes_no_second_name_or_profile(key):
+    """What `plan` sets itself is refused as an override, in a sentence."""
+    with pytest.raises(ValueError, match=f"unknown parameter '{key}'") as refusal:
+        plan("01_independent_students", "quick", {key: "quick"})
+    check_sentence(refusal)
