@@ -8,7 +8,7 @@ labelled result.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
@@ -18,12 +18,26 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
-from hmm_utils import activations, datasets, networks, training
+from hmm_utils import activations, backends, datasets, devices, networks, training
 
-__all__ = ["NOTEBOOKS", "PROFILES", "Experiment", "Notebook", "dataset", "experiment", "plan", "run", "scale"]
+__all__ = [
+    "NOTEBOOKS",
+    "PROFILES",
+    "Experiment",
+    "Notebook",
+    "dataset",
+    "experiment",
+    "plan",
+    "run",
+    "run_all",
+    "scale",
+]
 
 INPUTS = ("gaussian", "structured", "digits")
 TASKS = ("teacher", "latent", "own", "pretrained")
+
+# Data sets of the paper's size fill half a GB each while they are prepared.
+_DRAWS_TOGETHER = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +51,8 @@ class Experiment:
     teacher_width  M
     n_inputs       N of synthetic inputs
     train_size     P; None: 76N (digits: all that are for training)
-    n_test         P* of synthetic inputs
+    n_test         P* of synthetic inputs at the end of training, and the number of Gaussian inputs for ε₁,₂
+    n_test_along   how many of them are used before the end; None: all
     time           end of training in steps/N; n_times log-spaced evaluations up to it
     n_draws        independent draws of inputs, features and teacher
 
@@ -67,6 +82,7 @@ class Experiment:
     data: str
     seed: int
     train_size: int | None = field(default=None)
+    n_test_along: int | None = field(default=None)
 
     def __post_init__(self) -> None:
         choices = {
@@ -99,6 +115,8 @@ class Experiment:
             raise ValueError(f"widths = {list(self.widths)}: give every width once.")
         if self.train_size is not None:
             _whole("train_size", self.train_size, 1)
+        if self.n_test_along is not None:
+            _whole("n_test_along", self.n_test_along, 2)
         if self.inputs == "structured" and self.n_latent > self.n_inputs:
             raise ValueError(
                 f"n_latent = {self.n_latent} exceeds n_inputs = {self.n_inputs}: a hidden manifold has D ≤ N."
@@ -156,7 +174,7 @@ def _not_taken(setup: Mapping[str, object]) -> set[str]:
     """Parameters that mean nothing to a set-up: N, D, f of digits, M and labels of a task that has neither, …"""
     names: set[str] = set()
     if setup["inputs"] == "digits":
-        names |= {"n_inputs", "n_test", "n_draws"}
+        names |= {"n_inputs", "n_draws"}
     else:
         names |= {"data"} if setup["task"] != "pretrained" else {"n_inputs"}
     if setup["inputs"] != "structured":
@@ -259,38 +277,87 @@ def dataset(
     return datasets.teacher_task(inputs, teacher, labels=e.labels)
 
 
-def run(experiment: Experiment, *, teacher: networks.Network | None = None, progress: bool = True) -> xr.Dataset:
+def run(
+    experiment: Experiment, *, teacher: networks.Network | None = None, device: str = "cpu", progress: bool = True
+) -> xr.Dataset:
     """Trains the experiment's fleet on each of its draws; the result of `training.train` with a dimension `draw`.
 
-    The attributes hold the experiment, and what it was really run on. `teacher`: see `dataset`.
+    The attributes hold the experiment, and what it was really run on. `teacher`: see `dataset`; `device`: see
+    `training.train`.
     """
-    e = experiment
-    results = []
-    for draw in range(e.n_draws):
-        data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
-        data = dataset(e, rng=data_rng, teacher=teacher)
-        label = f"{e.name} {e.layers}" + (f" {draw + 1}/{e.n_draws}" if e.n_draws > 1 else "")
-        result = training.train(
-            data,
+    return run_all({experiment.name: experiment}, teacher=teacher, device=device, progress=progress)[experiment.name]
+
+
+def run_all(
+    plan: Mapping[str, Experiment],
+    *,
+    teacher: networks.Network | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> dict[str, xr.Dataset]:
+    """The results of `run` for a whole plan, by name; `teacher` is for those of task "pretrained".
+
+    On a GPU, experiments of one size are trained together, with all their draws. On the processor they are trained one
+    after the other, as many draws at a time as there are pairs of cores.
+    """
+    where = devices.resolve(device)
+    results: dict[str, list[xr.Dataset]] = {name: [] for name in plan}
+    notices = {}
+    for jobs in _together(plan, where):
+        runs = []
+        for name, draw in jobs:
+            e = plan[name]
+            data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
+            data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
+            notices[name] = data.inputs.notice or ""
+            runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
+        trained = training.train_together(
+            runs,
             widths=e.widths,
             n_inits=e.n_inits,
-            lr=e.lr,
             time=e.time,
             activation=e.activation,
-            layers=e.layers,
-            init_scale=e.init_scale,
             evaluate_at=training.evaluation_times(e.time, e.n_times),
-            rng=train_rng,
-            progress=label if progress else None,
+            n_test_along=e.n_test_along,
+            n_gauss=e.n_test,
+            device=where,
+            progress=_label(plan, jobs) if progress else None,
         )
-        results.append(result.assign_coords(draw=draw))
-    combined = xr.concat(results, dim="draw", combine_attrs="override")
-    combined.attrs |= {"notice": data.inputs.notice or ""} | {
-        f.name: list(value) if isinstance(value := getattr(e, f.name), tuple) else value
-        for f in fields(e)
-        if getattr(e, f.name) is not None and f.name not in ("n_inputs", "n_test")
-    }
+        for (name, draw), result in zip(jobs, trained, strict=True):
+            results[name].append(result.assign_coords(draw=draw))
+    combined = {}
+    for name, e in plan.items():
+        combined[name] = xr.concat(results[name], dim="draw", combine_attrs="override")
+        combined[name].attrs |= {"notice": notices[name]} | {
+            f.name: list(value) if isinstance(value := getattr(e, f.name), tuple) else value
+            for f in fields(e)
+            if getattr(e, f.name) is not None and f.name not in ("n_inputs", "n_test")
+        }
     return combined
+
+
+def _together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
+    """The draws of all experiments, as (name, draw), in groups to be trained together."""
+    if where == "cpu":
+        groups, most = [[name] for name in plan], max(backends.cores() // 2, 1)
+    else:
+        alike: dict[tuple, list[str]] = {}
+        for name, e in plan.items():
+            size = (e.inputs == "digits", e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
+            alike.setdefault((*size, e.widths, e.n_inits, e.time, e.n_times, e.activation), []).append(name)
+        groups, most = alike.values(), _DRAWS_TOGETHER
+    for names in groups:
+        jobs = [(name, draw) for name in names for draw in range(plan[name].n_draws)]
+        yield from (jobs[start : start + most] for start in range(0, len(jobs), most))
+
+
+def _label(plan: Mapping[str, Experiment], jobs: list[tuple[str, int]]) -> str:
+    """What the progress bar shows."""
+    name, draw = jobs[0]
+    e = plan[name]
+    others = len({name for name, _ in jobs}) - 1
+    label = f"{e.name} {e.layers}" + (f" and {others} more" if others else "")
+    return label + (f" {draw + 1}/{e.n_draws}" if e.n_draws > 1 and len(jobs) == 1 else "")
 
 
 def scale(result: xr.Dataset) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-__all__ = ["early_stopping", "final", "frac", "mse", "standard_error"]
+__all__ = ["early_stopping", "errors", "final", "frac", "moments", "mse", "standard_error"]
 
 
 def mse(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -24,6 +24,31 @@ def frac(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     differ = np.mean((phi >= 0) != (y >= 0), axis=-1)
     return np.where(np.any(np.isnan(phi) | np.isnan(y), axis=-1), np.nan, differ)
+
+
+def moments(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Σ q, Σ q² and the number of differing signs over the last axis, q_i = ½(φ_i − y_i)²: shape (3, …), float64.
+
+    Moments of parts of a sample add up to those of the whole, so that errors can be measured piece by piece.
+    """
+    q = np.square(np.subtract(phi, y, dtype=np.float64)) / 2
+    return np.stack([q.sum(axis=-1), np.square(q).sum(axis=-1), np.sum((phi >= 0) != (y >= 0), axis=-1)])
+
+
+def errors(moments: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """`mse` and `frac` over n inputs from their `moments`, with the standard errors that n inputs leave.
+
+    mse_se = s/√n with the unbiased standard deviation s of q, frac_se = √(p(1 − p)/n).
+    """
+    mse, square, frac = moments / n
+    # rounding can make the variance of equal values negative
+    variance = np.maximum(square - mse**2, 0) * n / max(n - 1, 1)
+    return {
+        "mse": mse,
+        "mse_se": np.sqrt(variance / n),
+        "frac": frac,
+        "frac_se": np.sqrt(frac * (1 - frac) / n),
+    }
 
 
 def final(curve: xr.DataArray) -> xr.DataArray:

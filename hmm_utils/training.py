@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -13,19 +15,32 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hmm_utils.activations import Activation, get
+from hmm_utils.backends import OnCpu, OnDevice, Pair, cores
 from hmm_utils.datasets import Dataset, standardise
-from hmm_utils.engine import Fleet, advance, outputs
+from hmm_utils.devices import resolve
 from hmm_utils.networks import LAYERS, Network, random_network
-from hmm_utils.observables import frac, mse
 
-__all__ = ["DivergenceWarning", "evaluation_times", "student", "train"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DivergenceWarning", "Run", "evaluation_times", "student", "train", "train_together"]
 
 _INDEX_CHUNK = 1 << 16
-_SLAB = 1024
 
 
 class DivergenceWarning(RuntimeWarning):
     """A student's error became infinite; the student is stopped and NaN from then on."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """What may differ between runs that are trained together: see `train`."""
+
+    dataset: Dataset
+    rng: np.random.Generator
+    lr: float = 0.2
+    layers: str = "both"
+    init_scale: float = 1.0
 
 
 def evaluation_times(time: float, n: int = 40, first: float = 0.1) -> np.ndarray:
@@ -54,57 +69,38 @@ class _Stream:
         return taken
 
 
-def _errors(pair: tuple[Fleet, Fleet], x: np.ndarray, y: np.ndarray | None) -> dict[str, np.ndarray]:
-    """ε₁,₂ of the pair on inputs x, (U,) each, and with labels y the errors of both students, (2, U) each.
-
-    A student with an output that is not finite is marked as no longer alive.
-    """
-    total: dict[str, np.ndarray] = {}
-    for start in range(0, len(x), _SLAB):
-        part = slice(start, start + _SLAB)
-        phi = np.stack([outputs(fleet, x[part]) for fleet in pair])
-        for fleet, finite in zip(pair, np.isfinite(phi).all(axis=-1), strict=True):
-            fleet.alive[~finite] = False
-        now = {"12_mse": mse(phi[0], phi[1]), "12_frac": frac(phi[0], phi[1])}
-        if y is not None:
-            now |= {"mse": mse(phi, y[part]), "frac": frac(phi, y[part])}
-        for key, value in now.items():
-            total[key] = total.get(key, 0.0) + value * phi.shape[-1] / len(x)
-    return total
+def _record(pairs: OnCpu | OnDevice, last: bool, train_error: bool) -> dict[str, dict[str, np.ndarray]]:
+    """What is measured at one time: by data, then by name, and which students are alive after it."""
+    names = {"test": "test" if last else "test along", "gauss": "gauss" if last else "gauss along"}
+    names |= {"train": "train"} if train_error else {}
+    measured = {name: pairs.errors(which) for name, which in names.items()}
+    return measured | {"students": {"alive": pairs.alive()}}
 
 
-def _measure(
-    pair: tuple[Fleet, Fleet], dataset: Dataset, gauss: np.ndarray, train_error: bool
-) -> dict[str, np.ndarray]:
-    """All observables of `train` now, by name: (2, U) each; NaN for students that are no longer alive."""
-    test, far = _errors(pair, dataset.x_test, dataset.y_test), _errors(pair, gauss, None)
-    fit = _errors(pair, dataset.x_train, dataset.y_train) if train_error else {}
-    dead = np.stack([~fleet.alive for fleet in pair])
-    record = {}
-    for kind in ("mse", "frac"):
-        record[f"eps_g_{kind}"] = np.where(dead, np.nan, test[kind])
-        record[f"eps_12_{kind}"] = np.where(dead.any(axis=0), np.nan, np.stack([test[f"12_{kind}"], far[f"12_{kind}"]]))
-        if train_error:
-            record[f"eps_t_{kind}"] = np.where(dead, np.nan, fit[kind])
-    return record
+def _in_memory(records: list[dict]) -> list[dict[str, dict[str, np.ndarray]]]:
+    """The records as arrays of numpy, copied from a device if that is where they are."""
+    return [{part: {k: np.asarray(_host(v)) for k, v in now.items()} for part, now in r.items()} for r in records]
 
 
-def _stop_diverged(pair: tuple[Fleet, Fleet], told: np.ndarray, names: list[str], time: float, lr: float) -> np.ndarray:
-    """Sets the weights of diverged students to NaN and warns about those not yet in `told` (2, U); the new `told`."""
-    dead = np.stack([~fleet.alive for fleet in pair])
-    for fleet, gone in zip(pair, dead, strict=True):
-        rows = np.repeat(gone, np.diff(fleet.offsets))
-        fleet.W[rows] = np.nan
-        fleet.v[rows] = np.nan
-    new = [f"{names[u]}, student {s + 1}" for s, u in np.argwhere(dead & ~told)]
-    if new:
-        warnings.warn(
-            f"diverged before time {time:.4g} with lr = {lr:g} and NaN from here on: {'; '.join(new)}; "
-            "use a smaller lr or init_scale.",
-            DivergenceWarning,
-            stacklevel=3,
-        )
-    return dead
+def _host(value: np.ndarray | torch.Tensor) -> np.ndarray:
+    return value if isinstance(value, np.ndarray) else value.cpu().numpy()
+
+
+def _warn_of_diverged(
+    alive: np.ndarray, told: np.ndarray, names: list[str], time: float, runs: Sequence[Run]
+) -> np.ndarray:
+    """Warns about students that are dead but not in `told`, (runs, 2, U) each; returns all that are dead."""
+    for new, how in zip(~alive & ~told, runs, strict=True):
+        if new.any():
+            who = "; ".join(f"{names[u]}, student {s + 1}" for s, u in np.argwhere(new))
+            where = f" in {how.dataset.description}" if len(runs) > 1 else ""
+            warnings.warn(
+                f"diverged before time {time:.4g} with lr = {how.lr:g} and NaN from here on{where}: {who}; "
+                "use a smaller lr or init_scale.",
+                DivergenceWarning,
+                stacklevel=4,
+            )
+    return ~alive
 
 
 def _check(
@@ -123,6 +119,12 @@ def _check(
         raise ValueError(f"layers = {layers!r}: choose one of {', '.join(LAYERS)}.")
 
 
+def _check_sizes(n_test_along: int | None, n_gauss: int | None) -> None:
+    for name, value in (("n_test_along", n_test_along), ("n_gauss", n_gauss)):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 2):
+            raise ValueError(f"{name} = {value}: give a whole number of at least 2.")
+
+
 def train(
     dataset: Dataset,
     *,
@@ -134,8 +136,12 @@ def train(
     layers: str = "both",
     init_scale: float = 1.0,
     evaluate_at: Sequence[float] | None = None,
+    n_test_along: int | None = None,
+    n_gauss: int | None = None,
     train_error: bool = False,
     block: int | None = None,
+    device: str = "cpu",
+    tf32: bool = False,
     rng: np.random.Generator,
     progress: str | None = "training",
 ) -> xr.Dataset:
@@ -145,96 +151,179 @@ def train(
     W ~ N(0, init_scale²) and see independent streams of training samples, drawn with replacement. All first students
     share one stream, and so do all second ones.
 
-    lr           η; the second layer, if trained, learns with η/N
-    time         end of training in units of steps/N
-    layers       "both", or "first": every second-layer weight is 1 and stays there
-    evaluate_at  times (steps/N) at which to measure; default: 0 and 39 log-spaced ones
-    train_error  whether to measure the error on the training set too
-    block        SGD steps done at once (rounding only); default: chosen from the size of the fleet
-    rng          source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
-                 width, its initialisation and its place in the pair, not on what else is trained with it
-    progress     label of the progress bar; None: no bar
+    lr            η; the second layer, if trained, learns with η/N
+    time          end of training in units of steps/N
+    layers        "both", or "first": every second-layer weight is 1 and stays there
+    evaluate_at   times (steps/N) at which to measure; default: 0 and 39 log-spaced ones
+    n_test_along  inputs on which errors are measured before the end, the first of the test set and of the Gaussian
+                  ones; at the end all count. Default: all, always
+    n_gauss       number of Gaussian inputs on which ε₁,₂ is measured; default: as many as the test set has
+    train_error   whether to measure the error on the training set too
+    block         SGD steps done at once (rounding only); default: chosen from the size of the fleet
+    device        "cpu": every stream of samples has a core; "cuda": all students at once on a GPU through torch;
+                  "auto": a GPU if there is one
+    tf32          lets a GPU round the factors of matrix products to 10 bits, for speed
+    rng           source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
+                  width, its initialisation and its place in the pair, not on what else is trained with it
+    progress      label of the progress bar; None: no bar
 
     Returns a Dataset over (init, student, width, time), time in steps/N:
       eps_g_mse, eps_g_frac      (init, student, width, time) test error, Eq. (3)
       eps_12_mse, eps_12_frac    (inputs, init, width, time) disagreement of the pair, Eq. (5), on inputs "test" (the
-                                 test set) and "gauss" (as many i.i.d. Gaussian inputs)
+                                 test set) and "gauss" (i.i.d. Gaussian inputs)
       eps_t_mse, eps_t_frac      (init, student, width, time) training error, if asked for
+      …_se                       of each of these, the standard error that the number of inputs leaves
       W, v                       (init, student, width, hidden[, input]) final weights, NaN for hidden ≥ K
 
     A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named once in a
     DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
     """
+    run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    return train_together(
+        [run],
+        widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        n_test_along=n_test_along, n_gauss=n_gauss, train_error=train_error, block=block, device=device, tf32=tf32,
+        progress=progress,
+    )[0]  # fmt: skip
+
+
+def train_together(
+    runs: Sequence[Run],
+    *,
+    widths: Sequence[int],
+    n_inits: int = 1,
+    time: float = 100.0,
+    activation: str | Activation = "erf",
+    evaluate_at: Sequence[float] | None = None,
+    n_test_along: int | None = None,
+    n_gauss: int | None = None,
+    train_error: bool = False,
+    block: int | None = None,
+    device: str = "cpu",
+    tf32: bool = False,
+    progress: str | None = "training",
+) -> list[xr.Dataset]:
+    """`train` for several runs at once, which must agree in N: the results that each gives alone, up to rounding.
+
+    The arguments are those of `train`; on a GPU many runs cost little more than one, on the processor each has two
+    streams of samples and every stream a core.
+    """
     activation = get(activation)
-    _check(widths, n_inits, block, lr, time, init_scale, layers)
-    x, y = (np.ascontiguousarray(part, dtype=np.float32) for part in (dataset.x_train, dataset.y_train))
-    P, N = x.shape
+    if not runs:
+        raise ValueError("there are no runs: give at least one.")
+    for run in runs:
+        _check(widths, n_inits, block, run.lr, time, run.init_scale, run.layers)
+    _check_sizes(n_test_along, n_gauss)
+    where = resolve(device)
+    N = runs[0].dataset.x_train.shape[1]
+    if any(run.dataset.x_train.shape[1] != N for run in runs):
+        raise ValueError("runs that are trained together must have the same number of inputs N.")
     times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
     if times.size == 0 or not (times >= 0).all() or not (times <= time * (1 + 1e-9)).all():
         raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
     steps = np.unique(np.rint(np.append(times, time) * N).astype(np.int64))
 
-    entropy = int(rng.integers(2**63))
-    weights_seed, stream_seed, gauss_seed = ((entropy, purpose) for purpose in range(3))
-    pair = tuple(
-        Fleet.of(
-            [
-                random_network(
-                    N, K, rng=np.random.default_rng((*weights_seed, K, i, s)),
-                    activation=activation, layers=layers, scale=init_scale,
-                )
-                for K in widths
-                for i in range(n_inits)
-            ]
-        )
-        for s in range(2)
-    )  # fmt: skip
-    streams = [_Stream(_index_stream(np.random.SeedSequence((*stream_seed, s)), P)) for s in range(2)]
-    gauss = standardise(np.random.default_rng(gauss_seed).standard_normal(dataset.x_test.shape, dtype=np.float32))
+    pairs, streams, samples = [], [], {"train": [], "test": [], "gauss": []}
+    for run in runs:
+        data = run.dataset
+        entropy = int(run.rng.integers(2**63))
+        weights_seed, stream_seed, gauss_seed = ((entropy, purpose) for purpose in range(3))
+        pairs.append(
+            tuple(
+                [
+                    random_network(
+                        N, K, rng=np.random.default_rng((*weights_seed, K, i, s)),
+                        activation=activation, layers=run.layers, scale=run.init_scale,
+                    )
+                    for K in widths
+                    for i in range(n_inits)
+                ]
+                for s in range(2)
+            )
+        )  # fmt: skip
+        P = len(data.x_train)
+        streams += [_Stream(_index_stream(np.random.SeedSequence((*stream_seed, s)), P)) for s in range(2)]
+        n = len(data.x_test) if n_gauss is None else n_gauss
+        gauss = np.random.default_rng(gauss_seed).standard_normal((n, N), dtype=np.float32)
+        for name, *arrays in (
+            ("train", data.x_train, data.y_train),
+            ("test", data.x_test, data.y_test),
+            ("gauss", standardise(gauss), None),
+        ):
+            samples[name].append(tuple(None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays))
+    for name in ("test", "gauss"):
+        samples[f"{name} along"] = [
+            tuple(None if a is None else a[:n_test_along] for a in arrays) for arrays in samples[name]
+        ]
 
     names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
-    told = np.zeros((2, len(names)), dtype=bool)
-    records = []
+    records, told = [], np.zeros((len(runs), 2, len(names)), dtype=bool)
     # an explicit disable= would override TQDM_DISABLE
     hidden = {"disable": True} if progress is None else {}
     with (
-        # the two students of a pair have nothing in common but the data
-        ThreadPoolExecutor(max_workers=2) as pool,
+        # streams have nothing in common but the data
+        ThreadPoolExecutor(max_workers=cores()) as pool,
         # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
         # busy machine cost ten times more than they save
         threadpool_limits(limits=1, user_api="blas"),
-        # what overflows is found and reported as divergence
-        np.errstate(over="ignore", invalid="ignore"),
-        tqdm(total=int(2 * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
+        tqdm(total=int(len(streams) * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
+        given = pairs, samples, [run.lr for run in runs], [run.layers for run in runs]
+        fleets = (
+            OnCpu(*given, block=block, pool=pool)
+            if where == "cpu"
+            else OnDevice(*given, block=block, where=where, tf32=tf32)
+        )
         done = 0
         for step in steps:
             while done < step:
                 n = int(min(step - done, _INDEX_CHUNK))
-                futures = [
-                    pool.submit(advance, fleet, x, y, stream.take(n), lr=lr, layers=layers, block=block)
-                    for fleet, stream in zip(pair, streams, strict=True)
-                ]
-                for future in futures:
-                    future.result()
-                    bar.update(n)
+                fleets.advance([stream.take(n) for stream in streams])
+                bar.update(n * len(streams))
                 done += n
-            records.append(_measure(pair, dataset, gauss, train_error))
-            told = _stop_diverged(pair, told, names, step / N, lr)
+            records.append(_record(fleets, step == steps[-1], train_error))
+            if where == "cpu":
+                told = _warn_of_diverged(records[-1]["students"]["alive"], told, names, step / N, runs)
+        # a device is not waited for before this line
+        records, pairs = _in_memory(records), fleets.pairs()
+    if where != "cpu":
+        for step, record in zip(steps, records, strict=True):
+            told = _warn_of_diverged(record["students"]["alive"], told, names, step / N, runs)
 
     widths = [int(K) for K in widths]
-    result = _label(records, steps / N, widths, n_inits).merge(_weights(pair, widths, n_inits))
-    result.attrs = {
-        "dataset": dataset.description,
-        "activation": activation.name,
-        "layers": layers,
-        "lr": lr,
-        "init_scale": init_scale,
-        "n_inputs": N,
-        "n_train": P,
-        "n_test": len(dataset.x_test),
-    }
-    return result
+    results = []
+    for r, run in enumerate(runs):
+        mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
+        dead = ~mine[-1]["students"]["alive"]
+        result = _label([_observables(record) for record in mine], steps / N, widths, n_inits)
+        result = result.merge(_weights(pairs[r], dead, widths, n_inits))
+        result.attrs = {
+            "dataset": run.dataset.description,
+            "activation": activation.name,
+            "layers": run.layers,
+            "lr": run.lr,
+            "init_scale": run.init_scale,
+            "n_inputs": N,
+            "n_train": len(run.dataset.x_train),
+            "n_test": len(run.dataset.x_test),
+            "n_gauss": len(samples["gauss"][r][0]),
+            "device": where,
+        }
+        results.append(result)
+    return results
+
+
+def _observables(record: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """A run's observables by their names in the result, (2, U) each; NaN for students that are no longer alive."""
+    alive = record["students"]["alive"]
+    named = {}
+    for kind in ("mse", "frac", "mse_se", "frac_se"):
+        between = np.stack([record["test"][f"12_{kind}"], record["gauss"][f"12_{kind}"]])
+        named[f"eps_g_{kind}"] = np.where(alive, record["test"][kind], np.nan)
+        named[f"eps_12_{kind}"] = np.where(alive.all(axis=0), between, np.nan)
+        if "train" in record:
+            named[f"eps_t_{kind}"] = np.where(alive, record["train"][kind], np.nan)
+    return named
 
 
 _LONG_NAMES = {
@@ -255,7 +344,9 @@ def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[
         values = values.reshape(len(time), 2, len(widths), n_inits)
         first = "inputs" if key.startswith("eps_12") else "student"
         dims = ("inputs", "init", "width", "time") if first == "inputs" else ("init", "student", "width", "time")
-        array = xr.DataArray(values, dims=("time", first, "width", "init"), attrs={"long_name": _LONG_NAMES[key]})
+        name = _LONG_NAMES[key.removesuffix("_se")]
+        name = f"standard error of {name}, from the number of inputs" if key.endswith("_se") else name
+        array = xr.DataArray(values, dims=("time", first, "width", "init"), attrs={"long_name": name})
         variables[key] = array.transpose(*dims)
     coords = {
         "time": ("time", time, {"long_name": "steps / N"}),
@@ -267,17 +358,16 @@ def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[
     return xr.Dataset(variables, coords=coords)
 
 
-def _weights(pair: tuple[Fleet, Fleet], widths: list[int], n_inits: int) -> xr.Dataset:
-    """The weights of all students, padded with NaN to the largest width."""
-    N = pair[0].W.shape[1]
+def _weights(pair: Pair, dead: np.ndarray, widths: list[int], n_inits: int) -> xr.Dataset:
+    """The weights of all students, padded with NaN to the largest width; NaN for those that are dead (2, U)."""
+    N = pair[0][0].n_inputs
     W = np.full((2, len(widths), n_inits, max(widths), N), np.nan, dtype=np.float32)
-    for s, fleet in enumerate(pair):
-        for u, network in enumerate(fleet.networks()):
-            W[s, u // n_inits, u % n_inits, : network.width] = network.W
     v = np.full(W.shape[:-1], np.nan, dtype=np.float32)
-    for s, fleet in enumerate(pair):
-        for u, network in enumerate(fleet.networks()):
-            v[s, u // n_inits, u % n_inits, : network.width] = network.v
+    for s, students in enumerate(pair):
+        for u, network in enumerate(students):
+            if not dead[s, u]:
+                W[s, u // n_inits, u % n_inits, : network.width] = network.W
+                v[s, u // n_inits, u % n_inits, : network.width] = network.v
     dims = ("student", "width", "init", "hidden")
     order = ("init", "student", "width", "hidden")
     return xr.Dataset(

@@ -111,8 +111,9 @@ def test_quick_profile_is_shorter():
     """No set-up of the quick profile is larger than the paper's in any direction."""
     for name in SETUPS:
         quick, paper = (experiment(name, profile, layers="both") for profile in PROFILES)
-        for parameter in ("n_inputs", "time", "n_inits", "n_draws", "n_test", "n_times"):
+        for parameter in ("n_inputs", "time", "n_draws", "n_test", "n_times"):
             assert getattr(quick, parameter) <= getattr(paper, parameter), f"{parameter} of {name}"
+        assert quick.n_draws * quick.n_inits <= paper.n_draws * paper.n_inits, f"initialisations of {name}"
 
 
 def test_an_experiment_cannot_be_changed():
@@ -142,7 +143,7 @@ def test_overrides_replace_and_none_keeps():
 @pytest.mark.parametrize(
     ("name", "meaningless"),
     [
-        ("fig1_left", {"n_inputs": 50, "n_test": 9, "n_draws": 9, "f": "relu", "n_latent": 3, "labels": "real",
+        ("fig1_left", {"n_inputs": 50, "n_draws": 9, "f": "relu", "n_latent": 3, "labels": "real",
                        "teacher_width": 2}),
         ("fig1_right", {"f": "relu", "n_latent": 3, "data": "digits"}),
         ("fig3_left", {"data": "digits"}),
@@ -330,7 +331,7 @@ def test_result_tells_what_was_run(result):
         "name": "fig3_left", "figure": "Fig. 3 left", "profile": "quick", "inputs": "structured", "task": "latent",
         "activation": "erf", "layers": "both", "labels": "sign", "f": "sgn", "lr": 0.2, "time": 3.0, "init_scale": 1.0,
         "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "n_times": 5, "data": "auto",
-        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "notice": "",
+        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "n_gauss": 50, "device": "cpu", "notice": "",
     }  # fmt: skip
     assert {key: result.attrs.get(key) for key in expected} == expected
     assert set(result.attrs) - set(expected) == {"dataset"}

@@ -1,0 +1,47 @@
+"""Where training runs: on the processor, or on a GPU through torch."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+__all__ = ["DEVICES", "resolve"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _has_driver() -> bool:
+    """Whether NVIDIA's driver library can be loaded, by the name under which torch would load it."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _has_gpu() -> bool:
+    """Whether torch finds a GPU; torch, which takes seconds to import, is asked only where there is a driver."""
+    if not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve(name: str) -> str:
+    """The device that a name stands for, "cpu" or "cuda"; "auto" is "cuda" where torch finds a GPU and "cpu" elsewhere.
+
+    Raises ValueError for an unknown name, and for "cuda" without a GPU.
+    """
+    if name not in DEVICES:
+        raise ValueError(f"device = {name!r}: choose one of {', '.join(DEVICES)}.")
+    if name == "cpu":
+        return "cpu"
+    if _has_gpu():
+        return "cuda"
+    if name == "cuda":
+        raise ValueError(
+            'device = "cuda" needs an NVIDIA GPU with its driver and a CUDA build of torch, and torch finds none here: '
+            'use device = "cpu" or "auto".'
+        )
+    return "cpu"
