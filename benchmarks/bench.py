@@ -1,8 +1,9 @@
-"""Speed and memory of the engine, beside the matrix-product rate of the machine; on one core, but for `train`.
+"""Speed and memory of the engine, beside the matrix-product rate of the machine; on one core where not said otherwise.
 
-    python benchmarks/bench.py [--quick]
+    python benchmarks/bench.py [--quick] [--plot]
 
-Prints a table and writes it, with every sample it rests on, to build/bench.json. How: see README.md beside this file.
+Prints a table and writes it, with every sample it rests on, to build/bench.json; --plot draws engine.png beside this
+file. How: see README.md there.
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ from __future__ import annotations
 import os
 
 # read by these libraries once, when they are loaded
-os.environ.update(
-    dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"),
-        "1",
-    )
-)
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"))
 
 import argparse
+import ctypes
 import json
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from math import sqrt
 from pathlib import Path
 from time import perf_counter
@@ -32,10 +30,14 @@ from unittest.mock import patch
 
 import numpy as np
 import threadpoolctl
+from numba import njit
 
-from hmm_utils import datasets, engine, mnist, networks, oracle, training
+from hmm_utils import backends, datasets, devices, engine, mnist, networks, oracle, training
 
-OUT = Path(__file__).resolve().parent.parent / "build" / "bench.json"
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parent / "build" / "bench.json"
+PLOT = HERE / "engine.png"
+STAGES = ("gather", "Gram", "pre-activations", "recursion", "update")
 
 LR = 0.2
 BLOCKS = 40  # blocks of matrix products timed at once
@@ -49,7 +51,8 @@ class Size:
     train_time, train_evaluations  the call of `train`: its end in steps/N, and how often it evaluates
     train_rounds                   repeats of it
     squares                        sizes n of the n × n matrices for the matrix-product rate
-    *_steps                        SGD steps in one timing
+    all_widths, inits              the paper profile's widths, and numbers of initialisations to see fleets of all sizes
+    *_steps                        SGD steps in one timing; those of two threads must be long beside their start
     """
 
     rounds: int = 15
@@ -58,6 +61,7 @@ class Size:
     train_evaluations: int = 8
     squares: tuple[int, ...] = (1024, 1536, 2048)
     fleet_steps: int = 4096
+    long_steps: int = 16384
     loop_steps: int = 1000
     live_steps: int = 20000
     n_inputs: int = 784
@@ -66,6 +70,8 @@ class Size:
     live_train: int = 10000
     widths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10)
     n_inits: int = 10
+    all_widths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10)
+    inits: tuple[int, ...] = (1, 2, 4, 6, 10, 20)
     use_mnist: bool = False
 
     @property
@@ -144,8 +150,8 @@ def product(n: int, rng: np.random.Generator) -> Callable[[], object]:
 
 
 def engine_products(size: Size, rng: np.random.Generator) -> tuple[Callable[[], object], int]:
-    """The three matrix products of a block of the engine and nothing else, over and over, and their flops."""
-    R, N, B = size.n_rows, size.n_inputs, engine._default_block(size.n_rows)
+    """The three matrix products of a block of 64 steps with numpy and nothing else, over and over, and their flops."""
+    R, N, B = size.n_rows, size.n_inputs, 64
     W, x, D = (rng.standard_normal(shape, dtype=np.float32) for shape in ((R, N), (B, N), (R, B)))
     # numpy notices the product of a matrix with its own transpose, and then computes half of it only
     same = x.copy()
@@ -169,10 +175,12 @@ def mnist_task(rng: np.random.Generator) -> datasets.Dataset:
     return datasets.own_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
 
 
+def fleet_of(n_inputs: int, widths: tuple[int, ...], n_inits: int, rng: np.random.Generator) -> engine.Fleet:
+    return engine.Fleet.of([networks.random_network(n_inputs, K, rng=rng) for K in widths for _ in range(n_inits)])
+
+
 def whole_fleet(size: Size, rng: np.random.Generator) -> engine.Fleet:
-    return engine.Fleet.of(
-        [networks.random_network(size.n_inputs, K, rng=rng) for K in size.widths for _ in range(size.n_inits)]
-    )
+    return fleet_of(size.n_inputs, size.widths, size.n_inits, rng)
 
 
 def advance(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> Callable[[], object]:
@@ -181,6 +189,67 @@ def advance(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.ran
         engine.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")
 
     return run
+
+
+def in_two_threads(run: Callable[[], object], other: Callable[[], object]) -> Callable[[], object]:
+    def both() -> None:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for future in [pool.submit(run), pool.submit(other)]:
+                future.result()
+
+    return both
+
+
+@cache
+def timed_advance() -> Callable[..., None]:
+    """`engine._advance` for one tile, with a look at the clock after each of its functions: adds seconds to `spent`.
+
+    Called one by one from Python, the functions would spend more time on the calls than on a small fleet.
+    """
+    look = ctypes.CDLL(None).clock_gettime
+    look.argtypes, look.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_int
+    monotonic = 1 if sys.platform == "linux" else 6
+
+    @njit
+    def now(time):
+        look(monotonic, time.ctypes)
+        return time[0] + 1e-9 * time[1]
+
+    @njit
+    def advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, block, piece, spent):
+        R, N = W.shape
+        xb, yb, XX = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
+        A, a, D = np.empty((R, block), np.float32), np.empty((block, R), np.float32), np.empty((block, R), np.float32)
+        time = np.empty(2, np.int64)
+        for start in range(0, indices.size - block + 1, block):
+            t0 = now(time)
+            engine._gather(x, y, indices[start : start + block], xb, yb)
+            t1 = now(time)
+            engine._gram(sgemm, xb, XX)
+            t2 = now(time)
+            engine._preactivations(sgemm, W, xb, piece, A)
+            t3 = now(time)
+            engine._by_sample(A, a)
+            engine._recursion(a, XX, yb, v, levels, owner, alive, fields, eta / N, eta / N, D)
+            t4 = now(time)
+            engine._update(sgemm, W, D, xb, eta, piece)
+            spent += np.array([t1 - t0, t2 - t1, t3 - t2, t4 - t3, now(time) - t4])
+
+    return advance
+
+
+def stages(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Seconds per step that the engine's functions take one by one, in the order of STAGES."""
+    block = engine.default_block(len(fleet.W))
+    steps = steps // block * block
+    (levels,) = fleet.levels
+    spent = np.zeros(len(STAGES))
+    timed_advance()(
+        *(engine.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.alive, data.x_train, data.y_train),
+        *(rng.integers(len(data.x_train), size=steps), fleet.activation.fields, np.float32(LR)),
+        *(block, engine.piece_rows(block, fleet.W.shape[1]), spent),
+    )
+    return spent / steps
 
 
 def torch_sgd(
@@ -224,8 +293,8 @@ def in_evaluation(size: Size, data: datasets.Dataset) -> tuple[float, float]:
         spent.append(perf_counter() - start)
         return result
 
-    measure_errors = training._measure
-    with patch.object(training, "_measure", timed):
+    measure_errors = backends.OnCpu.errors
+    with patch.object(backends.OnCpu, "errors", timed):
         whole = seconds(
             lambda: training.train(
                 data,
@@ -271,8 +340,8 @@ def peak_memory(size: Size) -> int:
     return int(result.stdout)
 
 
-def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
-    """The table, and the samples in seconds behind it.
+def measure(size: Size) -> tuple[list[Row], dict[str, list[float]], dict[str, dict[str, float]]]:
+    """The table, the samples in seconds behind it, and what the plots show.
 
     Raises RuntimeError if a student diverges: NaN has a speed of its own.
     """
@@ -283,36 +352,74 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
     gauss, few = gaussian_task(size, size.n_train, rng), gaussian_task(size, size.live_train, rng)
     data = {"Gaussian inputs": gauss} | ({"MNIST": mnist_task(rng)} if size.use_mnist else {})
     fleets = {name: whole_fleet(size, rng) for name in data}
+    twin = whole_fleet(size, rng)
     one = engine.Fleet.of([networks.random_network(size.n_inputs, 4, rng=rng)])
+    sizes = {n: fleet_of(size.n_inputs, size.all_widths, n, rng) for n in size.inits}
+    last = list(data)[-1]
 
     runs = {f"product {n}": product(n, rng) for n in size.squares}
     runs["engine's products"], flops = engine_products(size, rng)
     runs |= {f"fleet, {name}": advance(fleets[name], data[name], size.fleet_steps, rng) for name in data}
+    runs["one fleet, longer"] = advance(fleets[last], data[last], size.long_steps, rng)
+    # a generator of random numbers for each: they are not made for two threads
+    runs["two fleets, two threads"] = in_two_threads(
+        advance(fleets[last], data[last], size.long_steps, np.random.default_rng(4)),
+        advance(twin, data[last], size.long_steps, np.random.default_rng(5)),
+    )
     runs["one student"] = advance(one, few, size.live_steps, rng)
+    runs |= {f"{n} of every width": advance(sizes[n], gauss, size.fleet_steps, rng) for n in sizes}
     runs["PyTorch loop"] = loop(torch_sgd, gauss, size.loop_steps, rng)
     runs["numpy loop"] = loop(partial(oracle.sgd, layers="both"), gauss, size.loop_steps, rng)
     took = interleave(runs, size.rounds)
+    by_stage = {
+        "the whole fleet": np.median(
+            [stages(fleets[last], data[last], size.fleet_steps, rng) for _ in range(size.rounds + 1)][1:], axis=0
+        ),
+        "two of every width": np.median(
+            [stages(sizes[2], gauss, size.fleet_steps, rng) for _ in range(size.rounds + 1)][1:], axis=0
+        ),
+        "one student": np.median([stages(one, few, size.live_steps, rng) for _ in range(size.rounds + 1)][1:], axis=0),
+    }
     trained = np.array([in_evaluation(size, gauss) for _ in range(size.train_rounds)])
-    if not all(fleet.alive.all() for fleet in (*fleets.values(), one)):
+    if not all(fleet.alive.all() for fleet in (*fleets.values(), twin, one, *sizes.values())):
         raise RuntimeError("a student of the benchmark diverged: its time says nothing.")
 
     rates = {n: 2 * n**3 / took[f"product {n}"] for n in size.squares}
     best = max(rates, key=lambda n: np.median(rates[n]))
     rows = [
         Row(f"float32 matrix products, {best} × {best}", median(rates[best]) / 1e9, "Gflop/s"),
-        Row(
-            "float32 matrix products, shapes of the engine", median(flops / took["engine's products"]) / 1e9, "Gflop/s"
-        ),
+        Row("float32 matrix products, shapes of the fleet", median(flops / took["engine's products"]) / 1e9, "Gflop/s"),
     ]
     for name in data:
         step = took[f"fleet, {name}"] / size.fleet_steps
         useful = 4 * size.n_rows * size.n_inputs / step
         rows += [
             Row(f"fleet, {name}: a student-step", median(step) / size.n_students * 1e6, "µs", "≤ 0.35"),
-            Row(f"fleet, {name}: useful rate / matrix products", 100 * median(useful / rates[best]), "%", "≥ 45"),
+            Row(f"fleet, {name}: useful rate / matrix products", 100 * median(useful / rates[best]), "%", "≥ 65"),
         ]
+    if devices.cores() > 1:
+        gain = 2 * took["one fleet, longer"] / took["two fleets, two threads"]
+        rows.append(Row(f"two fleets on two cores, {last}: speed / one on one", median(gain), "times", "≥ 1.8"))
+    share = {
+        sum(size.all_widths) * n: 100
+        * median(
+            4 * sum(size.all_widths) * n * size.n_inputs * size.fleet_steps
+            / took[f"{n} of every width"] / rates[best]
+        )
+        for n in sizes
+    }  # fmt: skip
+    rows += [
+        Row(f"{n} of each of the paper's widths: useful rate / matrix products", value, "%")
+        for n, value in zip(sizes, share.values(), strict=True)
+        if n in (1, 2)
+    ]
+    rows.append(Row("one student, small P: a step", median(took["one student"]) / size.live_steps * 1e6, "µs", "≤ 1"))
+    for fleet, times in by_stage.items():
+        rows += [
+            Row(f"{fleet}: {stage}, per step", 1e6 * value, "µs") for stage, value in zip(STAGES, times, strict=True)
+        ]
+
     fleet_step = took["fleet, Gaussian inputs"] / size.fleet_steps / size.n_students
-    rows.append(Row("one student, small P: a step", median(took["one student"]) / size.live_steps * 1e6, "µs"))
     for name, target in (("PyTorch loop", "≥ 400"), ("numpy loop", "")):
         step = took[name] / size.loop_steps
         rows += [
@@ -321,19 +428,47 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
         ]
 
     whole, evaluating = trained.T
-    paper = median(evaluating / size.train_evaluations / ((whole - evaluating) / size.train_time)) / 100
+    # 99 evaluations and one on five times as many inputs, against 10 000 units of time
+    paper = median(104 * evaluating / size.train_evaluations / ((whole - evaluating) / size.train_time)) / 1e4
     rows += [
+        Row(f"train, to time {size.train_time:g} with {size.train_evaluations} evaluations", median(whole), "s"),
         Row(
-            f"train, pairs in two threads, to time {size.train_time:g} with {size.train_evaluations} evaluations",
-            median(whole),
-            "s",
+            "an evaluation on 10 000 test and 10 000 Gaussian inputs", median(evaluating / size.train_evaluations), "s"
         ),
-        Row("    of this in evaluations", 100 * median(evaluating / whole), "%"),
-        Row("    the same to time 10 000 with 100 evaluations", 100 * paper / (1 + paper), "%"),
-        Row(f"peak memory, pairs of the fleet on {list(data)[-1]}", peak / 1e9, "GB", "≤ 1.5"),
+        Row("evaluations in a run of the paper's length", 100 * paper / (1 + paper), "%", "≤ 25"),
+        Row(f"peak memory, pairs of the fleet on {last}", peak / 1e9, "GB", "≤ 1.5"),
     ]
     samples = took | {"train": whole, "train: evaluations": evaluating}
-    return rows, {name: sample.tolist() for name, sample in samples.items()}
+    shown = {"share": share, "stages": {fleet: times.tolist() for fleet, times in by_stage.items()}}
+    return rows, {name: sample.tolist() for name, sample in samples.items()}, shown
+
+
+def plot(shown: Mapping[str, Mapping], rate: float) -> None:
+    """Draws how the speed depends on the size of the fleet, and where the time of a step goes."""
+    import matplotlib.pyplot as plt
+
+    from hmm_utils import figures
+
+    figures.style()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(list(shown["share"]), list(shown["share"].values()), "o-")
+    left.axhline(100, color="0.6", lw=1)
+    left.text(min(shown["share"]), 97, f"the machine's matrix products, {rate:.0f} Gflop/s", va="top")
+    left.set(
+        xlabel="hidden units in the fleet", ylabel="useful rate (% of matrix products)", xscale="log", ylim=(0, 108)
+    )
+    names = list(shown["stages"])
+    start = np.zeros(len(names))
+    totals = np.array([sum(shown["stages"][name]) for name in names])
+    for j, stage in enumerate(STAGES):
+        part = 100 * np.array([shown["stages"][name][j] for name in names]) / totals
+        right.barh(names, part, left=start, label=stage)
+        start += part
+    right.set(xlabel="share of the time of a step (%)", xlim=(0, 100))
+    right.invert_yaxis()
+    right.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.savefig(PLOT, dpi=120)
+    plt.close(figure)
 
 
 def table(rows: list[Row]) -> str:
@@ -348,6 +483,7 @@ def table(rows: list[Row]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measures speed and memory of the engine on one core.")
     parser.add_argument("--quick", action="store_true", help="a few repeats only: a quarter of a minute")
+    parser.add_argument("--plot", action="store_true", help=f"draw {PLOT.name} too")
     parser.add_argument("--peak-memory", metavar="SIZE", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.peak_memory:
@@ -356,11 +492,13 @@ def main(arguments: list[str] | None = None) -> None:
     size = replace(QUICK if given.quick else FULL, use_mnist=mnist.is_available())
     here = machine()
     print(*(f"{key}: {value}" for key, value in here.items()), "", sep="\n", flush=True)
-    rows, samples = measure(size)
+    rows, samples, shown = measure(size)
     print(table(rows))
     OUT.parent.mkdir(exist_ok=True)
-    result = {"machine": here, "size": asdict(size), "rows": [asdict(row) for row in rows], "seconds": samples}
+    result = {"machine": here, "size": asdict(size), "rows": [asdict(row) for row in rows], "seconds": samples} | shown
     OUT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if given.plot:
+        plot(shown, rows[0].value)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ given by what they are for ("train", …), as (x, y) for each run, where y may b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from hmm_utils.observables import errors, moments
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OnCpu", "OnDevice", "Pair", "cores"]
+__all__ = ["OnCpu", "OnDevice", "Pair"]
 
 # inputs whose outputs are computed at once: so many, and so few that the pre-activations of a thread fill 16 MB at most
 _SLAB = 1024
@@ -28,11 +27,6 @@ _SLAB_ENTRIES = 1 << 22
 
 Pair = tuple[Sequence[Network], Sequence[Network]]
 SamplesByName = Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]]
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OnCpu:
@@ -67,8 +61,8 @@ class OnCpu:
         list(self._pool.map(one, range(2 * len(self._pairs))))
 
     def errors(self, which: str) -> dict[str, np.ndarray]:
-        """`observables.errors` of all students on the samples of that name, (runs, 2, U) each, and, as "12_…", of the
-        students of a pair against each other, (runs, U) each.
+        """`observables.errors` of all students on the samples of that name, (runs, 2, U) each, if these have labels,
+        and, as "12_…", of the students of a pair against each other, (runs, U) each.
 
         A student with an output that is not finite is marked as no longer alive.
         """
@@ -78,19 +72,20 @@ class OnCpu:
     def _pair_errors(self, pair: tuple[Fleet, Fleet], x: np.ndarray, y: np.ndarray | None) -> dict[str, np.ndarray]:
         slab = max(min(_SLAB, _SLAB_ENTRIES // len(pair[0].W)), 1)
 
-        def one(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def one(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
             part = slice(start, start + slab)
             # what overflows is found and reported as divergence; numpy's setting does not reach other threads
             with np.errstate(over="ignore", invalid="ignore"):
                 phi = np.stack([outputs(fleet, x[part]) for fleet in pair])
-                fit = moments(phi, phi if y is None else y[part])
+                fit = None if y is None else moments(phi, y[part])
                 return np.isfinite(phi).all(axis=-1), moments(phi[0], phi[1]), fit
 
         finite, between, fit = zip(*self._pool.map(one, range(0, len(x), slab)), strict=True)
         for fleet, good in zip(pair, np.all(finite, axis=0), strict=True):
             fleet.alive[~good] = False
         with np.errstate(over="ignore", invalid="ignore"):
-            return errors(sum(fit), len(x)) | {f"12_{k}": v for k, v in errors(sum(between), len(x)).items()}
+            measured = {f"12_{name}": value for name, value in errors(sum(between), len(x)).items()}
+            return measured if y is None else measured | errors(sum(fit), len(x))
 
     def alive(self) -> np.ndarray:
         """(runs, 2, U)"""
@@ -116,7 +111,7 @@ class OnDevice:
     ) -> None:
         from hmm_utils import device
 
-        self._device, self._block, self._tf32 = device, block or device.BLOCK, tf32
+        self._device, self._how = device, {"tf32": tf32} | ({} if block is None else {"block": block})
         self._samples = {name: device.samples(sets, where) for name, sets in samples.items()}
         self._batch = device.batch(
             [students for pair in pairs for students in pair],
@@ -127,7 +122,7 @@ class OnDevice:
         )
 
     def advance(self, indices: Sequence[np.ndarray]) -> None:
-        self._device.advance(self._batch, self._samples["train"], np.stack(indices), block=self._block, tf32=self._tf32)
+        self._device.advance(self._batch, self._samples["train"], np.stack(indices), **self._how)
 
     def errors(self, which: str) -> dict[str, torch.Tensor]:
         measured = self._device.errors(self._batch, self._samples[which])

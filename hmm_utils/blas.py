@@ -1,7 +1,8 @@
 """Matrix products for compiled code: the BLAS that scipy brings, called on arrays in row-major order.
 
 numba's own `np.dot` can only write a product to a new array or over an old one; the update of the weights adds to one.
-Compiled functions take `SGEMM` as an argument, which keeps its address out of the machine code that numba stores.
+Compiled functions take `SGEMM` as an argument, which keeps its address out of the machine code that numba stores. numba
+stores it by the file that a function is in: after a change here, `make clean`, or change `engine.py` too.
 """
 
 from __future__ import annotations

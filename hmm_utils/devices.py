@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
-__all__ = ["DEVICES", "resolve"]
+__all__ = ["DEVICES", "cores", "resolve", "threads"]
 
 DEVICES = ("auto", "cpu", "cuda")
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS if that is less."""
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return min(cores(), int(limit)) if limit.isdecimal() and int(limit) > 0 else cores()
 
 
 def _has_driver() -> bool:

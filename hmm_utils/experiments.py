@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
-from hmm_utils import activations, backends, datasets, devices, networks, training
+from hmm_utils import activations, datasets, devices, networks, training
 
 __all__ = [
     "NOTEBOOKS",
@@ -31,6 +31,8 @@ __all__ = [
     "run",
     "run_all",
     "scale",
+    "together",
+    "whole_plan",
 ]
 
 INPUTS = ("gaussian", "structured", "digits")
@@ -247,15 +249,29 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
     return runs
 
 
+def whole_plan(profile: str) -> dict[str, Experiment]:
+    """Every run of the notebooks that reproduce figures of the paper."""
+    return {
+        name: e
+        for notebook, about in NOTEBOOKS.items()
+        if about.figures
+        for name, e in plan(notebook, profile, {}).items()
+    }
+
+
+def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
+    if (e.task == "pretrained") != (teacher is not None):
+        raise ValueError(
+            f"task {e.task!r}: a trained network is passed as teacher with task 'pretrained', and only then."
+        )
+
+
 def dataset(
     experiment: Experiment, *, rng: np.random.Generator, teacher: networks.Network | None = None
 ) -> datasets.Dataset:
     """One draw of the experiment's data. `teacher` is the pre-trained network of task "pretrained"."""
     e = experiment
-    if (e.task == "pretrained") != (teacher is not None):
-        raise ValueError(
-            f"task {e.task!r}: a trained network is passed as teacher with task 'pretrained', and only then."
-        )
+    _check_teacher(e, teacher)
     if e.inputs == "digits":
         inputs = datasets.handwritten_digits(e.data, n_train=e.train_size, rng=rng)
         return datasets.own_task(inputs, "odd against even")
@@ -285,6 +301,8 @@ def run(
     The attributes hold the experiment, and what it was really run on. `teacher`: see `dataset`; `device`: see
     `training.train`.
     """
+    if teacher is not None:
+        _check_teacher(experiment, teacher)
     return run_all({experiment.name: experiment}, teacher=teacher, device=device, progress=progress)[experiment.name]
 
 
@@ -303,7 +321,7 @@ def run_all(
     where = devices.resolve(device)
     results: dict[str, list[xr.Dataset]] = {name: [] for name in plan}
     notices = {}
-    for jobs in _together(plan, where):
+    for jobs in together(plan, where):
         runs = []
         for name, draw in jobs:
             e = plan[name]
@@ -336,14 +354,15 @@ def run_all(
     return combined
 
 
-def _together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
+def together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
     """The draws of all experiments, as (name, draw), in groups to be trained together."""
     if where == "cpu":
-        groups, most = [[name] for name in plan], max(backends.cores() // 2, 1)
+        groups, most = [[name] for name in plan], max(devices.threads() // 2, 1)
     else:
         alike: dict[tuple, list[str]] = {}
         for name, e in plan.items():
-            size = (e.inputs == "digits", e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
+            digits = e.data if e.inputs == "digits" else None
+            size = (digits, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
             alike.setdefault((*size, e.widths, e.n_inits, e.time, e.n_times, e.activation), []).append(name)
         groups, most = alike.values(), _DRAWS_TOGETHER
     for names in groups:

@@ -38,11 +38,11 @@ def moments(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
 def errors(moments: np.ndarray, n: int) -> dict[str, np.ndarray]:
     """`mse` and `frac` over n inputs from their `moments`, with the standard errors that n inputs leave.
 
-    mse_se = s/√n with the unbiased standard deviation s of q, frac_se = √(p(1 − p)/n).
+    mse_se = s/√n with the unbiased standard deviation s of q, NaN for n = 1; frac_se = √(p(1 − p)/n).
     """
     mse, square, frac = moments / n
     # rounding can make the variance of equal values negative
-    variance = np.maximum(square - mse**2, 0) * n / max(n - 1, 1)
+    variance = np.maximum(square - mse**2, 0) * (n / (n - 1) if n > 1 else np.nan)
     return {
         "mse": mse,
         "mse_se": np.sqrt(variance / n),

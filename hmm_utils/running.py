@@ -19,7 +19,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 import hmm_utils
 from hmm_utils import terminal
+from hmm_utils.devices import cores, resolve
 from hmm_utils.notebooks import NotebookInfo, Refused, assign, choose, discover, listed, notebooks_folder, unknown
 
 # papermill, nbformat, jupyter_client and hmm_utils.experiments take seconds to import: the functions that need them
@@ -103,7 +104,7 @@ def prepare(
 
     Raises Refused for whatever cannot be run as it is asked for.
     """
-    from hmm_utils.experiments import PROFILES, plan
+    from hmm_utils.experiments import PROFILES
 
     folder = notebooks_folder(notebooks)
     chosen = choose(names, discover(folder))
@@ -113,17 +114,20 @@ def prepare(
         raise Refused(f"--jobs must be at least 1, not {n_jobs}: give the number of notebooks to run side by side.")
     overrides, notes = assign(values, chosen)
     for name, given in overrides.items():
-        _check_plan(plan, name, profile, given)
+        _check_values(name, profile, given)
     _check_out(Path(out), folder)
-    host = {"platform": platform.platform(), "cores": _cores()}
+    host = {"platform": platform.platform(), "cores": cores()}
     state = {"profile": profile, "versions": _versions(), **_checkout(folder), "host": host}
     jobs = tuple(_job(info, Path(out), overrides[info.name], state) for info in chosen)
     return Prepared(jobs, (*notes, *_replacements(jobs, overwrite)))
 
 
-def _check_plan(plan: Callable, name: str, profile: str, overrides: Mapping[str, object]) -> None:
+def _check_values(name: str, profile: str, given: Mapping[str, object]) -> None:
+    from hmm_utils.experiments import plan
+
     try:
-        plan(name, profile, overrides)
+        plan(name, profile, {key: value for key, value in given.items() if key != "device"})
+        resolve(given.get("device", "cpu"))
     except ValueError as error:
         raise Refused(f"{name}: {error}") from None
 
@@ -174,10 +178,6 @@ def _checkout(folder: Path) -> dict[str, object]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
     return {"commit": commit, "dirty": bool(status)}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- one after the other, or side by side ------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def _work(job: Job, n_jobs: int, connection: Connection) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _interrupt)
     # Kernels that each start a pool of threads for all cores are slower together than one after the other.
-    os.environ.update(dict.fromkeys(_THREADS, str(max(1, _cores() // n_jobs))))
+    os.environ.update(dict.fromkeys(_THREADS, str(max(1, cores() // n_jobs))))
     with suppress(KeyboardInterrupt):
         connection.send(_execute(job, False, None))
 

@@ -14,10 +14,10 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from hmm_utils.activations import Activation, get
-from hmm_utils.backends import OnCpu, OnDevice, Pair, cores
+from hmm_utils.activations import ACTIVATIONS, Activation, get
+from hmm_utils.backends import OnCpu, OnDevice, Pair
 from hmm_utils.datasets import Dataset, standardise
-from hmm_utils.devices import resolve
+from hmm_utils.devices import resolve, threads
 from hmm_utils.networks import LAYERS, Network, random_network
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def train(
     train_error   whether to measure the error on the training set too
     block         SGD steps done at once (rounding only); default: chosen from the size of the fleet
     device        "cpu": every stream of samples has a core; "cuda": all students at once on a GPU through torch;
-                  "auto": a GPU if there is one
+                  "auto": a GPU if there is one and the activation is not one of your own
     tf32          lets a GPU round the factors of matrix products to 10 bits, for speed
     rng           source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
                   width, its initialisation and its place in the pair, not on what else is trained with it
@@ -214,7 +214,8 @@ def train_together(
     for run in runs:
         _check(widths, n_inits, block, run.lr, time, run.init_scale, run.layers)
     _check_sizes(n_test_along, n_gauss)
-    where = resolve(device)
+    # a device knows only the activations of the package
+    where = resolve("cpu" if device == "auto" and ACTIVATIONS.get(activation.name) is not activation else device)
     N = runs[0].dataset.x_train.shape[1]
     if any(run.dataset.x_train.shape[1] != N for run in runs):
         raise ValueError("runs that are trained together must have the same number of inputs N.")
@@ -262,7 +263,7 @@ def train_together(
     hidden = {"disable": True} if progress is None else {}
     with (
         # streams have nothing in common but the data
-        ThreadPoolExecutor(max_workers=cores()) as pool,
+        ThreadPoolExecutor(max_workers=threads()) as pool,
         # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
         # busy machine cost ten times more than they save
         threadpool_limits(limits=1, user_api="blas"),

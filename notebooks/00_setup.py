@@ -41,6 +41,7 @@ train_size: int = None  # P (None: 76N)
 labels: str = "real"  # labels of the teacher task: real or sign
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
+device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
 seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
@@ -193,7 +194,7 @@ datasets.own_task(kinds["handwritten digits"], "odd against even")
 
 # %%
 vanilla = plan["vanilla"]
-result = experiments.run(vanilla)
+result = experiments.run(vanilla, device=device)
 result.drop_vars(["W", "v"])
 
 # %% [markdown]

@@ -41,6 +41,7 @@ train_size: int = None  # P (None: 76N)
 labels: str = None  # labels of the teacher task: real or sign (None: both are shown)
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
+device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
 seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
@@ -75,7 +76,7 @@ plan = experiments.plan("01_independent_students", profile, chosen)
 # > Fig. 1's caption also writes $P^*=76N$ where the other captions write $P=76N$: the size of the training set is meant.
 
 # %%
-results = {name: experiments.run(run) for name, run in plan.items()}
+results = experiments.run_all(plan, device=device)
 digits = results["fig1_left"]
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))

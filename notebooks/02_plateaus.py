@@ -40,6 +40,7 @@ train_size: int = None  # P (None: 76N)
 labels: str = "real"  # labels of the teacher task: real or sign
 layers: list = ["first", "both"]  # layers that are trained: first, both, or one run each
 data: str = "auto"  # handwritten digits: auto, mnist or digits
+device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
 seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
@@ -65,7 +66,7 @@ plan = experiments.plan("02_plateaus", profile, chosen)
 # weights are 1) and with both layers trained (solid).
 
 # %%
-results = {name: experiments.run(run) for name, run in plan.items()}
+results = experiments.run_all(plan, device=device)
 modes = [layers] if isinstance(layers, str) else layers
 digits = {mode: results[f"fig2_left_digits/{mode}"] for mode in modes}
 teacher = {mode: results[f"fig2_left_iid/{mode}"] for mode in modes}

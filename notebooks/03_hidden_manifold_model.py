@@ -43,6 +43,7 @@ train_size: int = None  # P (None: 76N)
 labels: str = None  # labels of the tasks: real or sign (None: signs in Fig. 3 left, real elsewhere)
 layers: list = ["first", "both"]  # layers trained in Fig. 2: first, both, or one run each
 data: str = "auto"  # handwritten digits: auto, mnist or digits
+device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
 seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
@@ -116,7 +117,7 @@ figures.save(figure, "sec4_spectra", out)
 # As in [notebook 02](02_plateaus.ipynb), with structured inputs: teacher labels (blue) and latent labels (orange).
 
 # %%
-results = {name: experiments.run(run) for name, run in plan.items() if name.startswith("fig2")}
+results = experiments.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
 by_task = {
     "teacher labels": {mode: results[f"fig2_right_teacher/{mode}"] for mode in modes},
     "latent labels": {mode: results[f"fig2_right_latent/{mode}"] for mode in modes},
@@ -136,7 +137,7 @@ figures.save(figure, "fig2_right", out)
 # $M=4$.
 
 # %%
-results |= {name: experiments.run(run) for name, run in plan.items() if name.startswith("fig3")}
+results |= experiments.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
 figure = figures.independent_students(
     {
         f"structured inputs, latent labels (M = {results['fig3_left'].attrs['teacher_width']})": results["fig3_left"],
@@ -168,7 +169,7 @@ for when in (1, 10, 100, float(noise["time"][-1])):
 # train a network on the digits, which then knows something about *their* structure, and to let it label Gaussian inputs.
 
 # %%
-pretraining = experiments.run(plan["fig4_pretraining"])
+pretraining = experiments.run(plan["fig4_pretraining"], device=device)
 results["fig4_pretraining"] = pretraining
 M = int(pretraining["width"][0])
 teacher = training.student(pretraining.isel(draw=0), width=M)
@@ -184,7 +185,8 @@ figure = figures.weights({f"the teacher's first layer, second layer {np.round(te
 figures.save(figure, "fig4_teacher", out)
 
 # %%
-results |= {name: experiments.run(run, teacher=teacher) for name, run in plan.items() if run.task == "pretrained"}
+pretrained = {name: run for name, run in plan.items() if run.task == "pretrained"}
+results |= experiments.run_all(pretrained, teacher=teacher, device=device)
 fig4, inset = results["fig4"], results["fig4_inset"]
 K = M if M in fig4["width"] and M in inset["width"] else None
 figure = figures.independent_students(

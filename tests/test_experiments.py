@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, scale
+from hmm_utils import devices, experiments, training
+from hmm_utils.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, run_all, scale, together
 from hmm_utils.networks import random_network
 
 SETUPS = list(tomllib.loads(files("hmm_utils").joinpath("profiles.toml").read_text(encoding="utf-8"))["setups"])
@@ -331,7 +332,8 @@ def test_result_tells_what_was_run(result):
         "name": "fig3_left", "figure": "Fig. 3 left", "profile": "quick", "inputs": "structured", "task": "latent",
         "activation": "erf", "layers": "both", "labels": "sign", "f": "sgn", "lr": 0.2, "time": 3.0, "init_scale": 1.0,
         "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "n_times": 5, "data": "auto",
-        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "n_gauss": 50, "device": "cpu", "notice": "",
+        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "n_gauss": 50,
+        "device": "cpu", "notice": "",
     }  # fmt: skip
     assert {key: result.attrs.get(key) for key in expected} == expected
     assert set(result.attrs) - set(expected) == {"dataset"}
@@ -397,6 +399,180 @@ def test_notice_is_passed_on(monkeypatch, tmp_path):
     assert "8×8 digits (N = 64) stand in" in replaced.attrs["notice"]
     chosen = run(tiny("fig1_left", data="digits", time=0.1, n_inits=1), progress=False)
     assert chosen.attrs["notice"] == "" and chosen.attrs["n_inputs"] == 64
+
+
+# ---- Plans ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    """The network of Fig. 4 that the tests pass on: its N is not that of the other experiments."""
+    return random_network(12, 4, rng=np.random.default_rng(118))
+
+
+def some_plan():
+    """Experiments of several sizes; the names are not those of the set-ups, and one set-up is there twice."""
+    return {
+        "latent": tiny("fig3_left", train_size=60, n_draws=3),
+        "teacher": tiny("fig3_right", train_size=40, lr=0.1, seed=5),
+        "again": tiny("fig3_left", train_size=60, n_draws=1, layers="first", init_scale=0.5),
+        "pretrained": tiny("fig4", train_size=50, n_draws=2),
+        "longer": tiny("fig1_right", train_size=50, time=4.0, n_test_along=20),
+        "digits": tiny("fig1_left", train_size=70),
+    }
+
+
+def test_a_plan_is_its_experiments(pretrained):
+    """`run_all` gives by name what `run` gives one by one, to the last bit; only task "pretrained" sees the teacher."""
+    plan = some_plan()
+    results = run_all(plan, teacher=pretrained, progress=False)
+    assert list(results) == list(plan)
+    for name, e in plan.items():
+        alone = run(e, teacher=pretrained if e.task == "pretrained" else None, progress=False)
+        xr.testing.assert_identical(results[name], alone)
+        assert results[name].draw.values.tolist() == list(range(e.n_draws))
+        assert {key: results[name].attrs[key] for key in ("name", "task", "layers", "lr", "seed", "n_draws")} == {
+            "name": e.name, "task": e.task, "layers": e.layers, "lr": e.lr, "seed": e.seed, "n_draws": e.n_draws
+        }  # fmt: skip
+    n_inputs = {name: result.attrs["n_inputs"] for name, result in results.items()}
+    assert n_inputs == dict.fromkeys(plan, 20) | {"pretrained": 12, "digits": 64}
+    assert {name: result.attrs.get("n_test_along") for name, result in results.items()} == (
+        dict.fromkeys(plan) | {"longer": 20}
+    )
+
+
+def test_sizes_of_an_experiment_reach_the_training():
+    """n_test is the number of Gaussian inputs, also for digits; n_test_along counts before the end."""
+    digits = run(tiny("fig1_left", train_size=70), progress=False)
+    assert digits.attrs["n_gauss"] == 50 < digits.attrs["n_test"]
+    every, fewer = (run(tiny("fig3_right", train_size=40, n_test_along=n), progress=False) for n in (None, 10))
+    for key in ("eps_g_mse", "eps_12_mse"):
+        assert not (every[key] == fewer[key]).isel(time=slice(-1)).any()
+        xr.testing.assert_identical(every[key].isel(time=-1), fewer[key].isel(time=-1))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_number_of_cores_does_not_change_a_run(threads, result, monkeypatch):
+    """However many draws are trained at a time, the result is the same to the last bit."""
+    monkeypatch.setattr(devices, "threads", lambda: threads)
+    xr.testing.assert_identical(run(tiny("fig3_left", train_size=60), progress=False), result)
+
+
+def test_a_plan_on_a_device(pretrained, monkeypatch):
+    """On a device, whose experiments are trained together, a plan has the results that it has on the processor.
+
+    Up to rounding: weights below 4 are off by √steps roundings of 2.4e-7, 8 times as many at most; the outputs, with
+    them errors, by ten times that, and a few of the 20 signs or more may be others where an output is 0 nearly.
+    """
+    plan = some_plan()
+    expected = run_all(plan, teacher=pretrained, progress=False)
+    groups = []
+    train_together = training.train_together
+
+    def watched(runs, **arguments):
+        groups.append(len(runs))
+        return train_together(runs, **arguments)
+
+    monkeypatch.setattr(training, "train_together", watched)
+    for module in (devices, training):
+        # torch's processor device under a name that is not "cpu": the way of a GPU
+        monkeypatch.setattr(module, "resolve", {"cuda": "cpu:0", "cpu:0": "cpu:0"}.__getitem__)
+    results = run_all(plan, teacher=pretrained, device="cuda", progress=False)
+    assert groups == [6, 2, 2, 1], "latent, teacher and again are of one size"
+    assert list(results) == list(plan)
+    for name, ours in results.items():
+        assert ours.attrs == expected[name].attrs | {"device": "cpu:0"}
+        tolerance = 8 * math.sqrt(ours.time.values[-1] * ours.attrs["n_inputs"]) * 2.4e-7
+        for key in ("W", "v"):
+            np.testing.assert_allclose(ours[key], expected[name][key], rtol=0, atol=tolerance)
+        for key in ("eps_g_mse", "eps_12_mse", "eps_g_mse_se", "eps_12_mse_se"):
+            np.testing.assert_allclose(ours[key], expected[name][key], rtol=0, atol=10 * tolerance)
+        for key in ("eps_g_frac", "eps_12_frac"):
+            np.testing.assert_allclose(ours[key], expected[name][key], rtol=0, atol=2.5 / 20)
+
+
+def test_a_teacher_is_needed_for_a_plan_with_a_pretrained_task():
+    """A plan with a pretrained task and no network is refused; a teacher that no experiment needs is passed over."""
+    plan = some_plan()
+    with pytest.raises(ValueError, match="with task 'pretrained', and only then"):
+        run_all({"pretrained": plan["pretrained"]}, progress=False)
+    teacher = random_network(3, 1, rng=np.random.default_rng(119))
+    with_it = run_all({"again": plan["again"]}, teacher=teacher, progress=False)
+    xr.testing.assert_identical(with_it["again"], run(plan["again"], progress=False))
+
+
+PLANS = [*NOTEBOOKS, "some", "digits", "one change"]
+
+
+def plan_of(which, profile="paper"):
+    if which == "digits":
+        return {data: tiny("fig1_left", data=data) for data in ("digits", "mnist", "auto")}
+    if which == "one change":
+        changes = {"n_inputs": 21, "widths": [1, 3], "n_inits": 3, "time": 4.0, "n_times": 6, "activation": "relu",
+                   "n_test": 51, "n_test_along": 9, "lr": 0.1, "layers": "first", "init_scale": 0.5, "train_size": 9,
+                   "seed": 3, "f": "relu", "n_latent": 4, "labels": "real", "teacher_width": 2}  # fmt: skip
+        return {"none": tiny("fig3_left")} | {name: tiny("fig3_left", **{name: v}) for name, v in changes.items()}
+    return some_plan() if which == "some" else plan(which, profile, {})
+
+
+@pytest.mark.parametrize("which", PLANS)
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_every_draw_is_trained_once_and_in_order(which, where):
+    """The groups of a plan hold every draw of every experiment once, the draws of an experiment in order."""
+    plan = plan_of(which)
+    jobs = [job for group in together(plan, where) for job in group]
+    assert sorted(jobs) == sorted((name, draw) for name, e in plan.items() for draw in range(e.n_draws))
+    for name, e in plan.items():
+        assert [draw for other, draw in jobs if other == name] == list(range(e.n_draws))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
+def test_on_the_processor_experiments_come_one_by_one(threads, monkeypatch):
+    """A group is one experiment, with a draw for every pair of cores, and one at least."""
+    monkeypatch.setattr(devices, "threads", lambda: threads)
+    plan = {"five": tiny("fig3_left", n_draws=5), "two": tiny("fig3_left", n_draws=2)}
+    expected = []
+    most = {1: 1, 2: 1, 3: 1, 4: 2, 16: 8}[threads]
+    for name, draws in (("five", 5), ("two", 2)):
+        expected += [[(name, d) for d in range(start, min(start + most, draws))] for start in range(0, draws, most)]
+    assert list(together(plan, "cpu")) == expected
+
+
+def shared(e):
+    """What runs that are trained together must share: the arguments of `train_together` and N."""
+    n_inputs = {"digits": e.data, "gaussian": e.n_inputs, "structured": e.n_inputs}[e.inputs]
+    n_inputs = "the teacher's" if e.task == "pretrained" else n_inputs
+    return n_inputs, e.widths, e.n_inits, e.time, e.n_times, e.activation, e.n_test, e.n_test_along
+
+
+@pytest.mark.parametrize("most", [1, 4, 10])
+@pytest.mark.parametrize("which", PLANS)
+def test_on_a_gpu_experiments_of_one_size_come_together(which, most, monkeypatch):
+    """Runs of a group share what they must; those that do come in as few groups as their number allows."""
+    monkeypatch.setattr(experiments, "_DRAWS_TOGETHER", most)
+    plan = plan_of(which)
+    groups = list(together(plan, "cuda"))
+    draws = {}
+    for e in plan.values():
+        draws[shared(e)] = draws.get(shared(e), 0) + e.n_draws
+    assert sorted(map(len, groups), reverse=True)[0] <= most
+    found = dict.fromkeys(draws, 0)
+    for group in groups:
+        (size,) = {shared(plan[name]) for name, _ in group}
+        found[size] += 1
+    assert found == {size: math.ceil(n / most) for size, n in draws.items()}
+
+
+def test_label_of_the_progress_bar():
+    """The bar shows what is trained: the set-up and its layers, the draw where there are several, and how many more."""
+    plan = {"a": tiny("fig3_left", n_draws=3), "b": tiny("fig3_left", layers="first"), "one": tiny("fig4", n_draws=1)}
+    for jobs, text in (
+        ([("a", 1)], "fig3_left both 2/3"),
+        ([("one", 0)], "fig4 both"),
+        ([("a", 0), ("a", 1)], "fig3_left both"),
+        ([("a", 2), ("b", 0), ("b", 1)], "fig3_left both and 1 more"),
+    ):
+        assert experiments._label(plan, jobs) == text
 
 
 # ---- scale ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.observables import early_stopping, final, frac, mse, standard_error
+from hmm_utils.observables import early_stopping, errors, final, frac, moments, mse, standard_error
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
@@ -77,6 +77,97 @@ def test_frac_of_huge_outputs():
     largest = np.finfo(np.float32).max
     phi = np.array([[largest] * 4 + [-largest] * 4, [np.inf, -np.inf] * 4], dtype=np.float32)
     np.testing.assert_array_equal(frac(phi, np.ones(8, np.float32)), [0.5, 0.5])
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """(φ, y) of four rows of 1000 inputs in single precision, of which one agrees with y everywhere in sign."""
+    rng = np.random.default_rng(63)
+    y = rng.standard_normal(1000).astype(np.float32)
+    phi = rng.standard_normal((4, 1000)).astype(np.float32)
+    phi[2] = 0.5 * y
+    return phi, y
+
+
+def test_moments_are_sums_of_squares_and_of_signs():
+    """Σ q, Σ q² and the number of differing signs with q = ½(φ − y)², by hand, for a row and for several."""
+    phi, y = np.array([[1.0, 2.0, -3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]), np.array([1.0, 0.0, -1.0, -2.0])
+    # q = 0, 2, 2, 2 and ½, 0, ½, 2; the last signs differ as sgn(0) = +1, and so does the third of the zeros
+    expected = [[6, 3], [12, 4.5], [1, 2]]
+    np.testing.assert_array_equal(moments(phi, y), expected)
+    np.testing.assert_array_equal(moments(phi[0], y), np.array(expected)[:, 0])
+    assert moments(phi.astype(np.float32), y.astype(np.float32)).dtype == np.float64
+
+
+def test_errors_are_mse_and_frac(measured):
+    """`errors` from `moments` are `mse` and `frac`, and the moments of parts add up to those of the whole."""
+    phi, y = measured
+    parts = [slice(0, 1), slice(1, 400), slice(400, 400), slice(400, 1000)]
+    for total in (moments(phi, y), sum(moments(phi[:, part], y[part]) for part in parts)):
+        found = errors(total, 1000)
+        # 1000 positive terms in double precision
+        np.testing.assert_allclose(found["mse"], mse(phi, y), rtol=1000 * 1.2e-16)
+        np.testing.assert_array_equal(found["frac"], frac(phi, y), err_msg="counts are exact")
+        assert found["frac"][2] == 0
+
+
+def test_standard_error_of_mse_is_that_of_a_mean(measured):
+    """mse_se is s/√n with the unbiased s of q = ½(φ − y)² over the inputs, also where q hardly varies."""
+    phi, y = measured
+    q = (phi.astype(float) - y) ** 2 / 2
+    found = errors(moments(phi, y), 1000)["mse_se"]
+    # s² is a difference of numbers ten times as large at most, each a mean of 1000 rounded to double precision
+    np.testing.assert_allclose(found, np.std(q, axis=-1, ddof=1) / math.sqrt(1000), rtol=10 * 1000 * 1.2e-16)
+    # s² = 1e-8 beside a square of 1: eight of the sixteen digits are lost
+    phi = np.sqrt(2 * (1 + 1e-4 * np.random.default_rng(64).standard_normal(1000)))
+    by_hand = np.std(phi**2 / 2, ddof=1) / math.sqrt(1000)
+    np.testing.assert_allclose(errors(moments(phi, np.zeros(1000)), 1000)["mse_se"], by_hand, rtol=1000 * 1.2e-8)
+    # 0.3 cannot be written exactly; rounding must not make the variance of equal numbers negative
+    assert 0 <= errors(moments(np.full(1000, 0.3), np.zeros(1000)), 1000)["mse_se"] < 1e-8
+
+
+def test_standard_error_of_frac_is_that_of_a_binomial(measured):
+    """frac_se is √(p(1 − p)/n), 0 where all signs agree or none does."""
+    phi, y = measured
+    found = errors(moments(phi, y), 1000)
+    expected = [math.sqrt(p * (1 - p) / 1000) for p in found["frac"]]
+    np.testing.assert_allclose(found["frac_se"], expected, rtol=1e-15)
+    assert found["frac_se"][2] == 0 < found["frac_se"][0]
+    assert errors(moments(-y, y), 1000)["frac_se"] == 0
+
+
+def test_one_input_has_no_spread():
+    """A single input leaves mse_se unknown, as `standard_error` does for a single run."""
+    found = errors(moments(np.array([[2.0], [0.0]]), np.zeros(1)), 1)
+    np.testing.assert_array_equal(found["mse"], [2, 0])
+    assert np.isnan(found["mse_se"]).all()
+
+
+def test_nan_has_no_moments_and_marks_no_other_row():
+    """A row with NaN has no mse and no standard error of it; the others keep theirs."""
+    y = np.ones(3, np.float32)
+    phi = np.array([[1, np.nan, 2], [1, 0, 2]], np.float32)
+    found = errors(moments(phi, y), 3)
+    np.testing.assert_array_equal(found["mse"], [np.nan, 1 / 3])
+    np.testing.assert_array_equal(np.isnan(found["mse_se"]), [True, False])
+
+
+def test_standard_errors_are_the_spread_over_test_sets():
+    """Over many independent test sets the variance of an error is what its standard error says, for either kind."""
+    rng = np.random.default_rng(65)
+    # q = z²/2 with normal z has kurtosis 15. Of T sets of n inputs, the variance of the means is known to a part
+    # √((2 + 12/n)/T), that from s² to a part √((15 − (n−3)/(n−1))/(nT)); together 0.027 here, and n/(n−1) is 1.25
+    T, n = 20_000, 5
+    found = errors(moments(rng.standard_normal((T, n)), np.zeros(n)), n)
+    allowed = math.sqrt((2 + 12 / n) / T) + math.sqrt((15 - (n - 3) / (n - 1)) / (n * T))
+    assert abs(np.mean(found["mse_se"] ** 2) / np.var(found["mse"], ddof=1) - 1) < SE * allowed
+    # signs differ with probability 0.1587: the variance of their number is known to a part √(2/T), nearly; p(1 − p) is
+    # too small by a part 1/n, as p is estimated, and varies by less than p from set to set
+    T, n = 5000, 200
+    found = errors(moments(1 + rng.standard_normal((T, n)), np.ones(n)), n)
+    assert abs(found["frac"].mean() - math.erfc(math.sqrt(0.5)) / 2) < SE * math.sqrt(0.16 * 0.84 / (n * T))
+    allowed = math.sqrt(2.1 / T) + math.sqrt(1 / (n * T))
+    assert abs(np.mean(found["frac_se"] ** 2) / np.var(found["frac"], ddof=1) - 1) < SE * allowed + 1 / n
 
 
 @pytest.fixture

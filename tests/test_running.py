@@ -220,7 +220,7 @@ def test_interrupted_side_by_side(world):
     assert err.endswith(f"{INTERRUPTED}\n")
     assert "Traceback" not in err
     assert sorted(path.name for path in Path("build").glob("*.ipynb")) == ["01_good.ipynb", "05_dies.failed.ipynb"]
-    share = str(max(1, running._cores() // 2))
+    share = str(max(1, running.cores() // 2))
     notebook = nbformat.read(Path("build", "01_good.ipynb"), as_version=4)
     assert outputs(notebook, "stdout").split() == [sys.executable, share, share]
 

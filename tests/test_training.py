@@ -1,5 +1,6 @@
 """hmm_utils.training, engine and oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
 
+import dataclasses
 import math
 import os
 import subprocess
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import datasets, engine, oracle, training
+from hmm_utils import datasets, devices, engine, oracle, training
 from hmm_utils.activations import ACTIVATIONS, custom
 from hmm_utils.datasets import Dataset, gaussian, random_task, standardise, teacher_task
 from hmm_utils.engine import Fleet, advance, outputs
 from hmm_utils.networks import Network, random_network
-from hmm_utils.training import DivergenceWarning, evaluation_times, student, train
+from hmm_utils.training import DivergenceWarning, Run, evaluation_times, student, train, train_together
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 ULP = float(np.spacing(np.float32(4)))  # distance of float32 numbers just above 4, a bound for most weights here
@@ -113,8 +114,7 @@ def check_advance(networks, *, lr, layers, steps, blocks, rng):
     y = teacher(x)
     indices = rng.integers(len(x), size=steps)
     truth = [
-        oracle.sgd(precise(n, float), x.astype(float), y.astype(float), indices, lr=lr, layers=layers)
-        for n in networks
+        oracle.sgd(precise(n, float), x.astype(float), y.astype(float), indices, lr=lr, layers=layers) for n in networks
     ]
     loops = [oracle.sgd(precise(n, np.float32), x, y, indices, lr=lr, layers=layers) for n in networks]
     W, v = np.concatenate([n.W for n in truth]), np.concatenate([n.v for n in truth])
@@ -146,16 +146,35 @@ def test_engine_is_the_plain_loop(name, layers):
     check_advance([network], lr=lr, layers=layers, steps=2309, blocks=(1, 7, 64, 100, 2310, None), rng=rng)
 
 
-@pytest.mark.parametrize("rows", [1, 9, None])
+@pytest.mark.parametrize("direct", [False, True], ids=["whole", "pieces"])
+@pytest.mark.parametrize("rows", [1, 9, 20, None])
 @pytest.mark.parametrize("layers", LAYERS)
-def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, monkeypatch):
-    """Every student of a fleet does what it would do alone, also where students are taken in groups of a few rows."""
+def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, direct, monkeypatch):
+    """Every student of a fleet does what it would do alone, also where students are taken in groups of a few rows, or
+    one by one, and where the matrix products of a group are done in pieces."""
     if rows:
         monkeypatch.setattr(engine, "_TILE_ROWS", rows)
+    monkeypatch.setattr(engine, "_direct_products", lambda: direct)
+    # pieces of 16 rows in blocks of 33 steps, of 528 in blocks of one; and none small enough for blocks of 100
+    monkeypatch.setattr(engine, "_DIRECT_PRODUCT", 16 * 33 * 53)
+    assert engine.piece_rows(33, 53) == (16 if direct else engine._TILE_ROWS)
+    assert engine.piece_rows(100, 53) == engine._TILE_ROWS
     rng = np.random.default_rng(24)
-    # groups of up to 9 rows: 3 and 5 together, 12 alone, 1, 2 and 6 to the brim, 7, 4 and 4
+    # groups of up to 9 rows: 12; 7; 6; 5 and 4; 4, 3 and 2; 1; of up to 20: 12 and 7; 6, 5, 4 and 4; 3, 2 and 1
     networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in (3, 5, 12, 1, 2, 6, 7, 4, 4)]
-    check_advance(networks, lr=0.1, layers=layers, steps=500, blocks=(1, 33, None), rng=rng)
+    check_advance(networks, lr=0.1, layers=layers, steps=500, blocks=(1, 33, 100, None), rng=rng)
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["whole", "pieces"])
+@pytest.mark.parametrize("K", [1, 35])
+def test_a_single_student_is_the_plain_loop(K, direct, monkeypatch):
+    """A student that has a group to itself has one error for all of its rows, whatever its width."""
+    monkeypatch.setattr(engine, "_TILE_ROWS", 30)
+    monkeypatch.setattr(engine, "_direct_products", lambda: direct)
+    monkeypatch.setattr(engine, "_DIRECT_PRODUCT", 16 * 33 * 53)
+    rng = np.random.default_rng(20)
+    network = random_network(53, K, rng=rng, scale=K**-0.5)
+    check_advance([network], lr=0.1, layers="both", steps=500, blocks=(1, 33, None), rng=rng)
 
 
 def test_rows_are_laid_out_as_documented():
@@ -336,6 +355,21 @@ def check_errors(phi, y, mse, frac):
     assert abs(frac - np.mean(np.sign(phi) != np.sign(y))) <= np.mean(np.minimum(np.abs(phi), np.abs(y)) < 1e-5) + 1e-12
 
 
+def check_standard_errors(phi, y, mse_se, frac, frac_se):
+    """Both standard errors of outputs φ against y: s/√n of q = ½(φ − y)², and √(p(1 − p)/n) of the reported p.
+
+    Outputs are good to 1e-5, as in `check_errors`, and q to |φ − y| times that; s is a norm of q without its mean, so
+    that it moves by √(Σ (Δq)²/(n − 1)) at most. 1e-9 is for the sums in double precision.
+    """
+    n = len(y)
+    q, off = (phi - y) ** 2 / 2, 1e-5 * np.abs(phi - y)
+    allowed = math.sqrt(np.sum(off**2) / (n - 1) / n) + 1e-9
+    expected = np.std(q, ddof=1) / math.sqrt(n)
+    assert abs(mse_se - expected) <= allowed
+    assert expected > 100 * allowed, "there is nothing to compare"
+    np.testing.assert_allclose(frac_se, math.sqrt(frac * (1 - frac) / n), rtol=1e-12)
+
+
 def test_result_is_labelled_as_documented(trained):
     """Dimensions, coordinates and attributes of the result are those of the docstring."""
     dataset, result = trained
@@ -387,6 +421,25 @@ def test_final_disagreement_is_that_of_the_final_weights(trained, torch):
             phi = [output_of(torch, result, dataset.x_test, init=init, width=K, student=s) for s in (1, 2)]
             last = result.sel(inputs="test", init=init, width=K).isel(time=-1)
             check_errors(phi[0], phi[1], last.eps_12_mse.item(), last.eps_12_frac.item())
+
+
+def test_standard_errors_are_those_of_the_final_weights(trained, torch):
+    """…_se at the end follows from the weights and the data: for ε_g, the training error and ε₁,₂ on the test set."""
+    dataset, result = trained
+
+    def check(last, key, phi, y):
+        check_standard_errors(phi, y, *(last[f"{key}_{kind}"].item() for kind in ("mse_se", "frac", "frac_se")))
+
+    for init in result.init.values:
+        for K in result.width.values:
+            pair = []
+            for s in (1, 2):
+                last = result.sel(init=init, width=K, student=s, inputs="test").isel(time=-1)
+                network = student(result, width=K, init=init, student=s)
+                pair.append(network(dataset.x_test.astype(float)))
+                check(last, "eps_g", pair[-1], dataset.y_test)
+                check(last, "eps_t", network(dataset.x_train.astype(float)), dataset.y_train)
+            check(last, "eps_12", *pair)
 
 
 def test_training_learns(trained):
@@ -653,6 +706,87 @@ def test_memory_layout_of_the_data_does_not_matter(layout):
     same_students(quietly(same, **arguments), quietly(dataset, **arguments), steps=69, n_test=401)
 
 
+def first_tests(dataset, n):
+    """The data set with the first n of its test inputs only."""
+    inputs = dataclasses.replace(dataset.inputs, x_test=dataset.x_test[:n])
+    return dataclasses.replace(dataset, inputs=inputs, y_test=dataset.y_test[:n])
+
+
+def test_errors_before_the_end_are_those_of_the_first_inputs():
+    """With n_test_along = n every error but the last is that of a test set cut to n; the last is that of all of it."""
+    dataset = made(np.random.default_rng(48), n_test=1300)
+    arguments = {"widths": [2, 4], "n_inits": 2, "time": 6.0, "evaluate_at": [0, 3], "train_error": True}
+    arguments["n_gauss"] = 300
+    every = quietly(dataset, **arguments)
+    along = quietly(dataset, **arguments, n_test_along=60)
+    few = quietly(first_tests(dataset, 60), **arguments)
+    for key in ("W", "v", *(f"eps_t_{kind}" for kind in KINDS)):
+        xr.testing.assert_identical(along[key], every[key])
+    for key in (f"eps_{which}_{kind}" for which in ("g", "12") for kind in KINDS):
+        before, cut, whole = (
+            result[key].isel(time=slice(2)).sel({"inputs": "test"} if "12" in key else {})
+            for result in (along, few, every)
+        )
+        xr.testing.assert_identical(before, cut)
+        assert not (before == whole).any(), "the test could not tell"
+        xr.testing.assert_identical(along[key].isel(time=2), every[key].isel(time=2))
+    assert along.attrs == every.attrs and along.attrs["n_test"] == 1300
+    xr.testing.assert_identical(quietly(dataset, **arguments, n_test_along=1300), every)
+    xr.testing.assert_identical(quietly(dataset, **arguments, n_test_along=10_000), every)
+
+
+def test_gaussian_inputs_before_the_end_are_the_first_ones(monkeypatch):
+    """n_test_along counts for the Gaussian inputs too: ε₁,₂ is that of the weights at that time on the first of them,
+    and at the end on all."""
+    given = []
+
+    class Watched(training.OnCpu):
+        def __init__(self, pairs, samples, *rest, **named):
+            given.append(samples["gauss"][0][0])
+            super().__init__(pairs, samples, *rest, **named)
+
+    monkeypatch.setattr(training, "OnCpu", Watched)
+    dataset = made(np.random.default_rng(49))
+    arguments = {"widths": [2, 4], "n_gauss": 1100, "n_test_along": 70}
+    result = quietly(dataset, **arguments, time=6.0, evaluate_at=[0, 3])
+    # blocks begin at every evaluation: the same steps in the same blocks
+    stopped = quietly(dataset, **arguments, time=3.0, evaluate_at=[0])
+    x = given[0].astype(float)
+    assert x.shape == (1100, 23)
+    np.testing.assert_array_equal(given[0], given[1])
+    for K in (2, 4):
+        for time, weights, n in ((3.0, stopped, 70), (6.0, result, 1100)):
+            phi = [student(weights, width=K, student=s)(x[:n]) for s in (1, 2)]
+            here = result.sel(inputs="gauss", width=K, init=0, time=time)
+            mse, frac, mse_se, frac_se = (here[f"eps_12_{kind}"].item() for kind in KINDS)
+            check_errors(*phi, mse, frac)
+            check_standard_errors(*phi, mse_se, frac, frac_se)
+
+
+def test_number_of_gaussian_inputs():
+    """n_gauss says on how many Gaussian inputs ε₁,₂ is measured; nothing else depends on it.
+
+    For linear students q = ½(φ₁ − φ₂)² is a multiple of a squared Gaussian, whose spread is √2 times its mean, so that
+    mse_se √n / mse is √2; measured on n inputs, to a part √(3/(2n)).
+    """
+    dataset = made(np.random.default_rng(50), n_test=90)
+    arguments = {"widths": [1, 3], "n_inits": 2, "lr": 0.05, "time": 2.0, "activation": "identity"}
+    default = quietly(dataset, **arguments)
+    assert default.attrs["n_gauss"] == 90
+    for n in (1500, 6000):
+        result = quietly(dataset, **arguments, n_gauss=n)
+        assert result.attrs == default.attrs | {"n_gauss": n}
+        for key, variable in result.data_vars.items():
+            if key.startswith("eps_12"):
+                xr.testing.assert_identical(variable.sel(inputs="test"), default[key].sel(inputs="test"))
+                assert not (variable == default[key]).sel(inputs="gauss").all()
+            else:
+                xr.testing.assert_identical(variable, default[key])
+        gauss = result.sel(inputs="gauss")
+        ratio = gauss.eps_12_mse_se * math.sqrt(n) / gauss.eps_12_mse
+        assert np.abs(ratio / math.sqrt(2) - 1).max() < SE * math.sqrt(1.5 / n)
+
+
 def test_real_and_random_labels_are_learnt_as_given():
     """Real labels reach the students unchanged: ε_g of students that stay at 0 is half the labels' mean square."""
     rng = np.random.default_rng(43)
@@ -723,6 +857,28 @@ def test_impossible_arguments_are_refused(arguments, message):
     dataset = made(np.random.default_rng(46))
     with pytest.raises(ValueError, match=message):
         quietly(dataset, **({"widths": [2], "time": 2.0} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *[({name: n}, f"{name} = {n}: give a whole number of at least 2.")
+          for name in ("n_test_along", "n_gauss") for n in (0, 1, 2.5, -3, math.nan)],
+        ({"device": "tpu"}, "device = 'tpu': choose one of auto, cpu, cuda."),
+        ({"device": "cuda"}, 'device = "cuda" needs an NVIDIA GPU'),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_impossible_sizes_and_devices_are_refused(arguments, message, monkeypatch):
+    """Too few inputs to measure on, an unknown device and a GPU that is not there are refused in one sentence."""
+    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    dataset = made(np.random.default_rng(46))
+    with pytest.raises(ValueError) as refusal:
+        quietly(dataset, **({"widths": [2], "time": 2.0} | arguments))
+    text = str(refusal.value)
+    assert text.startswith(message) and text.endswith(".") and ". " not in text and "\n" not in text
+    if arguments.get("device") == "cuda":
+        assert 'use device = "cpu"' in text
 
 
 @pytest.mark.parametrize("off", [False, True], ids=["bar", "TQDM_DISABLE"])
@@ -859,3 +1015,268 @@ def test_other_students_go_on_as_if_no_one_had_diverged(diverged):
         pytest.skip("no width survives as a whole at this learning rate")
     alone = quietly(dataset, widths=widths.tolist(), n_inits=3, **arguments)
     same_students(result.sel(width=widths), alone, steps=120, n_test=300)
+
+
+# ---- Together -------------------------------------------------------------------------------------------------------
+
+
+def together(runs, **arguments):
+    return train_together(runs, **arguments, progress=None)
+
+
+def one_by_one(runs, **arguments):
+    """The result of `train` for each run."""
+    return [
+        train(
+            run.dataset, rng=run.rng, lr=run.lr, layers=run.layers, init_scale=run.init_scale, progress=None,
+            **arguments,
+        )
+        for run in runs
+    ]  # fmt: skip
+
+
+def unlike_runs():
+    """Runs that differ in all that may differ, P and the number of test inputs included, each with its rng unused."""
+    rng = np.random.default_rng(54)
+    short, long = made(rng, P=90, n_test=1500, M=1, labels="real"), made(rng, P=300, n_test=333, M=3)
+    return [
+        Run(dataset=short, rng=np.random.default_rng(1)),
+        Run(dataset=long, rng=np.random.default_rng(2), lr=0.1, layers="first", init_scale=0.5),
+        Run(dataset=made(rng), rng=np.random.default_rng(3), lr=0.3, init_scale=0.7),
+        Run(dataset=short, rng=np.random.default_rng(4), layers="first"),
+        Run(dataset=short, rng=np.random.default_rng(1)),
+    ]
+
+
+# widths in no order, so that no row stands where it would by chance
+UNLIKE = {"widths": [2, 5, 1], "n_inits": 2, "time": 9.0, "evaluate_at": [0, 1, 4], "train_error": True}
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"n_test_along": 50, "n_gauss": 700, "block": 7}], ids=["sizes of the test sets", "sizes given"]
+)
+def test_runs_together_are_each_run_alone(sizes):
+    """Trained together or alone, a run has the same result to the last bit, attributes included."""
+    results = together(unlike_runs(), **UNLIKE, **sizes)
+    assert len(results) == 5
+    for ours, alone in zip(results, one_by_one(unlike_runs(), **UNLIKE, **sizes), strict=True):
+        xr.testing.assert_identical(ours, alone)
+    xr.testing.assert_identical(results[4], results[0])
+    for one in range(4):
+        for other in range(one):
+            assert not (results[one].W == results[other].W).any(), f"runs {one} and {other} are not unlike"
+    assert [(r.attrs["layers"], r.attrs["n_train"], r.attrs["n_test"]) for r in results[:3]] == [
+        ("both", 90, 1500), ("first", 300, 333), ("both", 157, 401),
+    ]  # fmt: skip
+
+
+def test_number_of_threads_does_not_matter(monkeypatch):
+    """One core, two, or more than there are streams at a time: the same results to the last bit."""
+    results = []
+    for n in (1, 2, 5, 30):
+        monkeypatch.setattr(training, "threads", lambda n=n: n)
+        results.append(together(unlike_runs()[:3], **UNLIKE))
+    for other in results[1:]:
+        for ours, first in zip(other, results[0], strict=True):
+            xr.testing.assert_identical(ours, first)
+
+
+def test_number_of_cores(monkeypatch):
+    """Cores are those that this process may use; where a system does not say that, those it has, or one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert devices.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, expected in ((7, 7), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert devices.cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(None, 4), ("1", 1), ("3", 3), ("8", 4), ("2,1", 2), ("", 4), ("0", 4), ("-1", 4), ("many", 4)],
+)
+def test_number_of_threads(limit, expected, monkeypatch):
+    """One thread per core, or fewer if OMP_NUM_THREADS says so; what is no number of threads is passed over."""
+    monkeypatch.setattr(devices, "cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert devices.threads() == expected
+
+
+def test_runs_of_different_n_or_none_are_refused():
+    """Runs that are trained together have one N, and there must be at least one."""
+    rng = np.random.default_rng(55)
+    runs = [Run(dataset=made(rng, N=N), rng=rng) for N in (23, 23, 24)]
+    with pytest.raises(ValueError, match=r"^runs that are trained together must have the same number of inputs N\.$"):
+        together(runs, widths=[1])
+    with pytest.raises(ValueError, match=r"^there are no runs: give at least one\.$"):
+        together([], widths=[1])
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1}, {"layers": "second"}, {"init_scale": math.inf}], ids=str)
+def test_every_run_is_checked(wrong):
+    """An impossible value is refused whichever run has it."""
+    rng = np.random.default_rng(56)
+    dataset = made(rng)
+    runs = [Run(dataset=dataset, rng=rng), Run(dataset=dataset, rng=rng, **wrong)]
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        together(runs, widths=[1], time=1.0)
+
+
+def caught(call, runs, **arguments):
+    """What `call` returns, and the DivergenceWarnings on the way, the only ones."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        results = call(runs, **arguments)
+    assert {w.category for w in found} <= {DivergenceWarning}, [str(w.message) for w in found]
+    return results, [str(w.message) for w in found]
+
+
+def sick_runs():
+    """A run whose quadratic students diverge at once, one that loses some of them slowly, and two healthy ones."""
+    rng = np.random.default_rng(52)
+    healthy, slow, fast = made(rng, N=30, P=200, n_test=300), made(rng, N=30, M=1), made(rng, N=30, M=5)
+    return [
+        Run(dataset=healthy, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3),
+        Run(dataset=fast, rng=np.random.default_rng(2), lr=0.5, layers="first"),
+        Run(dataset=slow, rng=np.random.default_rng(1), lr=0.2),
+        Run(dataset=healthy, rng=np.random.default_rng(4), lr=0.01, init_scale=0.3, layers="first"),
+    ]
+
+
+SICK = {"widths": [3, 1, 8], "n_inits": 3, "activation": "quadratic", "time": 4.0, "evaluate_at": [0, 0.5, 1, 2]}
+
+
+def test_divergence_stays_with_the_run():
+    """A run that diverges leaves the others as they are alone, to the last bit, and what is warned of is what is
+    warned of alone, with the name of the data set."""
+    results, messages = caught(together, sick_runs(), **SICK)
+    expected = []
+    for ours, run in zip(results, sick_runs(), strict=True):
+        (alone,), said = caught(one_by_one, [run], **SICK)
+        xr.testing.assert_identical(ours, alone)
+        expected += [m.replace("from here on: ", f"from here on in {run.dataset.description}: ") for m in said]
+    assert sorted(messages) == sorted(expected)
+    dead = [int(result.eps_g_mse.isel(time=-1).isnull().sum()) for result in results]
+    assert dead[0] == dead[3] == 0 < dead[2] < dead[1] == 18, "the test needs runs of all kinds"
+    for run in sick_runs()[1:3]:
+        mine = [m for m in messages if f" in {run.dataset.description}: " in m]
+        assert mine and all(f"with lr = {run.lr:g} and" in m for m in mine)
+
+
+# ---- On a device ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    """`train_together` on torch's processor device, under a name that is not "cpu": the way of a GPU."""
+    pytest.importorskip("torch")
+
+    def call(runs, **arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "resolve", {"cuda": "cpu:0"}.__getitem__)
+            return together(runs, **arguments, device="cuda")
+
+    return call
+
+
+def check_same_run(ours, expected, *, steps, least):
+    """The results of two backends are the same up to rounding, see `same_students`; `least` inputs are measured on.
+
+    A standard error of an mse, s/√n, moves by no more than the largest change of ½(φ − y)² does, times √(1/(n − 1)).
+    """
+    same_students(ours, expected, steps=steps, n_test=least)
+    tolerance = 8 * math.sqrt(steps) * ULP / 2
+    assert set(ours.data_vars) == set(expected.data_vars)
+    for key in ours.data_vars:
+        xr.testing.assert_equal(ours[key].isnull(), expected[key].isnull())
+        assert (ours[key].dims, ours[key].dtype, ours[key].attrs) == (
+            expected[key].dims, expected[key].dtype, expected[key].attrs
+        )  # fmt: skip
+        if key.endswith("mse") or key.endswith("mse_se"):
+            # outputs and errors are of order 1, up to ten
+            np.testing.assert_allclose(ours[key], expected[key], rtol=0, atol=10 * tolerance, err_msg=key)
+        elif key.endswith("frac"):
+            np.testing.assert_allclose(ours[key], expected[key], rtol=0, atol=2.5 / least, err_msg=key)
+        elif key.endswith("frac_se"):
+            # |√a − √b| ≤ √|a − b| with a = p(1 − p)/n
+            np.testing.assert_allclose(ours[key], expected[key], rtol=0, atol=math.sqrt(2.5) / least, err_msg=key)
+    assert ours.attrs == expected.attrs | {"device": "cpu:0"}
+
+
+@pytest.mark.parametrize("block", [None, 10])
+def test_device_trains_and_measures_like_the_processor(on_device, block):
+    """Runs of all kinds have the same result on a device, up to rounding."""
+    arguments = UNLIKE | {"n_gauss": 700}
+    results = on_device(unlike_runs(), **arguments, block=block)
+    expected = together(unlike_runs(), **arguments)
+    for ours, theirs in zip(results, expected, strict=True):
+        check_same_run(ours, theirs, steps=9 * 23, least=90)
+    xr.testing.assert_identical(results[4], results[0])
+
+
+def test_device_measures_on_the_first_inputs_before_the_end(on_device):
+    """n_test_along and n_gauss mean on a device what they mean on the processor, where test sets differ in size."""
+    arguments = UNLIKE | {"n_gauss": 700, "n_test_along": 600, "train_error": False}
+    results = on_device(unlike_runs(), **arguments)
+    expected = together(unlike_runs(), **arguments)
+    for ours, theirs in zip(results, expected, strict=True):
+        check_same_run(ours, theirs, steps=9 * 23, least=333)
+
+
+def test_a_result_on_a_device_does_not_depend_on_the_others(on_device):
+    """A run on a device is the run alone on it, up to rounding."""
+    arguments = UNLIKE | {"time": 2.0, "evaluate_at": [0]}
+    results = on_device(unlike_runs()[:3], **arguments)
+    for ours, run in zip(results, unlike_runs(), strict=False):
+        check_same_run(ours, on_device([run], **arguments)[0], steps=2 * 23, least=90)
+
+
+def test_divergence_on_a_device(on_device):
+    """The same students diverge before the same times, the same warnings tell it, and all is NaN that is NaN on the
+    processor; the others have the same results up to rounding."""
+    ours, messages = caught(on_device, sick_runs(), **SICK)
+    expected, said = caught(together, sick_runs(), **SICK)
+    assert messages == said
+    for one, other in zip(ours, expected, strict=True):
+        for key in other.data_vars:
+            xr.testing.assert_equal(one[key].isnull(), other[key].isnull())
+    for healthy in (0, 3):
+        check_same_run(ours[healthy], expected[healthy], steps=4 * 30, least=300)
+
+
+@pytest.mark.parametrize("where", ["cpu", "device"])
+def test_students_that_are_lost_at_the_end_have_no_weights(where, on_device):
+    """A student whose output is infinite on an input that is looked at only at the end is NaN there, weights included,
+    and named."""
+    dataset = made(np.random.default_rng(57))
+    x = np.concatenate([dataset.x_test[:-1], 1e25 * dataset.x_test[-1:]])
+    dataset = dataclasses.replace(dataset, inputs=dataclasses.replace(dataset.inputs, x_test=x))
+    run = Run(dataset=dataset, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3)
+    arguments = {"widths": [2], "activation": "quadratic", "time": 2.0, "evaluate_at": [0, 1], "n_test_along": 400}
+    (result,), messages = caught(on_device if where == "device" else together, [run], **arguments)
+    assert len(messages) == 1 and "diverged before time 2 " in messages[0] and messages[0].count("K=2") == 2
+    for key in ("eps_g_mse", "eps_g_frac", "eps_g_mse_se", "eps_g_frac_se", "eps_12_mse"):
+        expected = [False, False, True]
+        np.testing.assert_array_equal(
+            result[key].isnull().transpose(..., "time"), np.broadcast_to(expected, result[key].shape)
+        )
+    assert result.W.isnull().all() and result.v.isnull().all()
+
+
+def test_device_takes_data_that_are_read_only(on_device):
+    """Data that are protected from writing are as good on a device as any."""
+    arguments = UNLIKE | {"time": 1.0, "evaluate_at": [0]}
+    run = unlike_runs()[0]
+    for array in (run.dataset.x_train, run.dataset.y_train, run.dataset.x_test, run.dataset.y_test):
+        array.flags.writeable = False
+    result = on_device([run], **arguments)[0]
+    xr.testing.assert_identical(result, on_device(unlike_runs()[:1], **arguments)[0])
+
+
+def test_an_activation_of_ones_own_stays_on_the_processor(on_device):
+    """A device knows the package's activations; another one is refused, with what to do."""
+    tanh = custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
+    with pytest.raises(ValueError, match='train it with device = "cpu"'):
+        on_device(unlike_runs(), **(UNLIKE | {"activation": tanh}))

@@ -1,0 +1,155 @@
+"""The engine on a GPU: does it compute the same, and how fast is the whole paper?
+
+    python benchmarks/gpu.py [--fraction 1]
+
+Needs an NVIDIA GPU and a CUDA build of torch, and says so where there is none. Prints what it finds and writes it to
+gpu-NAME.json beside this file, NAME being the device's:
+
+- the rate of its float32 matrix products, TF32 off;
+- agreement: students trained for 20 480 steps by the CPU engine, by the GPU and by the GPU with TF32, each against the
+  same steps in float64 on the CPU;
+- Fig. 1 at the quick profile on both: the largest difference of a mean observable in units of its standard error;
+- the paper's profile, every set-up for this fraction of its training time: seconds, and useful operations per second as
+  a share of the rate above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+import xarray as xr
+
+from hmm_utils import datasets, device, devices, engine, experiments, networks, observables
+
+HERE = Path(__file__).resolve().parent
+STEPS = 20_480
+WIDTHS = (1, 2, 4, 8)
+
+
+def wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matrix_rate(where: str, n: int = 8192, rounds: int = 5) -> float:
+    """Operations per second in float32 products of n × n matrices: the best of a few."""
+    a, b = (torch.randn(n, n, device=where) for _ in range(2))
+    took = []
+    for _ in range(rounds + 1):
+        wait()
+        start = perf_counter()
+        a @ b
+        wait()
+        took.append(perf_counter() - start)
+    return 2 * n**3 / min(took[1:])
+
+
+def agreement(where: str, n_inputs: int = 784, steps: int = STEPS) -> dict[str, float]:
+    """The largest error of a first-layer weight, against float64, after training by each engine."""
+    rng = np.random.default_rng(1)
+    data = datasets.teacher_task(
+        datasets.gaussian(n_inputs, 76 * n_inputs, 2, rng=rng), networks.random_network(n_inputs, 4, rng=rng)
+    )
+    students = [networks.random_network(n_inputs, K, rng=rng) for K in WIDTHS]
+    # every engine starts from the same numbers
+    students = [networks.Network(s.W.astype(np.float32), s.v.astype(np.float32), s.activation) for s in students]
+    indices = rng.integers(len(data.x_train), size=steps)
+    xy = [(data.x_train, data.y_train)]
+
+    def by_torch(on: str, dtype: torch.dtype, tf32: bool) -> np.ndarray:
+        batch = device.batch([students], lr=[0.2], layers=["both"], data=[0], device=on, dtype=dtype)
+        device.advance(batch, device.samples(xy, on), indices[None], tf32=tf32)
+        return np.concatenate([student.W for student in device.networks(batch)[0]])
+
+    exact = by_torch("cpu", torch.float64, False)
+    fleet = engine.Fleet.of(students)
+    engine.advance(fleet, data.x_train, data.y_train, indices, lr=0.2, layers="both")
+    found = {
+        "CPU engine": np.concatenate([student.W for student in fleet.networks()]),
+        "GPU": by_torch(where, torch.float32, False),
+        "GPU with TF32": by_torch(where, torch.float32, True),
+    }
+    moved = np.abs(exact - np.concatenate([student.W for student in students])).max()
+    return {name: float(np.abs(W - exact).max()) for name, W in found.items()} | {"largest change": float(moved)}
+
+
+def figure_1(where: str, **overrides: object) -> float:
+    """The largest difference of a final mean observable between CPU and GPU in units of its standard error."""
+    plan = experiments.plan("01_independent_students", "quick", overrides)
+    ours, theirs = (experiments.run_all(plan, device=on, progress=False) for on in ("cpu", where))
+    worst = 0.0
+    for name in plan:
+        for observable in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac"):
+            one, other = (observables.final(result[name][observable]) for result in (ours, theirs))
+            over = [dim for dim in ("draw", "init", "student") if dim in one.dims]
+            error = np.sqrt(one.var(over, ddof=1) / np.prod([one.sizes[dim] for dim in over]))
+            difference = np.abs(one.mean(over) - other.mean(over))
+            worst = max(worst, float((difference / error.where(error > 0)).max()))
+    return worst
+
+
+def useful_operations(result: xr.Dataset) -> float:
+    """4KN for every step of every student."""
+    N, students = result.attrs["n_inputs"], 2 * result.sizes["init"] * result.sizes["draw"]
+    return 4 * float(result["width"].sum()) * N * students * float(result["time"][-1]) * N
+
+
+def paper(plan: Mapping[str, experiments.Experiment], where: str, fraction: float) -> dict[str, float]:
+    """Seconds for all runs of the plan, each for a fraction of its time, and useful operations per second."""
+    plan = {name: replace(e, time=e.time * fraction) for name, e in plan.items()}
+    # what the teacher has learnt makes no difference to the time
+    teacher = networks.random_network(784, 4, rng=np.random.default_rng(0))
+    start = perf_counter()
+    results = experiments.run_all(plan, teacher=teacher, device=where)
+    operations = sum(map(useful_operations, results.values()))
+    took = perf_counter() - start
+    return {
+        "fraction of the training time": fraction,
+        "seconds": took,
+        "useful operations per second": operations / took,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Checks and times the engine on a GPU.")
+    parser.add_argument("--fraction", type=float, default=1.0, help="part of the paper's training time that is run (1)")
+    fraction = parser.parse_args(arguments).fraction
+    try:
+        where = devices.resolve("cuda")
+    except ValueError as error:
+        sys.exit(f"nothing was measured: {error}")
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else where
+    rate = matrix_rate(where)
+    print(f"{name}: float32 matrix products at {rate / 1e12:.1f} Tflop/s")
+    errors = agreement(where)
+    print(*(f"{who}: {value:.1e}" for who, value in errors.items()), sep="\n")
+    difference = figure_1(where)
+    print(f"Fig. 1, largest difference between CPU and GPU: {difference:.2g} standard errors")
+    whole = paper(experiments.whole_plan("paper"), where, fraction)
+    share = whole["useful operations per second"] / rate
+    print(f"the paper's profile at {fraction:g} of its time: {whole['seconds']:.0f} s, {share:.1%} of the rate above")
+    result = {
+        "device": name,
+        "torch": torch.__version__,
+        "float32 matrix products, flop/s": rate,
+        "largest weight error against float64": errors,
+        "steps": STEPS,
+        "Fig. 1, largest difference in standard errors": difference,
+        "paper": whole | {"share of the matrix products": share},
+    }
+    out = HERE / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"written to {out.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The other benchmarks measure what they say; how long anything takes is not tested."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import nbformat
+import numpy as np
+import pytest
+
+from hmm_utils import backends, devices, experiments, training
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+TINY = dict(
+    n_inputs=20, n_latent=3, widths=[1, 2], n_inits=2, time=4.0, n_times=6, n_test=90, n_test_along=40, data="digits"
+)
+
+
+@pytest.fixture(scope="module")
+def load():
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    with patch.dict(os.environ), patch.dict(sys.modules):
+        yield load
+
+
+def tiny_plan(*names, **more):
+    return {name: experiments.experiment(name, **(TINY | more)) for name in names}
+
+
+@pytest.fixture
+def torch_on_cpu(monkeypatch):
+    """What asks for a GPU gets torch's CPU device, on the same path."""
+    pytest.importorskip("torch")
+    for module in (devices, training):
+        monkeypatch.setattr(module, "resolve", lambda name: "cpu" if name == "cpu" else "cpu:0")
+
+
+# ---- The whole paper ------------------------------------------------------------------------------------------------
+
+
+def test_paper_is_extrapolated_from_what_was_timed(load, tmp_path, capsys, monkeypatch):
+    """Every set-up is trained for the fraction, on its first group of draws, measured twice, and written as printed."""
+    paper = load("paper")
+    plan = tiny_plan("fig1_left", "fig3_left", n_draws=3)
+    monkeypatch.setattr(paper, "OUT", tmp_path / "build" / "paper.json")
+    monkeypatch.setattr(paper.experiments, "whole_plan", lambda profile: {"paper": plan}[profile])
+    monkeypatch.setattr(paper.mnist, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "threads", lambda: 4)
+    steps, measured = [], []
+    advance, errors = backends.OnCpu.advance, backends.OnCpu.errors
+    monkeypatch.setattr(backends.OnCpu, "advance", lambda o, i: steps.append([len(s) for s in i]) or advance(o, i))
+    monkeypatch.setattr(backends.OnCpu, "errors", lambda o, which: measured.append(which) or errors(o, which))
+    paper.main(["--fraction", "0.25"])
+    assert steps == [[64, 64], [20, 20, 20, 20]], "a quarter of 4 N steps; two of three draws side by side"
+    assert measured == 2 * ["test along", "gauss along", "test", "gauss"]
+    written = json.loads(paper.OUT.read_text("utf-8"))
+    for one, groups in zip(written["samples"], (1, 2), strict=True):
+        assert min(one["data"], one["training"], one["along"], one["end"]) > 0
+        assert (one["rows"], one["groups"], one["evaluations"]) == (6, groups, 7)
+        expected = groups * (one["data"] + one["training"] / 0.25 + 6 * one["along"] + one["end"])
+        assert one["whole"] == pytest.approx(expected)
+    assert written["whole_min"] == pytest.approx(sum(one["whole"] for one in written["samples"]) / 60)
+    printed = capsys.readouterr().out
+    assert "MNIST is not here" in printed
+    assert printed.splitlines()[-1].split()[-2:] == [
+        f"{written['measured_s']:.1f}",
+        f"{written['whole_min']:.1f}",
+    ]
+
+
+@pytest.mark.parametrize("fraction", ["0", "-1", "1.5", "nan"])
+def test_impossible_fractions_are_refused(load, fraction, capsys):
+    with pytest.raises(SystemExit) as left:
+        load("paper").main(["--fraction", fraction])
+    assert left.value.code == 2 and "between 0 and 1" in capsys.readouterr().err
+
+
+def test_the_whole_plan_is_every_figure_once():
+    """All runs of the notebooks that have figures, at the profile asked for; the example of 00_setup is not one."""
+    plan = experiments.whole_plan("paper")
+    assert {e.profile for e in plan.values()} == {"paper"} and "vanilla" not in plan
+    figures = {name for about in experiments.NOTEBOOKS.values() if about.figures for name in about.setups}
+    assert {e.name for e in plan.values()} == figures
+
+
+# ---- Start ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_imports_torch(load):
+    """Importing the package is quick because neither it nor what training needs imports torch."""
+    start = load("start")
+    assert start.import_seconds("hmm_utils") < start.import_seconds("hmm_utils.training")
+    with pytest.raises(RuntimeError, match="imports torch"):
+        start.import_seconds("hmm_utils.device")
+
+
+def test_time_to_the_first_figure(load, tmp_path):
+    """A notebook is run up to its first figure and no further; one without a figure is an error."""
+    start = load("start")
+    png = "display({'image/png': 'iVBORw0KGgo='}, raw=True)"
+    cells = [nbformat.v4.new_code_cell(source) for source in ("1", png, "raise SystemError")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "some.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells[:1]), tmp_path / "none.ipynb")
+    assert start.first_figure(tmp_path / "some.ipynb") > 0
+    with pytest.raises(RuntimeError, match=r"none\.ipynb shows no figure"):
+        start.first_figure(tmp_path / "none.ipynb")
+
+
+# ---- GPU ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_gpu_nothing_is_claimed(load, monkeypatch):
+    """Where there is no GPU the benchmark says so and writes nothing."""
+    gpu = load("gpu")
+    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    before = sorted(FOLDER.iterdir())
+    with pytest.raises(SystemExit) as left:
+        gpu.main([])
+    assert str(left.value).startswith("nothing was measured: ") and sorted(FOLDER.iterdir()) == before
+
+
+def test_agreement_is_measured_against_float64(load, torch_on_cpu):
+    """Both engines stay within float32 rounding of the float64 run, which differs from both and has moved far."""
+    found = load("gpu").agreement("cpu:0", n_inputs=50, steps=2048)
+    assert found["largest change"] > 1
+    for name in ("CPU engine", "GPU", "GPU with TF32"):
+        # weights of size 4 rounded 2048 times at random: 2⁻²⁴ · 4 · √2048 ≈ 1e-5, and not exactly nothing
+        assert 0 < found[name] < 1e-4
+
+
+def test_figure_1_agrees_between_devices(load, torch_on_cpu, monkeypatch):
+    """Equal seeds give equal statistics on both devices; a device that trains on other samples does not."""
+    gpu = load("gpu")
+    sizes = TINY | dict(n_draws=2)
+    del sizes["n_latent"], sizes["n_test_along"]
+    assert gpu.figure_1("cpu:0", **sizes) < 0.1
+    advance = backends.OnDevice.advance
+    monkeypatch.setattr(backends.OnDevice, "advance", lambda o, indices: advance(o, [i // 2 for i in indices]))
+    assert gpu.figure_1("cpu:0", **sizes) > 0.1
+
+
+def test_useful_operations_of_the_paper(load, torch_on_cpu):
+    """4KN for every student and step, over all runs, and seconds that are not zero."""
+    found = load("gpu").paper(tiny_plan("fig3_left", "fig3_right", n_draws=2), "cpu:0", 0.5)
+    assert found["seconds"] > 0 and found["fraction of the training time"] == 0.5
+    # two runs, two draws, two initialisations, two students, 1 + 2 hidden units, N = 20, 2 N steps
+    assert found["useful operations per second"] * found["seconds"] == pytest.approx(2 * 2 * 2 * 2 * 4 * 3 * 20 * 40)
+
+
+def test_rate_of_matrix_products(load):
+    pytest.importorskip("torch")
+    rate = load("gpu").matrix_rate("cpu", n=64, rounds=2)
+    assert np.isfinite(rate) and rate > 0
