@@ -37,7 +37,7 @@ test: $(READY) ## lint, run the tests, re-run the notebooks against their stored
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider notebooks
 
 bench: $(READY) ## measure speed and memory
-	$(IN_VENV) $(BIN)/python benchmarks/bench.py --plot
+	$(IN_VENV) $(BIN)/python benchmarks/bench.py
 
 bench-paper: $(READY) ## how long the whole paper would take here: a hundredth of it, extrapolated
 	$(IN_VENV) $(BIN)/python benchmarks/paper.py

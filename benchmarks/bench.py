@@ -457,6 +457,8 @@ def plot(shown: Mapping[str, Mapping], rate: float) -> None:
     left.set(
         xlabel="hidden units in the fleet", ylabel="useful rate (% of matrix products)", xscale="log", ylim=(0, 108)
     )
+    left.set_xticks(list(shown["share"]), list(shown["share"]))
+    left.minorticks_off()
     names = list(shown["stages"])
     start = np.zeros(len(names))
     totals = np.array([sum(shown["stages"][name]) for name in names])

@@ -25,7 +25,7 @@
 # **What you'll learn.** What exactly is computed where the text leaves it open, and three places where the printed
 # formulas do not say what the numbers are.
 #
-# **What you'll need.** Nothing: half a minute and 0.8 GB with the `quick` profile; with `paper` perhaps an hour (not measured).
+# **What you'll need.** Nothing: a quarter of a minute and 0.8 GB with the `quick` profile; a few minutes and 1 GB with `paper` on two cores (extrapolated).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper

@@ -25,7 +25,7 @@
 # **What you'll learn.** On digits, both students get equally good and agree on digits, yet compute functions that differ
 # wildly elsewhere in input space. With a random teacher on Gaussian inputs nothing of the kind happens.
 #
-# **What you'll need.** `quick`: half a minute on one core, 0.7 GB. `paper`: perhaps an hour or two, 1.5 GB (not measured).
+# **What you'll need.** `quick`: 20 seconds on one core, 0.6 GB. `paper`: a quarter of an hour on two cores, 1 GB (extrapolated by `make bench-paper`).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper

@@ -24,7 +24,7 @@
 # **What you'll learn.** With a random teacher on Gaussian inputs the error falls, stands still for a long while, and drops
 # once more. On digits it does not stand still. What happens in the network while the error waits.
 #
-# **What you'll need.** `quick`: half a minute on one core, 0.7 GB. `paper`: perhaps an hour, 1 GB (not measured).
+# **What you'll need.** `quick`: half a minute on one core, 0.9 GB. `paper`: 5 minutes on two cores, 1 GB (extrapolated by `make bench-paper`).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper

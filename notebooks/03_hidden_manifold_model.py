@@ -26,7 +26,7 @@
 # **What you'll learn.** Which of the two ingredients, structured inputs and latent labels, does what; and that one of the
 # paper's statements depends on more than its stated parameters.
 #
-# **What you'll need.** `quick`: about a minute on one core, 0.8 GB. `paper`: perhaps several hours, 1.5 GB (not measured).
+# **What you'll need.** `quick`: less than a minute on one core, 0.8 GB. `paper`: 20 minutes on two cores, 1 GB (extrapolated by `make bench-paper`).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper

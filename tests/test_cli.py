@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from throwaway import CLAIMS, NAMES, write_notebook
 
-from hmm_utils import cli, mnist
+from hmm_utils import cli, devices, mnist
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +52,16 @@ def test_refused_before_anything_runs(world, hmm, arguments, message):
     assert message in err
     assert err.startswith("hmm: ") and err.count("\n") == 1 and err.endswith(".\n")
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("gpu", "choose one of auto, cpu, cuda."), ("cuda", "needs an NVIDIA GPU")]
+)
+def test_devices_are_checked_before_anything_runs(hmm, device, message, monkeypatch):
+    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    code, out, err = hmm("run", "01", "-p", "device", device)
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert not Path("build").exists()
 
 
 @pytest.mark.parametrize(

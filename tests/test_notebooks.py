@@ -66,7 +66,7 @@ def parameters(notebook):
 def defaults(notebook):
     """What a run without any choices hands to `experiments.plan`."""
     values = {name: ast.literal_eval(default) for name, _, default, _ in parameters(notebook)}
-    return values.pop("profile"), {name: value for name, value in values.items() if name != "out"}
+    return values.pop("profile"), {name: value for name, value in values.items() if name not in ("out", "device")}
 
 
 # ---- which there are ---------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_lines_of_the_parameters_cell(notebook):
         assert value is None or type(value).__name__ == kind, f"{name}: {kind} = {default}"
     names = [name for name, *_ in found]
     assert len(set(names)) == len(names)
-    assert {"profile", "seed", "out"} <= set(names)
+    assert {"profile", "seed", "device", "out"} <= set(names)
 
 
 def test_papermill_reads_every_parameter(notebook):
@@ -192,7 +192,7 @@ def test_defaults_are_the_profile(name, notebook, profile):
 def test_unknown_parameters_are_refused(name, notebook):
     """`plan` does not swallow a misspelt parameter."""
     profile, values = defaults(notebook)
-    for wrong in ("n_init", "out"):
+    for wrong in ("n_init", "out", "device"):
         with pytest.raises(ValueError, match=f"unknown parameter '{wrong}'"):
             experiments.plan(name, profile, {**values, wrong: 1})
 
