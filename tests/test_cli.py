@@ -57,11 +57,12 @@ def test_refused_before_anything_runs(world, hmm, arguments, message):
 @pytest.mark.parametrize(
     ("device", "message"), [("gpu", "choose one of auto, cpu, cuda."), ("cuda", "needs an NVIDIA GPU")]
 )
-def test_devices_are_checked_before_anything_runs(hmm, device, message, monkeypatch):
+def test_devices_are_checked_before_anything_runs(hmm, device, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, "_has_gpu", lambda: False)
     code, out, err = hmm("run", "01", "-p", "device", device)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
-    assert not Path("build").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
