@@ -16,7 +16,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _MODULES = (
-    *("activations", "backends", "blas", "claims", "cli", "datasets", "device", "devices", "engine", "experiments"),
+    *("activations", "backends", "blas", "checkpoints", "claims", "cli", "datasets", "device", "devices", "engine", "experiments", "files"),
     *("figures", "mnist", "networks", "notebooks", "observables", "oracle", "running", "terminal", "training"),
     "verdicts",
 )

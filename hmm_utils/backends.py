@@ -1,7 +1,8 @@
 """Where pairs of fleets are trained and measured: in threads of the processor, or all at once on a torch device.
 
-Both backends take the same arguments and answer to the same four names. A run is one pair on one data set; samples are
-given by what they are for ("train", …), as (x, y) for each run, where y may be None.
+Both backends take the same arguments and answer to the same four names. A run is one pair on one data set. Samples are
+given by what they are for ("train", …), as (x, y) for each run, where y may be None; `alive` (runs, 2, U) says which
+students have not diverged before, if some have.
 """
 
 from __future__ import annotations
@@ -39,11 +40,16 @@ class OnCpu:
         lr: Sequence[float],
         layers: Sequence[str],
         *,
+        alive: np.ndarray | None = None,
         block: int | None,
         pool: Executor,
     ) -> None:
         self._samples, self._lr, self._layers, self._block, self._pool = samples, lr, layers, block, pool
         self._pairs = [tuple(Fleet.of(students) for students in pair) for pair in pairs]
+        if alive is not None:
+            for pair, lives in zip(self._pairs, alive, strict=True):
+                for fleet, now in zip(pair, lives, strict=True):
+                    fleet.alive[:] = now
 
     def advance(self, indices: Sequence[np.ndarray]) -> None:
         """One SGD step of every student on each sample of its stream; streams come in pairs, one for each run."""
@@ -105,6 +111,7 @@ class OnDevice:
         lr: Sequence[float],
         layers: Sequence[str],
         *,
+        alive: np.ndarray | None = None,
         block: int | None,
         where: str,
         tf32: bool,
@@ -120,6 +127,8 @@ class OnDevice:
             data=np.repeat(range(len(pairs)), 2),
             device=where,
         )
+        if alive is not None:
+            self._batch.alive.copy_(self._batch.alive.new_tensor(alive).flatten(0, 1))
 
     def advance(self, indices: Sequence[np.ndarray]) -> None:
         self._device.advance(self._batch, self._samples["train"], np.stack(indices), **self._how)

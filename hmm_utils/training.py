@@ -7,25 +7,25 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from hmm_utils import checkpoints
 from hmm_utils.activations import ACTIVATIONS, Activation, get
 from hmm_utils.backends import OnCpu, OnDevice, Pair
 from hmm_utils.datasets import Dataset, standardise
 from hmm_utils.devices import resolve, threads
 from hmm_utils.networks import LAYERS, Network, random_network
 
-if TYPE_CHECKING:
-    import torch
-
 __all__ = ["DivergenceWarning", "Run", "evaluation_times", "student", "train", "train_together"]
 
 _INDEX_CHUNK = 1 << 16
+_SAVE_EVERY = 30.0  # seconds
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -62,6 +62,10 @@ class _Stream:
     def __init__(self, chunks: Iterable[np.ndarray]) -> None:
         self._chunks, self._left = iter(chunks), np.empty(0, np.int64)
 
+    def skip(self, n: int) -> None:
+        while n:
+            n -= self.take(min(n, _INDEX_CHUNK)).size
+
     def take(self, n: int) -> np.ndarray:
         while self._left.size < n:
             self._left = np.concatenate([self._left, next(self._chunks)])
@@ -75,15 +79,6 @@ def _record(pairs: OnCpu | OnDevice, last: bool, train_error: bool) -> dict[str,
     names |= {"train": "train"} if train_error else {}
     measured = {name: pairs.errors(which) for name, which in names.items()}
     return measured | {"students": {"alive": pairs.alive()}}
-
-
-def _in_memory(records: list[dict]) -> list[dict[str, dict[str, np.ndarray]]]:
-    """The records as arrays of numpy, copied from a device if that is where they are."""
-    return [{part: {k: np.asarray(_host(v)) for k, v in now.items()} for part, now in r.items()} for r in records]
-
-
-def _host(value: np.ndarray | torch.Tensor) -> np.ndarray:
-    return value if isinstance(value, np.ndarray) else value.cpu().numpy()
 
 
 def _warn_of_diverged(
@@ -142,6 +137,7 @@ def train(
     block: int | None = None,
     device: str = "cpu",
     tf32: bool = False,
+    checkpoint: Path | None = None,
     rng: np.random.Generator,
     progress: str | None = "training",
 ) -> xr.Dataset:
@@ -163,6 +159,8 @@ def train(
     device        "cpu": every stream of samples has a core; "cuda": all students at once on a GPU through torch;
                   "auto": a GPU if there is one and the activation is not one of your own
     tf32          lets a GPU round the factors of matrix products to 10 bits, for speed
+    checkpoint    file in which the state is saved every half minute, and from which a run with the same arguments that
+                  was killed goes on, with the same numbers; removing it afterwards is up to the caller
     rng           source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
                   width, its initialisation and its place in the pair, not on what else is trained with it
     progress      label of the progress bar; None: no bar
@@ -183,7 +181,7 @@ def train(
         [run],
         widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, train_error=train_error, block=block, device=device, tf32=tf32,
-        progress=progress,
+        checkpoint=checkpoint, progress=progress,
     )[0]  # fmt: skip
 
 
@@ -201,6 +199,7 @@ def train_together(
     block: int | None = None,
     device: str = "cpu",
     tf32: bool = False,
+    checkpoint: Path | None = None,
     progress: str | None = "training",
 ) -> list[xr.Dataset]:
     """`train` for several runs at once, which must agree in N: the results that each gives alone, up to rounding.
@@ -224,79 +223,63 @@ def train_together(
         raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
     steps = np.unique(np.rint(np.append(times, time) * N).astype(np.int64))
 
-    pairs, streams, samples = [], [], {"train": [], "test": [], "gauss": []}
-    for run in runs:
-        data = run.dataset
-        entropy = int(run.rng.integers(2**63))
-        weights_seed, stream_seed, gauss_seed = ((entropy, purpose) for purpose in range(3))
-        pairs.append(
-            tuple(
-                [
-                    random_network(
-                        N, K, rng=np.random.default_rng((*weights_seed, K, i, s)),
-                        activation=activation, layers=run.layers, scale=run.init_scale,
-                    )
-                    for K in widths
-                    for i in range(n_inits)
-                ]
-                for s in range(2)
-            )
-        )  # fmt: skip
-        P = len(data.x_train)
-        streams += [_Stream(_index_stream(np.random.SeedSequence((*stream_seed, s)), P)) for s in range(2)]
-        n = len(data.x_test) if n_gauss is None else n_gauss
-        gauss = np.random.default_rng(gauss_seed).standard_normal((n, N), dtype=np.float32)
-        for name, *arrays in (
-            ("train", data.x_train, data.y_train),
-            ("test", data.x_test, data.y_test),
-            ("gauss", standardise(gauss), None),
-        ):
-            samples[name].append(tuple(None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays))
-    for name in ("test", "gauss"):
-        samples[f"{name} along"] = [
-            tuple(None if a is None else a[:n_test_along] for a in arrays) for arrays in samples[name]
-        ]
-
+    seeds = [int(run.rng.integers(2**63)) for run in runs]
+    pairs = [_initial_pair(run, seed, widths, n_inits, activation) for run, seed in zip(runs, seeds, strict=True)]
+    streams = [
+        _Stream(_index_stream(np.random.SeedSequence((seed, _SAMPLES, s)), len(run.dataset.x_train)))
+        for run, seed in zip(runs, seeds, strict=True)
+        for s in range(2)
+    ]
+    samples = _samples(runs, seeds, n_gauss, n_test_along)
     names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
-    records, told = [], np.zeros((len(runs), 2, len(names)), dtype=bool)
+    done, alive, records = 0, np.ones((len(runs), 2, len(names)), dtype=bool), []
+    saved = None if checkpoint is None else checkpoints.load(checkpoint, steps, pairs)
+    if saved is not None:
+        done, pairs, alive, records = saved
+        for stream in streams:
+            stream.skip(done)
+    told = ~records[-1]["students"]["alive"] if records else ~alive
     # an explicit disable= would override TQDM_DISABLE
     hidden = {"disable": True} if progress is None else {}
+    total, before = int(len(streams) * steps[-1]), len(streams) * done
     with (
         # streams have nothing in common but the data
         ThreadPoolExecutor(max_workers=threads()) as pool,
         # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
         # busy machine cost ten times more than they save
         threadpool_limits(limits=1, user_api="blas"),
-        tqdm(total=int(len(streams) * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
+        tqdm(total=total, initial=before, desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
         given = pairs, samples, [run.lr for run in runs], [run.layers for run in runs]
         fleets = (
-            OnCpu(*given, block=block, pool=pool)
+            OnCpu(*given, alive=alive, block=block, pool=pool)
             if where == "cpu"
-            else OnDevice(*given, block=block, where=where, tf32=tf32)
+            else OnDevice(*given, alive=alive, block=block, where=where, tf32=tf32)
         )
-        done = 0
-        for step in steps:
+        last_save = monotonic()
+        for step in steps[len(records) :]:
             while done < step:
                 n = int(min(step - done, _INDEX_CHUNK))
                 fleets.advance([stream.take(n) for stream in streams])
                 bar.update(n * len(streams))
                 done += n
+                if checkpoint is not None and monotonic() - last_save > _SAVE_EVERY:
+                    checkpoints.save(checkpoint, steps, done, fleets.pairs(), fleets.alive(), records)
+                    last_save = monotonic()
             records.append(_record(fleets, step == steps[-1], train_error))
             if where == "cpu":
                 told = _warn_of_diverged(records[-1]["students"]["alive"], told, names, step / N, runs)
         # a device is not waited for before this line
-        records, pairs = _in_memory(records), fleets.pairs()
+        records, pairs = checkpoints.in_memory(records), fleets.pairs()
     if where != "cpu":
         for step, record in zip(steps, records, strict=True):
             told = _warn_of_diverged(record["students"]["alive"], told, names, step / N, runs)
 
-    widths = [int(K) for K in widths]
     results = []
     for r, run in enumerate(runs):
         mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
         dead = ~mine[-1]["students"]["alive"]
-        result = _label([_observables(record) for record in mine], steps / N, widths, n_inits)
+        result = _label([_observables(record) for record in mine], steps / N, [int(K) for K in widths], n_inits)
         result = result.merge(_weights(pairs[r], dead, widths, n_inits))
         result.attrs = {
             "dataset": run.dataset.description,
@@ -312,6 +295,52 @@ def train_together(
         }
         results.append(result)
     return results
+
+
+# what a run's seed is used for
+_WEIGHTS, _SAMPLES, _GAUSS = range(3)
+
+
+def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_inits: int, activation: Activation) -> Pair:
+    """The students of a run before training, by width and initialisation, for both places of a pair."""
+    return tuple(
+        [
+            random_network(
+                run.dataset.x_train.shape[1],
+                K,
+                rng=np.random.default_rng((seed, _WEIGHTS, K, i, s)),
+                activation=activation,
+                layers=run.layers,
+                scale=run.init_scale,
+            )
+            for K in widths
+            for i in range(n_inits)
+        ]
+        for s in range(2)
+    )
+
+
+def _samples(
+    runs: Sequence[Run], seeds: Sequence[int], n_gauss: int | None, n_test_along: int | None
+) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
+    """What the backends train on and measure on, by what it is for."""
+    samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]] = {"train": [], "test": [], "gauss": []}
+    for run, seed in zip(runs, seeds, strict=True):
+        data = run.dataset
+        n = len(data.x_test) if n_gauss is None else n_gauss
+        rng = np.random.default_rng((seed, _GAUSS))
+        gauss = rng.standard_normal((n, data.x_test.shape[1]), dtype=np.float32)
+        for name, *arrays in (
+            ("train", data.x_train, data.y_train),
+            ("test", data.x_test, data.y_test),
+            ("gauss", standardise(gauss), None),
+        ):
+            samples[name].append(tuple(None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays))
+    along = {
+        f"{name} along": [tuple(None if a is None else a[:n_test_along] for a in arrays) for arrays in samples[name]]
+        for name in ("test", "gauss")
+    }
+    return samples | along
 
 
 def _observables(record: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
