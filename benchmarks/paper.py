@@ -111,7 +111,7 @@ def sample(key: str, e: experiments.Experiment, fraction: float) -> Sample:
     # test and Gaussian inputs, at time 0 and at the end
     along, end = sum(spent["errors"][:2]), sum(spent["errors"][2:])
     rows = sum(e.widths) * e.n_inits
-    return Sample(key, rows, len(groups), e.n_times + 1, fraction, whole - steps - along - end, steps, along, end)
+    return Sample(key, rows, len(groups), e.n_times, fraction, whole - steps - along - end, steps, along, end)
 
 
 def line(name: str, rows: str, groups: str, measured: float, whole: float) -> str:

@@ -42,6 +42,12 @@ class Activation:
     def __repr__(self) -> str:
         return f"Activation({self.name})"
 
+    def __reduce__(self) -> tuple[Callable[[str], Activation], tuple[str]]:
+        """Another process has the activations of this module under their names, and no others."""
+        if ACTIVATIONS.get(self.name) is not self:
+            raise TypeError(f"the activation {self.name!r} is not known to other processes: train it in this one.")
+        return get, (self.name,)
+
 
 @intrinsic
 def _float_from_bits(typingctx, bits):

@@ -28,7 +28,10 @@ from hmm_utils.activations import FIELDS_SIGNATURE, Activation
 from hmm_utils.blas import SGEMM, SGEMM_SIGNATURE, add_transposed_product, product_with_transposed
 from hmm_utils.networks import Network
 
-__all__ = ["Fleet", "advance", "default_block", "outputs", "piece_rows"]
+__all__ = ["VERSION", "Fleet", "advance", "default_block", "outputs", "piece_rows"]
+
+# Of the numbers that training gives: raised when results change by more than rounding, so that stored ones are redone.
+VERSION = 1
 
 # NaN and infinity must keep their meaning: a diverging student is found by them
 _REORDER = {"contract", "reassoc", "nsz"}

@@ -8,11 +8,12 @@ labelled result.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from math import isfinite
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -25,11 +26,13 @@ __all__ = [
     "PROFILES",
     "Experiment",
     "Notebook",
+    "combine",
     "dataset",
     "experiment",
     "plan",
     "run",
     "run_all",
+    "run_draws",
     "scale",
     "together",
     "whole_plan",
@@ -37,6 +40,7 @@ __all__ = [
 
 INPUTS = ("gaussian", "structured", "digits")
 TASKS = ("teacher", "latent", "own", "pretrained")
+TEACHER_V = ("drawn", "ones")
 
 # Data sets of the paper's size fill half a GB each while they are prepared.
 _DRAWS_TOGETHER = 10
@@ -51,6 +55,9 @@ class Experiment:
     f, n_latent    folding f and D of structured inputs
     labels         "sign" (±1) or "real"
     teacher_width  M
+    teacher_v      second layer of a random teacher: "drawn" from N(0, 1) where both layers are trained (where only the
+                   first is, all second-layer weights are 1), or always "ones"
+    teacher_activation  its g; None: the students' g
     n_inputs       N of synthetic inputs
     train_size     P; None: 76N (digits: all that are for training)
     n_test         P* of synthetic inputs at the end of training, and the number of Gaussian inputs for ε₁,₂
@@ -79,26 +86,32 @@ class Experiment:
     n_inputs: int
     n_latent: int
     teacher_width: int
+    teacher_v: str
     n_test: int
     n_times: int
     data: str
     seed: int
     train_size: int | None = field(default=None)
     n_test_along: int | None = field(default=None)
+    teacher_activation: str | None = field(default=None)
 
     def __post_init__(self) -> None:
         choices = {
             "inputs": INPUTS,
             "task": TASKS,
             "activation": tuple(activations.ACTIVATIONS),
+            "teacher_activation": (None, *activations.ACTIVATIONS),
             "layers": networks.LAYERS,
             "labels": datasets.LABELS,
             "f": tuple(datasets.FOLDINGS),
+            "teacher_v": TEACHER_V,
             "data": datasets.DATA,
         }
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(accepted)}.")
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(filter(None, accepted))}."
+                )
         for name in ("lr", "time", "init_scale"):
             value = getattr(self, name)
             if not _is_number(value) or not isfinite(value) or value <= 0:
@@ -136,7 +149,7 @@ def _whole(name: str, value: object, least: int) -> None:
 
 @dataclass(frozen=True)
 class Notebook:
-    """Where a notebook stands in the paper and which set-ups it runs."""
+    """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run."""
 
     title: str
     section: str
@@ -160,6 +173,23 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
                 "fig4_pretraining", "fig4", "fig4_inset",
             ),
         ),
+        "A_data_generating_function": Notebook(
+            "The data-generating function",
+            "A",
+            ("Fig. 5", "Fig. 6"),
+            ("fig5_teacher", "fig5_latent", "fig6_latent", "fig6_teacher"),
+        ),
+        "B_plateau_and_asymptotic_error": Notebook(
+            "Plateau and asymptotic error", "B", ("Fig. 7",), ("fig7_latent", "fig7_teacher")
+        ),
+        "C_early_stopping": Notebook("Early stopping", "C", ("Fig. 8",), ("fig1_left", "fig3_left", "fig3_right")),
+        "D_extensive_features": Notebook(
+            "As many features as inputs", "D", ("Fig. 9",), ("fig9_latent", "fig9_teacher")
+        ),
+        "E_relu_students": Notebook(
+            "ReLU students", "E", ("Fig. 10",), ("fig10_left", "fig10_latent", "fig10_teacher")
+        ),
+        "index": Notebook("The paper on one page", "", (), ()),
     }
 )  # fmt: skip
 
@@ -183,7 +213,16 @@ def _not_taken(setup: Mapping[str, object]) -> set[str]:
         names |= {"f", "n_latent"}
     if setup["task"] == "own":
         names |= {"labels", "teacher_width"}
+    if setup["task"] in ("own", "pretrained"):
+        names |= {"teacher_v", "teacher_activation"}
     return names
+
+
+def _check_names(parameters: Iterable[str]) -> None:
+    known = {f.name for f in fields(Experiment)} - {"name", "figure", "profile", "inputs", "task"}
+    for key in parameters:
+        if key not in known:
+            raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(known))}.")
 
 
 def experiment(name: str, profile: str = "quick", **overrides: object) -> Experiment:
@@ -198,10 +237,7 @@ def experiment(name: str, profile: str = "quick", **overrides: object) -> Experi
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
     if name not in table["setups"]:
         raise ValueError(f"unknown set-up {name!r}: choose one of {', '.join(table['setups'])}.")
-    known = {f.name for f in fields(Experiment)} - {"name", "figure", "profile", "inputs", "task"}
-    for key in overrides:
-        if key not in known:
-            raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(known))}.")
+    _check_names(overrides)
     setup, scales = table["setups"][name], table["profiles"][profile]
     given = {k: v for k, v in overrides.items() if v is not None}
     values = table["defaults"] | setup | scales["defaults"] | scales.get(name, {})
@@ -237,6 +273,7 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
         raise ValueError(f"layers = {chosen!r}: choose one of {', '.join(networks.LAYERS)}, or both as a list.")
+    _check_names(overrides)
     for name in NOTEBOOKS[notebook].setups:
         modes = table["setups"][name].get("layers", table["defaults"]["layers"])
         if isinstance(modes, str):
@@ -283,8 +320,9 @@ def dataset(
         inputs = datasets.structured(e.f, N, e.n_latent, P, e.n_test, rng=rng)
 
     def random_teacher(n: int) -> networks.Network:
-        # the students' g, so that a student with K ≥ M can be the teacher
-        return networks.random_network(n, e.teacher_width, rng=rng, activation=e.activation, layers=e.layers)
+        # the students' g, so that a student with K ≥ M can be the teacher; layers="first" has v = 1
+        g, layers = e.teacher_activation or e.activation, "first" if e.teacher_v == "ones" else e.layers
+        return networks.random_network(n, e.teacher_width, rng=rng, activation=g, layers=layers)
 
     if e.task == "latent":
         return datasets.latent_task(inputs, random_teacher(e.n_latent), labels=e.labels)
@@ -320,38 +358,61 @@ def run_all(
     """
     where = devices.resolve(device)
     results: dict[str, list[xr.Dataset]] = {name: [] for name in plan}
-    notices = {}
     for jobs in together(plan, where):
-        runs = []
-        for name, draw in jobs:
-            e = plan[name]
-            data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
-            data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
-            notices[name] = data.inputs.notice or ""
-            runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
-        trained = training.train_together(
-            runs,
-            widths=e.widths,
-            n_inits=e.n_inits,
-            time=e.time,
-            activation=e.activation,
-            evaluate_at=training.evaluation_times(e.time, e.n_times),
-            n_test_along=e.n_test_along,
-            n_gauss=e.n_test,
-            device=where,
-            progress=_label(plan, jobs) if progress else None,
-        )
-        for (name, draw), result in zip(jobs, trained, strict=True):
-            results[name].append(result.assign_coords(draw=draw))
-    combined = {}
-    for name, e in plan.items():
-        combined[name] = xr.concat(results[name], dim="draw", combine_attrs="override")
-        combined[name].attrs |= {"notice": notices[name]} | {
-            f.name: list(value) if isinstance(value := getattr(e, f.name), tuple) else value
-            for f in fields(e)
-            if getattr(e, f.name) is not None and f.name not in ("n_inputs", "n_test")
+        trained = run_draws(plan, jobs, teacher=teacher, where=where, progress=progress)
+        for (name, _), result in zip(jobs, trained, strict=True):
+            results[name].append(result)
+    return {name: combine(draws) for name, draws in results.items()}
+
+
+def run_draws(
+    plan: Mapping[str, Experiment],
+    jobs: Sequence[tuple[str, int]],
+    *,
+    teacher: networks.Network | None = None,
+    where: str = "cpu",
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> list[xr.Dataset]:
+    """Trains some draws of a plan together, given as (name, draw): a result for each, with its draw as a coordinate.
+
+    where       "cpu" or "cuda"; the experiments must be of one size, as those that `together` puts into a group are
+    checkpoint  see `training.train`
+    """
+    runs, notices = [], []
+    for name, draw in jobs:
+        e = plan[name]
+        data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
+        data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
+        notices.append(data.inputs.notice or "")
+        runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
+    trained = training.train_together(
+        runs,
+        widths=e.widths,
+        n_inits=e.n_inits,
+        time=e.time,
+        activation=e.activation,
+        evaluate_at=training.evaluation_times(e.time, e.n_times),
+        n_test_along=e.n_test_along,
+        n_gauss=e.n_test,
+        device=where,
+        checkpoint=checkpoint,
+        progress=_label(plan, jobs) if progress else None,
+    )
+    results = []
+    for (name, draw), notice, result in zip(jobs, notices, trained, strict=True):
+        result.attrs |= {"notice": notice} | {
+            f.name: list(value) if isinstance(value := getattr(plan[name], f.name), tuple) else value
+            for f in fields(Experiment)
+            if getattr(plan[name], f.name) is not None and f.name not in ("n_inputs", "n_test")
         }
-    return combined
+        results.append(result.assign_coords(draw=draw))
+    return results
+
+
+def combine(draws: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The draws of one experiment as one result with a dimension `draw`."""
+    return xr.concat(draws, dim="draw", combine_attrs="override")
 
 
 def together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
@@ -370,7 +431,7 @@ def together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[
         yield from (jobs[start : start + most] for start in range(0, len(jobs), most))
 
 
-def _label(plan: Mapping[str, Experiment], jobs: list[tuple[str, int]]) -> str:
+def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> str:
     """What the progress bar shows."""
     name, draw = jobs[0]
     e = plan[name]
@@ -389,6 +450,8 @@ def scale(result: xr.Dataset) -> str:
         (paper.time, at["time"], "time"),
         (paper.n_inits * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
     ]
+    if at["inputs"] == "structured":
+        pairs.insert(1, (paper.n_latent, at["n_latent"], "D"))
     smaller = [f"{name} = {here:g} ({there:g})" for there, here, name in pairs if here != there]
     if at["n_train"] != 76 * at["n_inputs"]:
         smaller.append(f"P = {at['n_train']} (76N)")

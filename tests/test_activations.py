@@ -1,6 +1,8 @@
 """hmm_utils.activations: the compiled float32 kernels against torch's functions and autograd in double precision."""
 
+import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -208,3 +210,13 @@ def test_unknown_name_is_refused(name):
     with pytest.raises(ValueError, match=f"unknown activation {name!r}: choose one of erf, relu") as refusal:
         activations.get(name)
     assert "custom(name, g, dg)" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+def test_an_activation_reaches_other_processes_by_its_name(name):
+    """What is sent is the name, and what arrives is the activation itself; one of your own is refused."""
+    g = activations.get(name)
+    assert pickle.loads(pickle.dumps(g)) is g
+    own = dataclasses.replace(g, name=name)
+    with pytest.raises(TypeError, match="is not known to other processes"):
+        pickle.dumps(own)

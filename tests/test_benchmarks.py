@@ -64,8 +64,8 @@ def test_paper_is_extrapolated_from_what_was_timed(load, tmp_path, capsys, monke
     written = json.loads(paper.OUT.read_text("utf-8"))
     for one, groups in zip(written["samples"], (1, 2), strict=True):
         assert min(one["data"], one["training"], one["along"], one["end"]) > 0
-        assert (one["rows"], one["groups"], one["evaluations"]) == (6, groups, 7)
-        expected = groups * (one["data"] + one["training"] / 0.25 + 6 * one["along"] + one["end"])
+        assert (one["rows"], one["groups"], one["evaluations"]) == (6, groups, 6)
+        expected = groups * (one["data"] + one["training"] / 0.25 + 5 * one["along"] + one["end"])
         assert one["whole"] == pytest.approx(expected)
     assert written["whole_min"] == pytest.approx(sum(one["whole"] for one in written["samples"]) / 60)
     printed = capsys.readouterr().out

@@ -1,0 +1,114 @@
+"""Results in files, found by their content: the same draw of the same experiment is computed once.
+
+A file holds one draw. It is named by a hash of everything that decides its numbers: the experiment but for its name and
+place in the paper, the draw, the teacher that was trained before, the engine's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from dataclasses import fields
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+import hmm_utils
+from hmm_utils import engine
+from hmm_utils.devices import cores
+from hmm_utils.experiments import Experiment
+from hmm_utils.files import replace, set_aside
+from hmm_utils.networks import Network
+
+__all__ = ["content", "key", "load", "path", "provenance", "save"]
+
+# what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
+_NAMES = ("name", "figure", "profile", "n_draws")
+
+
+def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[str, object]:
+    """Everything that decides the numbers of a draw, in types that JSON knows."""
+    # a field that is left at its default does not count, so that one can be added without making old results strange
+    given = {f.name: getattr(e, f.name) for f in fields(e) if f.name not in _NAMES and getattr(e, f.name) != f.default}
+    if e.inputs != "digits":
+        del given["data"]
+    weights = None
+    if e.task == "pretrained":
+        if teacher is None:
+            raise ValueError(f"{e.name} has a teacher that is trained before: its content is not known without it.")
+        arrays = [np.ascontiguousarray(w, np.float32) for w in (teacher.W, teacher.v)]
+        weights = hashlib.sha256(b"".join(w.tobytes() for w in arrays)).hexdigest()
+    return given | {"widths": list(e.widths), "draw": draw, "teacher": weights, "engine": engine.VERSION}
+
+
+def key(e: Experiment, draw: int, teacher: Network | None = None) -> str:
+    """The name under which a draw is kept. Raises ValueError if its teacher is needed and not given."""
+    text = json.dumps(content(e, draw, teacher), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.nc"
+
+
+def save(folder: Path, key: str, result: xr.Dataset, **attributes: object) -> None:
+    """Writes the result of a draw in single precision, compressed and with checksums. Raises OSError if it cannot."""
+    result = result.assign_attrs(key=key, engine=engine.VERSION, **provenance(), **attributes)
+    packed = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}
+    numbers = {name: packed | {"dtype": "float32"} for name in result.data_vars}
+    replace(path(folder, key), lambda aside: result.to_netcdf(aside, engine="h5netcdf", encoding=numbers))
+
+
+def load(folder: Path, key: str) -> xr.Dataset | None:
+    """The result of a draw; None if it is not there.
+
+    A file that is damaged, or was made by another version of the engine, is set aside with a warning and counts as
+    none.
+    """
+    place = path(folder, key)
+    if not place.exists():
+        return None
+    try:
+        with xr.open_dataset(place, engine="h5netcdf") as file:
+            result = file.load()
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        set_aside(place, f"cannot be read ({str(error).strip().partition(chr(10))[0].rstrip('.')})")
+        return None
+    if result.attrs.get("key") != key or result.attrs.get("engine") != engine.VERSION:
+        set_aside(place, "is not what its name says, or was made by another version of the engine")
+        return None
+    result.attrs["widths"] = [int(K) for K in np.atleast_1d(result.attrs["widths"])]
+    return result
+
+
+def provenance() -> dict[str, str]:
+    """With what, where and when something was computed."""
+    packages = ("numpy", "scipy", "numba", "torch", "xarray")
+    return {
+        "versions": ", ".join(
+            [f"hmm_utils {hmm_utils.__version__}", f"Python {platform.python_version()}"]
+            + [f"{name} {version(name)}" for name in packages]
+        ),
+        "commit": _commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def _commit() -> str:
+    """The commit of the checkout that this package lies in, with a + if files differ from it; empty without one."""
+    git = ["git", "-C", os.fspath(Path(__file__).resolve().parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if changed.stdout.strip() else "")

@@ -1,0 +1,216 @@
+"""Runs of many experiments that survive anything: each draw is computed once, kept, and picked up where it was left.
+
+Whatever is in the store is read, the rest is computed draw by draw. A draw is locked while it is computed, so two
+sweeps on one store share the work; the lock is gone with the process that held it. A draw that was killed goes on from
+its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import xarray as xr
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from hmm_utils import devices, experiments, mnist, store
+from hmm_utils.experiments import Experiment
+from hmm_utils.networks import Network
+
+__all__ = ["Unit", "missing", "run", "units"]
+
+_TRIES = 3
+_LOOK_AGAIN = 1.0  # seconds between two looks at what another sweep computes
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One draw of one experiment: what is computed, kept and retried as a whole."""
+
+    name: str
+    experiment: Experiment
+    draw: int
+    teacher: Network | None
+    key: str
+
+
+def units(plan: Mapping[str, Experiment], folder: Path, teacher: Network | None = None) -> list[Unit]:
+    """All draws of a plan; `teacher` is for the experiments of task "pretrained".
+
+    For data = "auto", results on MNIST that are in the store will do; if there are none, what can be had now decides.
+    """
+    found = []
+    for name, e in plan.items():
+        known = teacher if e.task == "pretrained" else None
+        images = replace(e, data="mnist") if e.inputs == "digits" and e.data == "auto" else e
+        keys = [store.key(images, draw, known) for draw in range(e.n_draws)]
+        if images is not e and not all(store.path(folder, key).exists() for key in keys) and not _have_mnist():
+            images, keys = e, [store.key(e, draw, known) for draw in range(e.n_draws)]
+        found += [Unit(name, images, draw, known, key) for draw, key in enumerate(keys)]
+    return found
+
+
+def _have_mnist() -> bool:
+    try:
+        mnist.load()
+    except mnist.DataError:
+        return False
+    return True
+
+
+def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
+    """Those that are not in the store, each content once."""
+    wanted: dict[str, Unit] = {}
+    for unit in all_units:
+        wanted.setdefault(unit.key, unit)
+    return [unit for unit in wanted.values() if not store.path(folder, unit.key).exists()]
+
+
+def run(
+    plan: Mapping[str, Experiment],
+    folder: Path,
+    *,
+    teacher: Network | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, xr.Dataset]:
+    """The results of a plan, as `experiments.run_all` gives them but in single precision, from the store in `folder`.
+
+    workers  processes that compute draws side by side; default: one for every two cores, and none but this one if that
+             is one
+
+    Raises OSError if the store cannot be written to, RuntimeError if a worker died three times on the same draw.
+    """
+    where = devices.resolve(device)
+    workers = max(devices.threads() // 2, 1) if workers is None else workers
+    wanted = units(plan, folder, teacher)
+    found: dict[str, xr.Dataset] = {}
+    # reading tells whether a file is good, so what is damaged is found before anything is computed
+    for unit in wanted:
+        if unit.key not in found and (result := store.load(folder, unit.key)) is not None:
+            found[unit.key] = result
+    todo = missing(wanted, folder)
+    if todo:
+        folder.mkdir(parents=True, exist_ok=True)
+        compute = _here if where != "cpu" or workers == 1 else _in_processes(workers)
+        with tqdm(total=len(todo), desc="draws", unit="draw", **({} if progress else {"disable": True})) as bar:
+            for key in compute(todo, folder, where, progress):
+                found[key] = store.load(folder, key)
+                bar.update()
+    return {
+        name: experiments.combine([_named(found[unit.key], unit) for unit in wanted if unit.name == name])
+        for name in plan
+    }
+
+
+def _named(result: xr.Dataset, unit: Unit) -> xr.Dataset:
+    """The same content can serve two figures: a result is called what it was asked for as."""
+    e = unit.experiment
+    return result.assign_attrs(name=e.name, figure=e.figure, profile=e.profile, n_draws=e.n_draws)
+
+
+def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:
+    """Computes those of these draws that no other process is at, together, and keeps them; their keys.
+
+    What is in the store by the time that its lock is held counts as computed.
+    """
+    with ExitStack() as locks:
+        mine, done = [], []
+        for unit in jobs:
+            with suppress(Timeout):
+                lock = FileLock(folder / f".{unit.key}.lock", blocking=False)
+                locks.enter_context(lock)
+                (done if store.path(folder, unit.key).exists() else mine).append(unit)
+        if mine:
+            plan = {unit.name: unit.experiment for unit in mine}
+            teacher = next((unit.teacher for unit in mine if unit.teacher is not None), None)
+            state = folder / f".{'-'.join(unit.key for unit in mine)[:200]}.state"
+            start = time.perf_counter()
+            results = experiments.run_draws(
+                plan,
+                [(unit.name, unit.draw) for unit in mine],
+                teacher=teacher,
+                where=where,
+                checkpoint=state,
+                progress=progress,
+            )
+            seconds = (time.perf_counter() - start) / len(mine)
+            for unit, result in zip(mine, results, strict=True):
+                store.save(folder, unit.key, result, seconds=round(seconds, 1))
+            state.unlink(missing_ok=True)
+        return [unit.key for unit in (*done, *mine)]
+
+
+def _groups(todo: Sequence[Unit], where: str) -> Iterator[list[Unit]]:
+    """Draws that are computed together."""
+    by_job = {(unit.name, unit.draw): unit for unit in todo}
+    for jobs in experiments.together({unit.name: unit.experiment for unit in todo}, where):
+        group = [by_job[job] for job in jobs if job in by_job]
+        if group:
+            yield group
+
+
+def _here(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
+    """Computes in this process, and waits for what another sweep is at."""
+    left = {unit.key: unit for unit in todo}
+    while left:
+        before = len(left)
+        for group in list(_groups(list(left.values()), where)):
+            for key in _compute(group, folder, where, progress):
+                del left[key]
+                yield key
+        if len(left) == before:
+            time.sleep(_LOOK_AGAIN)
+
+
+Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
+
+
+def _in_processes(workers: int) -> Computing:
+    """Computes a draw per process; a draw whose process died is tried again."""
+
+    def compute(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
+        left, tries = {unit.key: unit for unit in todo}, dict.fromkeys((unit.key for unit in todo), 0)
+        while left:
+            before = len(left)
+            share = str(max(devices.threads() // workers, 1))
+            with ProcessPoolExecutor(
+                workers, mp_context=multiprocessing.get_context("spawn"), initializer=_cap, initargs=(share,)
+            ) as pool:
+                at_work = {pool.submit(_compute, [unit], folder, where, False): unit for unit in left.values()}
+                while at_work:
+                    finished, _ = wait(at_work, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        unit = at_work.pop(future)
+                        try:
+                            keys = future.result()
+                        except BrokenProcessPool:
+                            # which of the draws at work killed its process is not known: all get another try
+                            tries[unit.key] += 1
+                            if tries[unit.key] == _TRIES:
+                                raise RuntimeError(
+                                    f"the process that computed draw {unit.draw} of {unit.name} died {_TRIES} times: "
+                                    "look whether memory runs out, and use fewer workers."
+                                ) from None
+                            continue
+                        for key in keys:
+                            del left[key]
+                            yield key
+            if len(left) == before:
+                time.sleep(_LOOK_AGAIN)
+
+    return compute
+
+
+def _cap(threads: str) -> None:
+    """In a new process, before anything is computed."""
+    os.environ["OMP_NUM_THREADS"] = threads
