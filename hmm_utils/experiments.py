@@ -29,6 +29,7 @@ __all__ = [
     "combine",
     "dataset",
     "experiment",
+    "is_kept",
     "plan",
     "run",
     "run_all",
@@ -284,6 +285,11 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         for layers in modes if chosen is None else several:
             runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
     return runs
+
+
+def is_kept(profile: str) -> bool:
+    """Whether results of a profile are worth a place on the disk."""
+    return _table()["profiles"][profile].get("kept", False)
 
 
 def whole_plan(profile: str) -> dict[str, Experiment]:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
@@ -27,7 +28,7 @@ from hmm_utils.experiments import Experiment
 from hmm_utils.files import replace, set_aside
 from hmm_utils.networks import Network
 
-__all__ = ["content", "key", "load", "path", "provenance", "save"]
+__all__ = ["content", "key", "load", "path", "plain", "provenance", "save"]
 
 # what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
@@ -84,8 +85,17 @@ def load(folder: Path, key: str) -> xr.Dataset | None:
     if result.attrs.get("key") != key or result.attrs.get("engine") != engine.VERSION:
         set_aside(place, "is not what its name says, or was made by another version of the engine")
         return None
-    result.attrs["widths"] = [int(K) for K in np.atleast_1d(result.attrs["widths"])]
+    result.attrs = plain(result.attrs)
     return result
+
+
+def plain(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Attributes as they were before a file held them: Python's numbers, and lists even of one element."""
+    kept = {
+        name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        for name, value in attributes.items()
+    }
+    return kept | {name: np.atleast_1d(kept[name]).tolist() for name in ("widths", "keys") if name in kept}
 
 
 def provenance() -> dict[str, str]:

@@ -10,22 +10,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pooch
 import xarray as xr
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from hmm_utils import devices, experiments, mnist, store
+from hmm_utils import devices, experiments, mnist, results, store
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
-__all__ = ["Unit", "missing", "run", "units"]
+__all__ = ["FIGURES", "Unit", "missing", "run", "run_all", "store_folder", "units"]
 
 _TRIES = 3
 _LOOK_AGAIN = 1.0  # seconds between two looks at what another sweep computes
@@ -42,7 +43,12 @@ class Unit:
     key: str
 
 
-def units(plan: Mapping[str, Experiment], folder: Path, teacher: Network | None = None) -> list[Unit]:
+def units(
+    plan: Mapping[str, Experiment],
+    folder: Path,
+    teacher: Network | None = None,
+    known_keys: Collection[str] = (),
+) -> list[Unit]:
     """All draws of a plan; `teacher` is for the experiments of task "pretrained".
 
     For data = "auto", results on MNIST that are in the store will do; if there are none, what can be had now decides.
@@ -52,7 +58,8 @@ def units(plan: Mapping[str, Experiment], folder: Path, teacher: Network | None 
         known = teacher if e.task == "pretrained" else None
         images = replace(e, data="mnist") if e.inputs == "digits" and e.data == "auto" else e
         keys = [store.key(images, draw, known) for draw in range(e.n_draws)]
-        if images is not e and not all(store.path(folder, key).exists() for key in keys) and not _have_mnist():
+        there = all(key in known_keys or store.path(folder, key).exists() for key in keys)
+        if images is not e and not there and not _have_mnist():
             images, keys = e, [store.key(e, draw, known) for draw in range(e.n_draws)]
         found += [Unit(name, images, draw, known, key) for draw, key in enumerate(keys)]
     return found
@@ -79,12 +86,14 @@ def run(
     folder: Path,
     *,
     teacher: Network | None = None,
+    kept: Path | None = None,
     device: str = "cpu",
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
     """The results of a plan, as `experiments.run_all` gives them but in single precision, from the store in `folder`.
 
+    kept     folder of the figures' files (`results`), where draws are looked for first; these come without weights
     workers  processes that compute draws side by side; default: one for every two cores, and none but this one if that
              is one
 
@@ -92,13 +101,16 @@ def run(
     """
     where = devices.resolve(device)
     workers = max(devices.threads() // 2, 1) if workers is None else workers
-    wanted = units(plan, folder, teacher)
+    figures = {} if kept is None else results.keys(kept)
+    wanted = units(plan, folder, teacher, figures)
     found: dict[str, xr.Dataset] = {}
     # reading tells whether a file is good, so what is damaged is found before anything is computed
-    for unit in wanted:
-        if unit.key not in found and (result := store.load(folder, unit.key)) is not None:
-            found[unit.key] = result
-    todo = missing(wanted, folder)
+    for key in dict.fromkeys(unit.key for unit in wanted):
+        result = results.draw(figures[key]) if key in figures else None
+        result = store.load(folder, key) if result is None else result
+        if result is not None:
+            found[key] = result
+    todo = [unit for unit in missing(wanted, folder) if unit.key not in found]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
         compute = _here if where != "cpu" or workers == 1 else _in_processes(workers)
@@ -106,16 +118,46 @@ def run(
             for key in compute(todo, folder, where, progress):
                 found[key] = store.load(folder, key)
                 bar.update()
-    return {
-        name: experiments.combine([_named(found[unit.key], unit) for unit in wanted if unit.name == name])
-        for name in plan
-    }
+    return {name: _combined([unit for unit in wanted if unit.name == name], found) for name in plan}
 
 
-def _named(result: xr.Dataset, unit: Unit) -> xr.Dataset:
-    """The same content can serve two figures: a result is called what it was asked for as."""
-    e = unit.experiment
-    return result.assign_attrs(name=e.name, figure=e.figure, profile=e.profile, n_draws=e.n_draws)
+def run_all(
+    plan: Mapping[str, Experiment], *, teacher: Network | None = None, device: str = "cpu", progress: bool = True
+) -> dict[str, xr.Dataset]:
+    """What `experiments.run_all` gives; runs of a profile that is kept are read from the stored figures and the store,
+    and what is computed of them goes there.
+
+    The store is the folder $HMM_STORE, if that is set, else a folder of the user's cache.
+    """
+    kept = {name: e for name, e in plan.items() if experiments.is_kept(e.profile)}
+    stored = run(kept, store_folder(), teacher=teacher, kept=FIGURES, device=device, progress=progress) if kept else {}
+    live = {name: e for name, e in plan.items() if name not in kept}
+    computed = experiments.run_all(live, teacher=teacher, device=device, progress=progress)
+    return {name: (stored | computed)[name] for name in plan}
+
+
+FIGURES = Path(__file__).resolve().parents[1] / "results"
+"""Where the stored figures are in a checkout of the project."""
+
+
+def store_folder() -> Path:
+    chosen = os.environ.get("HMM_STORE")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("hidden-manifold")) / "store"
+
+
+def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The draws of one experiment as one result.
+
+    The same content can serve two figures: the result is called what it was asked for as.
+    """
+    parts = [found[unit.key] for unit in draws]
+    common = set.intersection(*(set(part.data_vars) for part in parts))
+    result = experiments.combine([part[[name for name in part.data_vars if name in common]] for part in parts])
+    e = draws[0].experiment
+    result.attrs |= {"name": e.name, "figure": e.figure, "profile": e.profile, "n_draws": e.n_draws}
+    del result.attrs["key"]
+    seconds = sum(part.attrs["seconds"] for part in parts)
+    return result.assign_attrs(keys=[unit.key for unit in draws], seconds=round(float(seconds), 1))
 
 
 def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:
@@ -135,7 +177,7 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
             teacher = next((unit.teacher for unit in mine if unit.teacher is not None), None)
             state = folder / f".{'-'.join(unit.key for unit in mine)[:200]}.state"
             start = time.perf_counter()
-            results = experiments.run_draws(
+            computed = experiments.run_draws(
                 plan,
                 [(unit.name, unit.draw) for unit in mine],
                 teacher=teacher,
@@ -144,7 +186,7 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
                 progress=progress,
             )
             seconds = (time.perf_counter() - start) / len(mine)
-            for unit, result in zip(mine, results, strict=True):
+            for unit, result in zip(mine, computed, strict=True):
                 store.save(folder, unit.key, result, seconds=round(seconds, 1))
             state.unlink(missing_ok=True)
         return [unit.key for unit in (*done, *mine)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import checkpoints, engine, experiments, files, mnist, store, sweep
+from hmm_utils import checkpoints, engine, experiments, files, mnist, results, store, sweep
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.networks import random_network
 
@@ -61,10 +61,10 @@ def test_a_sweep_gives_the_results_of_run_all(tmp_path, monkeypatch):
     expected = experiments.run_all(plan, progress=False)
     computed = counted(monkeypatch)
     for _ in range(2):
-        results = quiet(plan, tmp_path, workers=1)
-        assert list(results) == list(plan)
+        found = quiet(plan, tmp_path, workers=1)
+        assert list(found) == list(plan)
         for name in plan:
-            same(results[name], expected[name])
+            same(found[name], expected[name])
         assert sorted(computed) == [(name, draw) for name in sorted(plan) for draw in range(2)]
     assert {path.suffix for path in tmp_path.iterdir()} <= {".nc", ".lock"}
 
@@ -91,10 +91,10 @@ def test_equal_content_is_computed_once(tmp_path, monkeypatch):
     plan = tiny_plan("fig3_left")
     other = replace(plan["fig3_left"], name="fig3_right", figure="Fig. 8", profile="paper", n_draws=1)
     computed = counted(monkeypatch)
-    results = quiet(plan | {"again": other}, tmp_path)
+    found = quiet(plan | {"again": other}, tmp_path)
     assert computed == [("fig3_left", 0), ("fig3_left", 1)]
-    assert (results["again"].attrs["figure"], results["again"].sizes["draw"]) == ("Fig. 8", 1)
-    assert results["again"].attrs["name"] == "fig3_right" and results["fig3_left"].attrs["figure"] == "Fig. 3 left"
+    assert (found["again"].attrs["figure"], found["again"].sizes["draw"]) == ("Fig. 8", 1)
+    assert found["again"].attrs["name"] == "fig3_right" and found["fig3_left"].attrs["figure"] == "Fig. 3 left"
 
 
 # every field of an experiment, with another value; the first four do not decide the numbers of a draw
@@ -141,9 +141,9 @@ def test_a_pretrained_teacher_is_handed_on(tmp_path):
     teacher = random_network(20, 4, rng=np.random.default_rng(3))
     expected = experiments.run_all(plan, teacher=teacher, progress=False)
     for workers in (1, 2):
-        results = quiet(plan, tmp_path / str(workers), teacher=teacher, workers=workers)
+        found = quiet(plan, tmp_path / str(workers), teacher=teacher, workers=workers)
         for name in plan:
-            same(results[name], expected[name])
+            same(found[name], expected[name])
 
 
 def test_which_digits_are_meant(tmp_path, monkeypatch):
@@ -160,6 +160,30 @@ def test_which_digits_are_meant(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
     computed = counted(monkeypatch)
     assert quiet(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784 and not computed
+
+
+def test_profiles_that_are_kept(tmp_path, monkeypatch):
+    """Runs of the paper profile go through the store and the stored figures; those of the quick one through neither."""
+    monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(sweep, "FIGURES", tmp_path / "figures")
+    quick, paper = tiny_plan("fig3_left")["fig3_left"], replace(tiny_plan("fig3_right")["fig3_right"], profile="paper")
+    plan = {"b": paper, "a": quick}
+    expected = experiments.run_all(plan, progress=False)
+    computed = counted(monkeypatch)
+    for _ in range(2):
+        found = sweep.run_all(plan, progress=False)
+        assert list(found) == ["b", "a"]
+        same(found["b"], expected["b"])
+        xr.testing.assert_identical(found["a"], expected["a"])
+    assert computed == [("b", 0), ("b", 1), ("a", 0), ("a", 1), ("a", 0), ("a", 1)]
+    assert len(list((tmp_path / "store").glob("*.nc"))) == 2
+    results.save(tmp_path / "figures", {"b": paper}, {"b": found["b"]})
+    monkeypatch.setenv("HMM_STORE", str(tmp_path / "empty"))
+    computed.clear()
+    sweep.run_all({"b": paper}, progress=False)
+    assert not computed
+    monkeypatch.setenv("HMM_STORE", "")
+    assert sweep.store_folder().name == "store" and sweep.store_folder().is_absolute()
 
 
 # ---- Damage ---------------------------------------------------------------------------------------------------------
@@ -190,11 +214,11 @@ def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, m
     held = first.read_bytes()
     computed = counted(monkeypatch)
     with pytest.warns(DamagedFileWarning, match=rf"^{first.name} .*: it was renamed to .* and is computed again\.$"):
-        results = quiet(plan, tmp_path)
+        found = quiet(plan, tmp_path)
     assert computed == [("fig3_left", 0)]
     assert first.with_name(first.name + ".damaged-0").read_bytes() == held
     for name in expected:
-        xr.testing.assert_equal(results[name], expected[name])
+        xr.testing.assert_equal(found[name], expected[name])
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half(tmp_path, monkeypatch):
@@ -330,8 +354,8 @@ def test_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
     marker = tmp_path / "died"
     monkeypatch.setenv("HMM_TEST_MARKER", str(marker))
     monkeypatch.setattr(sweep, "_compute", _dies_once)
-    results = quiet(plan, tmp_path / "store", workers=2)
-    assert marker.exists() and results["fig3_left"].sizes["draw"] == 3
+    found = quiet(plan, tmp_path / "store", workers=2)
+    assert marker.exists() and found["fig3_left"].sizes["draw"] == 3
     monkeypatch.setattr(sweep, "_compute", _dies)
     with pytest.raises(RuntimeError, match=r"draw \d of fig3_left died 3 times"):
         quiet(tiny_plan("fig3_left", seed=5), tmp_path / "store", workers=2)

@@ -1,0 +1,157 @@
+"""The stored results of the paper's figures: one netCDF file per figure, one group per data set, labelled axes.
+
+A group holds the observables of all draws of one experiment, in single precision, with the attributes of
+`experiments.run` and the keys of the draws in the store (`store.key`), by which a draw is found again. Weights are left
+out, but for those of networks that teach others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from hmm_utils import engine, experiments
+from hmm_utils.experiments import Experiment
+from hmm_utils.files import replace, set_aside
+from hmm_utils.store import plain
+
+__all__ = ["Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
+
+_PACKED = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
+_TEACHES = ("fig4_pretraining",)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One group of one file, for a table.
+
+    complete  whether all draws of the paper's profile are there, at its scale
+    """
+
+    figure: str
+    name: str
+    scale: str
+    draws: int
+    engine: int
+    date: str
+    seconds: float
+    complete: bool
+
+    @property
+    def age(self) -> str:
+        days = (datetime.now(UTC) - datetime.fromisoformat(self.date)).days
+        return "today" if days <= 0 else "1 day" if days == 1 else f"{days} days"
+
+
+def figure_file(e: Experiment) -> str:
+    """The file of the figure that an experiment belongs to: "Fig. 3 left" is in fig3.nc."""
+    number = re.match(r"Fig\. (\d+)", e.figure)
+    if number is None:
+        raise ValueError(f"{e.name} belongs to {e.figure}, which is no figure: only runs of figures are stored.")
+    return f"fig{number[1]}.nc"
+
+
+def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.Dataset]) -> list[Path]:
+    """Writes a file for each figure of the plan; results as `sweep.run` returns them, with their keys.
+
+    A figure's file is replaced as a whole: the plan should have all runs of a figure. Raises OSError if it cannot be
+    written, and then the old file is still there.
+    """
+    by_file: dict[str, list[str]] = {}
+    for name in results:
+        by_file.setdefault(figure_file(plan[name]), []).append(name)
+    return [_write(folder / file, {name: results[name] for name in names}) for file, names in sorted(by_file.items())]
+
+
+def _write(place: Path, groups: Mapping[str, xr.Dataset]) -> Path:
+    def write(aside: Path) -> None:
+        for mode, (name, result) in zip(("w", *"a" * len(groups)), groups.items(), strict=False):
+            weights = [] if name in _TEACHES else [w for w in ("W", "v") if w in result]
+            observables = result.drop_vars(weights)
+            encoding = {variable: _PACKED for variable in observables.data_vars}
+            observables.to_netcdf(aside, mode=mode, group=_group(name), engine="h5netcdf", encoding=encoding)
+
+    replace(place, write)
+    return place
+
+
+def _group(name: str) -> str:
+    """A name such as "fig2_left_iid/first" as one group, not as one inside another."""
+    return name.replace("/", ", ")
+
+
+def load(folder: Path, name: str, e: Experiment) -> xr.Dataset | None:
+    """The stored result of a run by its name in a plan; None if there is none. A file that cannot be read is set aside
+    with a warning."""
+    place = folder / figure_file(e)
+    return _read(place, _group(name)) if place.exists() else None
+
+
+def _read(place: Path, group: str) -> xr.Dataset | None:
+    try:
+        with h5py.File(place) as file:
+            if group not in file:
+                return None
+        with xr.open_dataset(place, group=group, engine="h5netcdf") as file:
+            result = file.load()
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        set_aside(place, f"cannot be read ({str(error).strip().partition(chr(10))[0].rstrip('.')})")
+        return None
+    result.attrs = plain(result.attrs)
+    return result
+
+
+def keys(folder: Path) -> dict[str, tuple[Path, str, int]]:
+    """Where each stored draw is, by its key: file, group, and which of its draws. Damaged files are left out here."""
+    found = {}
+    for place in sorted(folder.glob("fig*.nc")):
+        try:
+            with h5py.File(place) as file:
+                for group in file:
+                    for i, key in enumerate(np.atleast_1d(file[group].attrs["keys"])):
+                        found[str(key)] = (place, group, i)
+        except (OSError, KeyError, RuntimeError):
+            continue
+    return found
+
+
+def draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
+    """One stored draw, from an entry of `keys`; None if it cannot be read or another version of the engine made it."""
+    place, group, i = where
+    result = _read(place, group)
+    if result is None or result.attrs["engine"] != engine.VERSION:
+        return None
+    at = result.attrs
+    one = result.isel(draw=i).assign_attrs(key=at["keys"][i], seconds=at["seconds"] / len(at["keys"]))
+    del one.attrs["keys"]
+    return one
+
+
+def listed(folder: Path) -> Iterator[Kept]:
+    """What is stored, for a table."""
+    for place in sorted(folder.glob("fig*.nc"), key=lambda p: int(re.search(r"\d+", p.stem)[0])):
+        with h5py.File(place) as file:
+            groups = list(file)
+        for group in groups:
+            result = _read(place, group)
+            if result is None:
+                break
+            at = result.attrs
+            scale = experiments.scale(result)
+            yield Kept(
+                figure=at["figure"],
+                name=group,
+                scale=scale,
+                draws=result.sizes["draw"],
+                engine=int(at["engine"]),
+                date=at["date"],
+                seconds=float(at["seconds"]),
+                complete=scale == "the paper's scale",
+            )
