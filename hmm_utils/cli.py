@@ -11,13 +11,15 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hmm_utils
 from hmm_utils import notebooks, running, verdicts
 
 __all__ = ["main"]
+
+COMMITTED = Path(__file__).resolve().parents[1] / "results" / "verdicts.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +95,12 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
 def _add_claims(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "claims", _claims, "show the claims of the notebooks that have been run")
     parser.add_argument("--out", default="build", metavar="DIR", help="folder of the results (default: build)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument(
+        "--check", nargs="?", const=COMMITTED, type=Path, metavar="FILE",
+        help="fail where a verdict is not that in FILE, which --json has written (default: results/verdicts.json)",
+    )  # fmt: skip
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -181,9 +188,21 @@ def _claims(options: argparse.Namespace) -> int:
     if not claims:
         out = options.out
         raise verdicts.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
+    if options.check:
+        return _check(claims, verdicts.read_verdicts(options.check))
     plain = options.json
     print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else verdicts.claims_text(claims, _columns()))
     return 0
+
+
+def _check(claims: Sequence[Mapping], expected: Sequence[Mapping]) -> int:
+    found = verdicts.compare(claims, expected)
+    print(f"{found.n_same} of {found.n_same + len(found.different)} verdicts are as expected.")
+    for sentence in found.different:
+        print(sentence)
+    if found.not_run:
+        _complain(f"Not compared, because not run here: {', '.join(found.not_run)}.")
+    return 1 if found.different else 0
 
 
 if __name__ == "__main__":

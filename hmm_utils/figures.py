@@ -51,45 +51,43 @@ def _scale_lines(results: Mapping[str, xr.Dataset]) -> list[str]:
     return lines + [r.attrs["notice"] for r in results.values() if r.attrs.get("notice")]
 
 
+Value = Callable[[xr.DataArray], xr.DataArray]
+
+
 def independent_students(
     results: Mapping[str, xr.Dataset],
     *,
-    value: Callable[[xr.DataArray], xr.DataArray] = final,
+    value: Value | Sequence[Value] = final,
     inset: Mapping[str, Mapping[str, xr.Dataset]] | None = None,
 ) -> Figure:
-    """Figs. 1, 3, 4: ε_g (blue dots), ε₁,₂ on Gaussian inputs (green diamonds) and on the test inputs (orange crosses)
-    against K, one panel per result; the title of a panel is its key.
+    """Figs. 1, 3–6, 8–10: ε_g (blue dots), ε₁,₂ on Gaussian inputs (green diamonds) and on the test inputs (orange
+    crosses) against K, one column per result; the title of a column is its key.
 
-    value  what is taken from a curve: `observables.final`, or `observables.early_stopping` (Appendix C)
+    value  what is taken from a curve: `observables.final`, or `observables.early_stopping` (Appendix C), whose symbols
+           have hats; several stand for a row of panels each, with one scale per column (Fig. 9)
     inset  learning curves for an inset of the last panel (Fig. 4), given as to `learning_curves`, of one width
 
     Bars are ± 1 standard error over initialisations and draws.
     """
-    fig, axes = plt.subplots(
-        1, len(results), figsize=(0.6 + (5.4 if inset else 3.3) * len(results), 3.7), squeeze=False
-    )
-    hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
-    for axis, (title, result) in zip(axes[0], results.items(), strict=True):
-        test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
-        series = (
-            (result["eps_g_frac"].mean("student"), BLUE, "o", rf"${hat}_g$"),
-            (result["eps_12_frac"].sel(inputs="gauss"), GREEN, "D", rf"${hat}_{{1,2}}$, Gaussian inputs"),
-            (result["eps_12_frac"].sel(inputs="test"), ORANGE, "x", rf"${hat}_{{1,2}}$, {test}"),
-        )
-        for curve, colour, marker, label in series:
-            y = value(curve).stack(sample=("draw", "init"))
-            bar = standard_error(y, "sample").fillna(0)
-            axis.errorbar(
-                y["width"], y.mean("sample"), bar, color=colour, marker=marker, label=label, ls=":", lw=0.8, capsize=2
-            )
-        axis.set(title=title, xlabel="$K$", xticks=result["width"].values)
+    values = list(value) if isinstance(value, Sequence) else [value]
+    size = (0.6 + (5.4 if inset else 3.3) * len(results), 0.4 + 3.3 * len(values))
+    fig, axes = plt.subplots(len(values), len(results), figsize=size, squeeze=False)
+    for take, row in zip(values, axes, strict=True):
+        for axis, result in zip(row, results.values(), strict=True):
+            _draw_students(axis, result, take)
+        hat = take is early_stopping
+        row[0].set_ylabel(r"fractional error, early stopping $\hat\epsilon$" if hat else "fractional error")
+    for column, title in zip(axes.T, results, strict=True):
+        column[0].set_title(title)
+        column[-1].set_xlabel("$K$")
         # room for the legend above the data, and never a panel that magnifies noise around zero
-        axis.set_ylim(0, max(0.06, 1.45 * axis.dataLim.y1))
-        axis.legend(loc="upper left", ncols=1)
-    axes[0, 0].set_ylabel("fractional error")
+        top = max(0.06, *(1.45 * axis.dataLim.y1 for axis in column))
+        for axis in column:
+            axis.set_ylim(0, top)
     if inset:
-        axis.set_ylim(0, 2.6 * axis.dataLim.y1)
-        small = axis.inset_axes((0.6, 0.56, 0.39, 0.42))
+        last = axes[-1, -1]
+        last.set_ylim(0, 2.6 * last.dataLim.y1)
+        small = last.inset_axes((0.6, 0.56, 0.39, 0.42))
         _draw_curves(small, inset, width=None)
         small.set(xscale="log", yscale="log")
         small.set_xlabel("steps / $N$", fontsize=7)
@@ -97,6 +95,25 @@ def independent_students(
         small.tick_params(labelsize=6)
     _footnote(fig, [*_scale_lines(results), "Bars: ± 1 standard error over initialisations and draws."])
     return fig
+
+
+def _draw_students(axis: Axes, result: xr.Dataset, value: Value) -> None:
+    """ε_g and ε₁,₂ of one result against K."""
+    hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
+    test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
+    series = (
+        (result["eps_g_frac"].mean("student"), BLUE, "o", rf"${hat}_g$"),
+        (result["eps_12_frac"].sel(inputs="gauss"), GREEN, "D", rf"${hat}_{{1,2}}$, Gaussian inputs"),
+        (result["eps_12_frac"].sel(inputs="test"), ORANGE, "x", rf"${hat}_{{1,2}}$, {test}"),
+    )
+    for curve, colour, marker, label in series:
+        y = value(curve).stack(sample=("draw", "init"))
+        bar = standard_error(y, "sample").fillna(0)
+        axis.errorbar(
+            y["width"], y.mean("sample"), bar, color=colour, marker=marker, label=label, ls=":", lw=0.8, capsize=2
+        )
+    axis.set_xticks(result["width"].values)
+    axis.legend(loc="upper left", ncols=1)
 
 
 def _draw_curves(ax: Axes, results: Mapping[str, Mapping[str, xr.Dataset]], width: int | None) -> None:
@@ -111,13 +128,16 @@ def _draw_curves(ax: Axes, results: Mapping[str, Mapping[str, xr.Dataset]], widt
             ax.fill_between(curve["time"], low, high, color=colour, alpha=0.15, lw=0)
 
 
-def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: int | None = None) -> Figure:
-    """Fig. 2 and the inset of Fig. 4: ε_g^mse against steps/N with a logarithmic time axis, as in the paper (left), and
-    the same with a logarithmic error axis, on which a plateau is a plateau at any height (right).
+def learning_curves(
+    results: Mapping[str, Mapping[str, xr.Dataset]], *, width: int | None = None, ends: bool = False
+) -> Figure:
+    """Figs. 2, 7 and the inset of Fig. 4: ε_g^mse against steps/N with a logarithmic time axis, as in the paper (left),
+    and the same with a logarithmic error axis, on which a plateau is a plateau at any height (right).
 
     results  label → {"first": result, "both": result}; a colour per label, dashed where the first layer alone is
              trained and solid where both are
     width    K, if the results hold several
+    ends     whether a thin dotted line marks the height at which each curve ends (Fig. 7: a plateau may be higher)
 
     Lines are means over initialisations, draws and the two students; bands the range between their 16 % and 84 %
     quantiles.
@@ -125,6 +145,8 @@ def learning_curves(results: Mapping[str, Mapping[str, xr.Dataset]], *, width: i
     fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.7))
     for ax in axes:
         _draw_curves(ax, results, width)
+        for line in list(ax.lines) if ends else ():
+            ax.axhline(line.get_ydata()[-1], color=line.get_color(), ls=":", lw=0.8)
     for ax, y_scale in zip(axes, ("linear", "log"), strict=True):
         ax.set(xscale="log", yscale=y_scale, xlabel="steps / $N$", ylabel=r"$\epsilon_g^{\mathrm{mse}}$")
     axes[0].set_ylim(bottom=0)

@@ -1,4 +1,6 @@
-"""The claims that the notebooks leave in `OUT/claims/NAME.json`: reading them, writing them together, showing them."""
+"""The claims that the notebooks leave in `OUT/claims/NAME.json`: reading them, writing them together, showing them,
+comparing their verdicts with others.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-__all__ = ["ClaimsError", "claims_text", "read_claims", "write_claims"]
+__all__ = ["ClaimsError", "Comparison", "claims_text", "compare", "read_claims", "read_verdicts", "write_claims"]
 
 _COLUMNS = ("claim", "statement", "section", "figure", "measured", "verdict", "notebook", "scale")
+_NUMBERS = ("mean", "low", "high", "n")
 
 
 class ClaimsError(RuntimeError):
@@ -32,14 +36,78 @@ def read_claims(out: str | os.PathLike, names: Iterable[str] | None = None) -> l
 
 
 def _claims_in(path: Path) -> list[dict]:
-    try:
-        claims = json.loads(path.read_text("utf-8"))
-        complete = isinstance(claims, list) and all(isinstance(c[key], str) for c in claims for key in _COLUMNS)
-    except (OSError, ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
+    claims = _loaded(path)
+    if not _texts(claims, _COLUMNS) or not all(_measured(claim.get("values")) for claim in claims):
         raise ClaimsError(f"{path} is not a list of claims: run {path.stem} again with --overwrite.")
     return claims
+
+
+def _loaded(path: Path) -> object:
+    """What a JSON file holds; None if it cannot be read."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _texts(entries: object, keys: Sequence[str]) -> bool:
+    """Whether this is a list of records that have texts at these keys."""
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get(key), str) for entry in entries for key in keys
+    )
+
+
+def _measured(values: object) -> bool:
+    """Whether these are measured values: a name, and numbers or null where nothing is known."""
+    return _texts(values, ("name", "over")) and all(
+        value.get(key, "") is None or _is_number(value.get(key)) for value in values for key in _NUMBERS
+    )
+
+
+def _is_number(x: object) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Verdicts beside expected ones: one sentence per difference, how many agree, and the notebooks not run here."""
+
+    different: tuple[str, ...]
+    n_same: int
+    not_run: tuple[str, ...]
+
+
+def read_verdicts(path: str | os.PathLike) -> list[dict]:
+    """The claims in a file as `hmm claims --json` prints it, of which claim, notebook, verdict and scale are needed.
+
+    Raises ClaimsError if it cannot be read.
+    """
+    expected = _loaded(Path(path))
+    if not _texts(expected, ("claim", "notebook", "verdict", "scale")):
+        raise ClaimsError(f"{path} is not a list of verdicts: make one with `hmm claims --json > {path}`.")
+    return expected
+
+
+def compare(claims: Iterable[Mapping], expected: Iterable[Mapping]) -> Comparison:
+    """Claims by number and notebook; a claim that only one side has differs, unless its notebook was not run here."""
+    here, there = ({(c["claim"], c["notebook"]): c for c in side} for side in (claims, expected))
+    run = {notebook for _, notebook in here}
+    keys = [key for key in here.keys() | there.keys() if key[1] in run]
+    keys.sort(key=lambda key: (_natural(key[0]), key[1]))
+    same = [key for key in keys if key in here and key in there and here[key]["verdict"] == there[key]["verdict"]]
+    return Comparison(
+        tuple(_difference(key, here.get(key), there.get(key)) for key in keys if key not in same),
+        len(same),
+        tuple(sorted({notebook for _, notebook in there} - run)),
+    )
+
+
+def _difference(key: tuple[str, str], here: Mapping | None, there: Mapping | None) -> str:
+    return f"{key[0]} ({key[1]}): {_side(here, 'not judged')} here, {_side(there, 'not known')} there."
+
+
+def _side(claim: Mapping | None, without: str) -> str:
+    return f'"{claim["verdict"]}" ({claim["scale"]})' if claim else without
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """hmm_utils.claims, judged on results that are made up so that the verdict is known beforehand."""
 
 import json
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,11 +11,12 @@ import xarray as xr
 from scipy import stats
 
 from hmm_utils import claims, cli, experiments, mnist, networks, training
-from hmm_utils.claims import CLAIMS, Judgement, Judgements, judge, plateau_strength, save
+from hmm_utils.claims import CLAIMS, Judgement, Judgements, Value, judge, plateau_strength, save
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
 ONLY_FIRST = "holds only if the first layer alone is trained"
 ONLY_BOTH = "holds only if both layers are trained"
+ONLY_ON_PLATEAU = "holds only if the teacher run's error is read on its plateau, not at the end"
 BY_NUMBER = {claim.number: claim for claim in CLAIMS}
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
@@ -26,7 +27,8 @@ SE = 5  # standard errors allowed: one test in two million fails by chance
 def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws):
     """A result as `experiments.run(e)` labels it, but for the weights, with observables that follow given laws.
 
-    laws    eps_g, mse, on_test, on_gauss: a number, a function of (K, time), or one of these per initialisation
+    laws    eps_g, mse, on_test, on_gauss: a number, a function of (K, time), or one of these per initialisation, over
+            and over if there are more
     spread  standard deviation of ln(observable) between initialisations and widths
     n_inputs, mnist  what e does not say: N of a pre-trained teacher, and which digits were found
     """
@@ -50,7 +52,7 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
     def curves(name, *first):
         """(draw, first …, init, width, time)"""
         given = laws.get(name, 0.1)
-        per_init = given if isinstance(given, list) else [given] * n_inits
+        per_init = ((given if isinstance(given, list) else [given]) * n_inits)[:n_inits]
         grid = np.stack(
             [np.broadcast_to(law(K[:, None], time) if callable(law) else law, (K.size, time.size)) for law in per_init]
         )
@@ -74,9 +76,14 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
         "name": e.name, "figure": e.figure,
         "profile": e.profile, "inputs": e.inputs, "task": e.task, "labels": e.labels, "f": e.f, "time": e.time,
         "widths": list(e.widths), "n_inits": n_inits, "n_draws": n_draws, "n_latent": e.n_latent,
-        "teacher_width": e.teacher_width, "n_times": e.n_times, "data": e.data, "seed": e.seed,
+        "teacher_width": e.teacher_width, "teacher_v": e.teacher_v, "n_times": e.n_times, "data": e.data,
+        "seed": e.seed,
     }  # fmt: skip
-    attrs |= {key: getattr(e, key) for key in ("train_size", "n_test_along") if getattr(e, key) is not None}
+    attrs |= {
+        key: getattr(e, key)
+        for key in ("train_size", "n_test_along", "teacher_activation")
+        if getattr(e, key) is not None
+    }
     return xr.Dataset(variables, coords, attrs)
 
 
@@ -141,8 +148,45 @@ def floor(K, t):
     return np.exp(-t) + 0.05
 
 
+def late(law, before):
+    """One law at the end of training and another one before."""
+    return lambda K, t: np.where(t < t[-1], before(K, t), law(K, t))
+
+
+def low(eps):
+    """A fast decay to a very low floor."""
+    return lambda K, t: np.exp(-t) + eps
+
+
+END = plateau(None, 10_000)  # 2·10⁻⁵
+HEIGHT = 0.05  # of the plateau
+FOUND = {"eps_g": 0.002, "on_gauss": 0.002}
 TEACHER = {"eps_g": recovers, "on_gauss": recovers}
 LIKE_MNIST = {"eps_g": 0.1, "on_test": 0.1, "on_gauss": grows}
+ON_DIGITS = {"eps_g": falls, "on_test": falls, "on_gauss": grows}
+OVERFITTING = late(lambda K, t: 0.2 + 0.03 * np.log(K), lambda K, t: 0.19 + 0.01 * np.log(K))
+
+
+def relu_teacher(at_m):
+    """A ReLU student that has not found the teacher for K < M, is at some error for K = M and finds it for K > M."""
+    return lambda K, t: np.where(K < 4, 0.1, np.where(K > 4, 5e-4, at_m))
+
+
+RELU = {
+    "fig10_left": ON_DIGITS,
+    "fig10_teacher": {"eps_g": [relu_teacher(0.02), *[relu_teacher(5e-4)] * 3], "on_gauss": recovers},
+    "fig10_latent": LIKE_MNIST,
+}
+EARLY = {"fig1_left": ON_DIGITS, "fig3_left": LIKE_MNIST, "fig3_right": TEACHER}
+EXTENSIVE = {
+    "fig9_latent": {"eps_g": OVERFITTING}, "fig9_teacher": TEACHER, "fig3_left": {"eps_g": 0.02}, "fig3_right": TEACHER,
+}  # fmt: skip
+
+
+def but(laws, setup, **other):
+    """The same laws but for some of one set-up."""
+    return laws | {setup: laws[setup] | other}
+
 
 # number → what makes it hold, and one or more ways of making it fail: laws by set-up
 GOOD = {
@@ -157,6 +201,12 @@ GOOD = {
     "C9": {"fig3_left": LIKE_MNIST},
     "C10": {"fig2_right_teacher": {"mse": plateau}, "fig2_right_latent": {"mse": floor}},
     "C12": {"fig4": TEACHER | {"mse": plateau}, "fig4_inset": {"mse": plateau}},
+    "C13": {"fig5_teacher": {"eps_g": 0.002, "on_gauss": 0.5}, "fig5_latent": {"on_gauss": 0.2}},
+    "C14": {"fig6_latent": LIKE_MNIST, "fig6_teacher": FOUND},
+    "C15": {"fig7_teacher": {"mse": plateau}, "fig7_latent": {"mse": low(END)}},
+    "C16": EARLY,
+    "C17": EXTENSIVE,
+    "C18": RELU,
 }
 BAD = [
     ("C1", {"fig1_left": {"eps_g": grows}}),
@@ -178,7 +228,39 @@ BAD = [
     ("C12", {"fig4": {"eps_g": 0.1, "on_gauss": recovers, "mse": plateau}, "fig4_inset": {"mse": plateau}}),
     ("C12", {"fig4": {"eps_g": recovers, "on_gauss": 0.1, "mse": plateau}, "fig4_inset": {"mse": plateau}}),
     ("C12", {"fig4": TEACHER | {"mse": floor}, "fig4_inset": {"mse": floor}}),
+    ("C13", but(GOOD["C13"], "fig5_teacher", eps_g=0.1)),
+    ("C13", but(GOOD["C13"], "fig5_teacher", on_gauss=0.3)),
+    ("C13", but(GOOD["C13"], "fig5_teacher", on_gauss=0.7)),
+    ("C14", but(GOOD["C14"], "fig6_latent", on_test=0.02)),
+    ("C14", but(GOOD["C14"], "fig6_latent", on_gauss=falls)),
+    ("C14", but(GOOD["C14"], "fig6_teacher", eps_g=0.1)),
+    ("C14", but(GOOD["C14"], "fig6_teacher", on_gauss=0.1)),
+    ("C15", but(GOOD["C15"], "fig7_teacher", mse=floor)),
+    ("C15", but(GOOD["C15"], "fig7_latent", mse=plateau)),
+    ("C15", but(GOOD["C15"], "fig7_latent", mse=low(0.2))),
+    ("C16", but(EARLY, "fig1_left", eps_g=late(grows, lambda K, t: falls(K, t) / 6))),
+    ("C16", but(EARLY, "fig1_left", on_test=late(lambda K, t: 5 * falls(K, t), falls))),
+    ("C16", but(EARLY, "fig1_left", on_gauss=late(falls, lambda K, t: grows(K, t) / 6))),
+    ("C16", but(EARLY, "fig3_left", on_test=late(lambda K, t: 0.4, lambda K, t: 0.1))),
+    ("C16", but(EARLY, "fig3_right", eps_g=late(lambda K, t: 0.1, recovers))),
+    ("C16", but(EARLY, "fig3_right", on_gauss=late(lambda K, t: 0.1, recovers))),
+    ("C17", but(EXTENSIVE, "fig9_latent", eps_g=late(falls, lambda K, t: 0.1 + 0.01 * np.log(K)))),
+    ("C17", but(EXTENSIVE, "fig9_latent", eps_g=late(lambda K, t: 0.3 + 0.03 * np.log(K), falls))),
+    ("C17", but(EXTENSIVE, "fig9_latent", eps_g=late(lambda K, t: 0.3 + 0.01 * np.log(K), lambda K, t: 0.1 * K**0.5))),
+    ("C17", but(EXTENSIVE, "fig3_left", eps_g=0.15)),
+    ("C17", but(EXTENSIVE, "fig9_teacher", eps_g=0.1)),
+    ("C17", but(EXTENSIVE, "fig3_right", on_gauss=0.1)),
+    ("C18", but(RELU, "fig10_left", eps_g=grows)),
+    ("C18", but(RELU, "fig10_left", on_test=1.0)),
+    ("C18", but(RELU, "fig10_left", on_gauss=falls)),
+    ("C18", but(RELU, "fig10_teacher", eps_g=lambda K, t: np.where(K < 4, 0.1, 0.02))),
+    ("C18", but(RELU, "fig10_teacher", on_gauss=0.1)),
+    ("C18", but(RELU, "fig10_teacher", eps_g=relu_teacher(0.3))),
+    ("C18", but(RELU, "fig10_latent", on_test=0.4)),
+    ("C18", but(RELU, "fig10_latent", on_gauss=falls)),
+    ("C18", but(RELU, "fig10_latent", on_gauss=lambda K, t: 0.01 + 0.01 * np.log(K))),
 ]
+BAD_IDS = [f"{number}-{i}" for i, (number, _) in enumerate(BAD)]
 
 
 def is_verdict(verdict):
@@ -190,10 +272,12 @@ def results(number, laws, spread=0.01, **overrides):
     claim = BY_NUMBER[number]
     overrides = {"n_inits": 4, "n_draws": 1} | overrides
     plan = experiments.plan(claim.notebook, "paper", overrides)
+    if claim.compared:
+        plan |= experiments.plan("03_hidden_manifold_model", "paper", overrides)
     return {
         name: made(e, spread=spread, seed=i, **laws.get(name, laws.get(e.name, {})))
         for i, (name, e) in enumerate(plan.items())
-        if e.name in claim.setups
+        if e.name in claim.setups + claim.compared
     }
 
 
@@ -209,9 +293,16 @@ def verdict(number, laws, **how):
 
 def per_init(laws, other, n):
     """One initialisation by these laws and n − 1 by the others."""
+
+    def first(law):
+        return law[0] if isinstance(law, list) else law
+
     return {
-        setup: {key: [laws[setup].get(key, 0.1)] + [other[setup].get(key, 0.1)] * (n - 1) for key in {*laws[setup]}}
-        for setup in laws
+        setup: {
+            key: [first(of.get(key, 0.1))] + [first(other[setup].get(key, 0.1))] * (n - 1)
+            for key in sorted({*of, *other[setup]})
+        }
+        for setup, of in laws.items()
     }
 
 
@@ -221,13 +312,13 @@ def test_clearly_holds(number):
     assert verdict(number, GOOD[number]) == HOLDS
 
 
-@pytest.mark.parametrize(("number", "laws"), BAD)
+@pytest.mark.parametrize(("number", "laws"), BAD, ids=BAD_IDS)
 def test_clearly_fails(number, laws):
     """A claim fails if any part of it is clearly violated."""
     assert verdict(number, laws) == FAILS
 
 
-@pytest.mark.parametrize(("number", "laws"), BAD)
+@pytest.mark.parametrize(("number", "laws"), BAD, ids=BAD_IDS)
 def test_contradicting_runs_decide_nothing(number, laws):
     """Three runs, one of which agrees with the claim and two of which do not, are not enough data."""
     mixed = per_init(GOOD[number], laws, 3)
@@ -239,6 +330,25 @@ def test_one_run_decides_nothing(number):
     """A single run has no interval: whatever it shows is not enough data."""
     for laws in [GOOD[number], *(laws for other, laws in BAD if other == number)]:
         assert verdict(number, laws, n_inits=1) == UNDECIDED
+
+
+@pytest.mark.parametrize("number", GOOD)
+def test_contradicting_draws_decide_nothing(number):
+    """Two draws that agree with a claim and one that does not are not enough data, though the runs of each draw are
+    alike."""
+    good = results(number, GOOD[number], n_draws=3, n_inits=3)
+    for other, laws in BAD:
+        if other == number and number not in ("C1", "C2", "C3", "C7"):  # there is but one MNIST
+            bad = results(number, laws, n_draws=3, n_inits=3)
+            mixed = {
+                name: xr.where(result["draw"] > 0, result, bad[name], keep_attrs=True)
+                if result.sizes["draw"] > 1 else result
+                for name, result in good.items()
+            }  # fmt: skip
+            for name, result in mixed.items():
+                result.attrs = good[name].attrs
+            if any(result.sizes["draw"] > 1 and not result.equals(good[name]) for name, result in mixed.items()):
+                assert find(number, mixed).verdict == UNDECIDED
 
 
 def test_wide_spread_decides_nothing():
@@ -278,11 +388,28 @@ def steepening(strength):
         ("C7", lambda x: {"fig2_left_digits": {"mse": steepening(x)}}, {0.17: HOLDS, 0.23: FAILS}),
         ("C9", lambda x: {"fig3_left": LIKE_MNIST | {"on_gauss": lambda K, t: x - 0.1 * np.log(10 / K)}},
          {0.38: FAILS, 0.42: HOLDS}),
+        ("C13", lambda x: but(GOOD["C13"], "fig5_teacher", on_gauss=x),
+         {0.38: FAILS, 0.42: HOLDS, 0.58: HOLDS, 0.62: FAILS}),
+        ("C13", lambda x: but(GOOD["C13"], "fig5_teacher", eps_g=x), {0.009: HOLDS, 0.011: FAILS}),
+        ("C14", lambda x: but(GOOD["C14"], "fig6_teacher", on_gauss=x), {0.009: HOLDS, 0.011: FAILS}),
+        ("C15", lambda x: but(GOOD["C15"], "fig7_latent", mse=low(x * END)),
+         {0.47: ONLY_ON_PLATEAU, 0.53: HOLDS, 1.9: HOLDS, 2.1: ONLY_ON_PLATEAU}),
+        ("C15", lambda x: but(GOOD["C15"], "fig7_latent", mse=low(x * HEIGHT)), {0.94: ONLY_ON_PLATEAU, 1.06: FAILS}),
+        ("C17", lambda x: but(EXTENSIVE, "fig9_latent", eps_g=lambda K, t: x / 10 * OVERFITTING(K, t))
+         | {"fig3_left": {"eps_g": lambda K, t: (0.2 + 0.03 * np.log(K)) / 10}}, {1.9: FAILS, 2.1: HOLDS}),
+        ("C18", lambda x: but(RELU, "fig10_teacher", eps_g=[
+            lambda K, t, m=m: np.where(K > 4, x, relu_teacher(m)(K, t)) for m in (0.02, 5e-4, 5e-4, 5e-4)]),
+         {0.0009: HOLDS, 0.0011: FAILS}),
+        ("C18", lambda x: but(RELU, "fig10_left", on_test=lambda K, t: x * falls(K, t)),
+         {0.1: HOLDS, 1.9: HOLDS, 2.1: FAILS}),
+        ("C18", lambda x: but(RELU, "fig10_latent", on_test=0.1 * x), {0.1: HOLDS, 1.9: HOLDS, 2.1: FAILS}),
+        ("C18", lambda x: but(RELU, "fig10_latent", on_gauss=lambda K, t: 0.1 * x - 0.01 * np.log(10 / K)),
+         {0.94: FAILS, 1.06: HOLDS}),
     ],
 )  # fmt: skip
 def test_borders(number, laws, expected):
-    """The borders are where the criteria have them: 0.01 for small errors, a factor of two, 0.2 for the strength of a
-    plateau and 0.4 for chance."""
+    """The borders are where the criteria have them: 0.01 for small errors and 0.001 for very small ones, a factor of
+    two, 0.2 for the strength of a plateau, 0.4 for chance, 1 for an error that is not above another."""
     assert {x: verdict(number, laws(x)) for x in expected} == expected
 
 
@@ -292,11 +419,10 @@ def test_borders(number, laws, expected):
 def test_only_the_end_counts():
     """C1–C5 are about the end of training: what was before, at time 0 above all, has no say."""
 
-    def late(law):
-        return lambda K, t: np.where(t < t[-1], 0.5, law(K, t))
-
     for number in ("C1", "C2", "C3", "C4", "C5"):
-        laws = {setup: {key: late(law) for key, law in of.items()} for setup, of in GOOD[number].items()}
+        laws = {
+            setup: {key: late(law, lambda K, t: 0.5) for key, law in of.items()} for setup, of in GOOD[number].items()
+        }
         assert verdict(number, laws) == HOLDS
 
 
@@ -369,6 +495,104 @@ def test_plateaus_are_read_at_the_teachers_width(number):
     for law in (plateau, floor):
         assert verdict(number, {setup: {"mse": law}}, widths=[2, 3]) == UNDECIDED
         assert verdict(number, {setup: {"mse": law}}, widths=[2]) in (HOLDS, FAILS)
+
+
+def test_no_width_below_one():
+    """With M = 1 there are no students narrower than the teacher, and C14 does not ask for any."""
+    for M, expected in ((1, HOLDS), (2, UNDECIDED)):
+        assert verdict("C14", GOOD["C14"], teacher_width=M, widths=[2, 10]) == expected
+
+
+def test_c13_is_about_teacher_labels():
+    """The latent labels of Fig. 5 are told and not judged."""
+    for eps in (0.01, 0.5):
+        found = find("C13", results("C13", but(GOOD["C13"], "fig5_latent", on_gauss=eps, eps_g=eps)))
+        assert found.verdict == HOLDS
+        assert any("latent" in value.name and value.mean == pytest.approx(eps, rel=0.05) for value in found.values)
+
+
+def test_c15_compares_the_end_of_one_run_with_two_times_of_the_other():
+    """C15 divides the latent task's last error by the teacher task's on its plateau, and by its last error."""
+    found = find("C15", results("C15", but(GOOD["C15"], "fig7_latent", mse=low(0.01)), spread=0))
+    assert found.verdict == ONLY_ON_PLATEAU
+    quotients = {value.name: value.mean for value in found.values if value.name.startswith("ε_g latent")}
+    assert list(quotients.values()) == pytest.approx([0.01 / HEIGHT, 0.01 / END], rel=0.03)
+
+
+def test_c16_compares_verdicts():
+    """Early stopping changes nothing where a claim fails either way; an undecided claim is no evidence."""
+    failing = but(but(EARLY, "fig1_left", eps_g=grows), "fig3_left", on_gauss=falls)
+    found = find("C16", results("C16", failing))
+    assert found.verdict == HOLDS
+    assert f"C1, at the end → early stopping: {FAILS} → {FAILS}" in found.notes
+    unclear = but(EARLY, "fig1_left", eps_g=[falls, grows, grows])
+    assert verdict("C16", unclear, n_inits=3) == UNDECIDED
+
+
+def test_early_stopping_takes_the_smallest_error():
+    """C16 sets the smallest error along training, anywhere, beside the last one, for ε_g and for ε₁,₂."""
+    dip = {"eps_g": 0.5, "on_test": 0.6, "on_gauss": 0.7}
+    for where in (0.02, 0.5, 0.98):
+
+        def law(x, where=where):
+            return lambda K, t: np.where(np.arange(t.size) == int(where * t.size), x / 10, x)
+
+        found = find(
+            "C16", results("C16", but(EARLY, "fig3_right", **{key: law(x) for key, x in dip.items()}), spread=0)
+        )
+        values = {value.name: value.mean for value in found.values}
+        assert values["C8: ε_g(K ≥ M)"] == pytest.approx(0.5)
+        assert values["C8, early stopping: ε_g(K ≥ M)"] == pytest.approx(0.05)
+        assert values["C8, early stopping: ε₁,₂ Gaussian, K ≥ M"] == pytest.approx(0.07)
+
+
+@pytest.mark.parametrize("missing", ["fig3_left", "fig3_right"])
+def test_c17_needs_the_runs_it_is_compared_with(missing):
+    """Without the runs at D = 10 C17 is not enough data, and says which are missing; what fails without them, fails."""
+    found = results("C17", EXTENSIVE)
+    assert [j.verdict for j in judge("D_extensive_features", found)] == [HOLDS]
+    found.pop(missing)
+    (judgement,) = judge("D_extensive_features", found)
+    assert judgement.verdict == UNDECIDED and missing in judgement.measured
+    failing = results("C17", but(EXTENSIVE, "fig9_latent", eps_g=falls))
+    failing.pop(missing)
+    assert find("C17", failing).verdict == FAILS
+
+
+def test_c17_compares_the_widths_that_both_have():
+    """The errors at D = N/2 and at D = 10 are compared over the widths that were trained at both."""
+    found = results("C17", EXTENSIVE, spread=0)
+    few = found["fig3_left"]
+    for widths, expected in (([1, 10], (0.2 + 0.03 * np.log(10) / 2) / 0.02), ([2], (0.2 + 0.03 * np.log(2)) / 0.02)):
+        (quotient,) = (
+            value
+            for value in find("C17", found | {"fig3_left": few.sel(width=widths)}).values
+            if "over D = 10" in value.name
+        )
+        assert quotient.mean == pytest.approx(expected)
+    other = few.sel(width=[1]).assign_coords(width=[99])
+    assert find("C17", found | {"fig3_left": other}).verdict == UNDECIDED
+
+
+def test_c18_counts_slow_runs():
+    """A few slow runs at K = M agree with C18; none in 14 does not, with 0.8¹⁴ < 0.05; none in 13, and more than half,
+    are not enough data."""
+    for n, slow, expected in (
+        (4, 1, HOLDS), (4, 2, HOLDS), (4, 3, UNDECIDED), (4, 4, UNDECIDED), (4, 0, UNDECIDED), (13, 0, UNDECIDED),
+        (14, 0, FAILS), (14, 1, HOLDS),
+    ):  # fmt: skip
+        eps_g = [relu_teacher(0.02 if i < slow else 5e-4) for i in range(n)]
+        found = find("C18", results("C18", but(RELU, "fig10_teacher", eps_g=eps_g), n_inits=n))
+        assert found.verdict == expected
+        (share,) = (value for value in found.values if "share" in value.name)
+        interval = stats.binomtest(slow, n).proportion_ci(0.95)
+        assert (share.mean, share.low, share.high, share.n) == pytest.approx((slow / n, *interval, n))
+
+
+@pytest.mark.parametrize("widths", [[4, 8], [1, 4], [1, 8]])
+def test_c18_needs_three_kinds_of_width(widths):
+    """C18 is about K < M, K = M and K > M."""
+    assert verdict("C18", RELU, widths=widths) == UNDECIDED
 
 
 # ---- conditions --------------------------------------------------------------------------------------------------
@@ -536,7 +760,10 @@ def test_c11_counts_test_images():
     few = trained(0.05).assign_attrs(n_test=1000)
     assert find("C11", {"fig4_pretraining": few}).verdict == UNDECIDED
     error = 1.96 * np.sqrt(0.05 * 0.95 / 10_000)
-    assert f"0.050 ± {error:.3f}" in find("C11", {"fig4_pretraining": trained(0.05)}).measured
+    found = find("C11", {"fig4_pretraining": trained(0.05)})
+    (value,) = found.values
+    assert (value.mean, value.low, value.high) == pytest.approx((0.05, 0.05 - error, 0.05 + error))
+    assert (value.n, value.over) == (10_000, "test images") and "MNIST" in found.measured
 
 
 @pytest.mark.parametrize("eps", [0.05, 0.3, 0.001])
@@ -582,30 +809,70 @@ def test_slopes_are_student_t_over_runs():
 
 
 def test_means_are_student_t_over_runs():
-    """The error of C4 is averaged over the widths K ≥ M and the pair, with a Student-t interval over draws and
-    initialisations together."""
+    """The error of C4 is averaged over the widths K ≥ M, the pair and the initialisations of a draw, with a Student-t
+    interval over draws."""
     found = scattered("C4", widths=[1, 2, 4, 6])
-    real, signs = (found[name]["eps_g_frac"].values[..., 2:, -1].mean((2, 3)).ravel() for name in found)
-    assert real.size == 6
+    real, signs = (found[name]["eps_g_frac"].values[..., 2:, -1].mean((1, 2, 3)) for name in found)
+    assert real.size == 2
     assert find("C4", found).measured == (
         f"real labels: ε_g(K ≥ M) = {written(real)}; labels ±1: ε_g(K ≥ M) = {written(signs)}"
     )
 
 
 def test_ratios_are_taken_within_runs():
-    """The ratio of C9 is that of each run's own ε₁,₂ and ε_g."""
-    found = scattered("C9", widths=[1, 2])
-    test = found["fig3_left"]["eps_12_frac"].sel(inputs="test").values[..., -1].mean(-1).ravel()
-    eps_g = found["fig3_left"]["eps_g_frac"].values[..., -1].mean((2, 3)).ravel()
-    assert written(test / eps_g) in find("C9", found).measured
+    """The ratio of C9 is that of each run's own ε₁,₂ and ε_g, averaged over the initialisations of a draw."""
+    for n_draws in (2, 1):
+        found = scattered("C9", widths=[1, 2], n_draws=n_draws)
+        test = found["fig3_left"]["eps_12_frac"].sel(inputs="test").values[..., -1].mean(-1)
+        eps_g = found["fig3_left"]["eps_g_frac"].values[..., -1].mean((2, 3))
+        runs = test / eps_g
+        assert written(runs.mean(1) if n_draws == 2 else runs[0]) in find("C9", found).measured
 
 
-@pytest.mark.parametrize("n", [2, 3, 5])
-def test_coverage_of_intervals(n):
-    """Intervals of n normal numbers contain the true mean in 95 % of 4000 cases, within 5 standard errors (1.7 %)."""
-    x = np.random.default_rng(n).normal(3, 2, size=(4000, n))
-    inside = np.mean([(i := claims._interval(row)).low < 3 < i.high for row in x])
-    assert abs(inside - 0.95) < SE * np.sqrt(0.95 * 0.05 / 4000)
+COVERED, CASES = 0.95, 4000
+ALLOWED = SE * np.sqrt(COVERED * (1 - COVERED) / CASES)  # 1.7 %
+
+
+@pytest.mark.parametrize(("n_draws", "n_inits"), [(1, 3), (1, 10), (2, 3), (3, 2), (5, 2)])
+@pytest.mark.parametrize("between", [0.0, 3.0])
+def test_coverage_of_intervals(n_draws, n_inits, between):
+    """The interval of a mean contains the true mean in 95 % of 4000 cases, within 5 standard errors, whether or not the
+    runs of a draw have something in common; of a single draw it contains the mean of that draw."""
+    rng = np.random.default_rng(n_draws)
+    common = between * rng.standard_normal((CASES, n_draws, 1))
+    runs = xr.DataArray(common + rng.standard_normal((CASES, n_draws, n_inits)), dims=("case", "draw", "init"))
+    true = common[:, 0, 0] if n_draws == 1 else np.zeros(CASES)
+    values = [claims._value("", *claims._units(case)) for case in runs]
+    inside = [v.low < x < v.high for v, x in zip(values, true, strict=True)]
+    assert abs(np.mean(inside) - COVERED) < ALLOWED
+    assert {(v.n, v.over) for v in values} == {(n_inits, "initialisations") if n_draws == 1 else (n_draws, "draws")}
+
+
+def test_runs_of_a_draw_are_not_independent():
+    """Why draws are the units: if draws differ as much as initialisations do, intervals over all runs of three draws of
+    four initialisations contain the true mean far more rarely than in 95 % of cases."""
+    rng = np.random.default_rng(0)
+    runs = rng.standard_normal((CASES, 3, 1)) + rng.standard_normal((CASES, 3, 4))
+    pooled = [claims._value("", case.ravel(), "runs") for case in runs]
+    assert np.mean([v.low < 0 < v.high for v in pooled]) < 0.85
+
+
+@pytest.mark.parametrize(("n", "m", "spreads"), [(5, 5, (1, 1)), (5, 3, (1, 1)), (10, 5, (0.5, 2)), (5, 2, (1, 0))])
+def test_coverage_of_quotients(n, m, spreads):
+    """Welch's interval of a quotient of errors of different runs contains the true one in 95 % of 1000 cases: within 5
+    standard errors and the 2 % by which Welch's degrees of freedom are off with so few numbers."""
+    rng = np.random.default_rng(m)
+    cases = CASES // 4
+    x, y = (rng.normal(mean, s, (cases, k)) for mean, s, k in ((0, spreads[0], n), (np.log(3), spreads[1], m)))
+
+    def draws(values):
+        return xr.DataArray(np.exp(values)[:, None], dims=("draw", "init"))
+
+    values = [claims._quotient("", draws(a), draws(b)) for a, b in zip(x, y, strict=True)]
+    inside = np.mean([v.low < 1 / 3 < v.high for v in values])
+    assert abs(inside - COVERED) < 2 * ALLOWED + 0.02
+    assert {v.n for v in values} == {n + m}
+    assert values[0].mean == pytest.approx(np.exp(x[0].mean() - y[0].mean()))
 
 
 def test_a_pair_is_one_run():
@@ -634,16 +901,18 @@ def without(found, student=None):
     return spoilt
 
 
-@pytest.mark.parametrize("number", ["C1", "C2", "C3", "C4", "C5", "C8", "C9"])
+@pytest.mark.parametrize("number", ["C1", "C2", "C3", "C4", "C5", "C8", "C9", "C13", "C14", "C16", "C17"])
 def test_diverged_runs_are_left_out(number):
     """A pair that diverged counts as if it had not been trained: number by number what the other runs give."""
     for laws in (GOOD[number], dict(BAD)[number]):
         found = results(number, laws, spread=0.1)
         others = {name: result.sel(init=[0, 2, 3]) for name, result in found.items()}
-        assert find(number, without(found)) == find(number, others) != find(number, found)
+        spoilt, without_it, whole = (find(number, r) for r in (without(found), others, found))
+        assert (spoilt.measured, spoilt.verdict) == (without_it.measured, without_it.verdict)
+        assert spoilt.measured != whole.measured
 
 
-@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12", "C15"])
 def test_diverged_runs_do_not_spoil_plateaus(number):
     """A pair that diverged is left out of the plateau's strength: the verdict is that of the other runs, in numbers."""
     for laws in (GOOD[number], dict(BAD)[number]):
@@ -653,7 +922,7 @@ def test_diverged_runs_do_not_spoil_plateaus(number):
         assert spoilt.verdict == find(number, found).verdict
 
 
-@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12", "C15"])
 def test_a_student_on_its_way_to_divergence_is_left_out(number):
     """The growing error of a student that will diverge is no plateau with a drop, nor does it hide one."""
     for laws in (GOOD[number], dict(BAD)[number]):
@@ -664,6 +933,20 @@ def test_a_student_on_its_way_to_divergence_is_left_out(number):
             whose = (result["init"] == 1) & (result["student"] == 2)
             spoilt[name] = result.assign(eps_g_mse=result["eps_g_mse"] * xr.where(whose, grown, 1))
         assert find(number, spoilt).verdict == find(number, found).verdict
+
+
+def test_the_height_of_a_plateau_is_that_of_students_that_do_not_diverge():
+    """C15 compares with the height of the plateau of students that never diverge."""
+    found = results("C15", GOOD["C15"], spread=0)
+    result = found["fig7_teacher"]
+    whose = (result["init"] == 1) & (result["student"] == 2)
+    grown = result["eps_g_mse"] * np.exp(result["time"].clip(0, 100))
+    spoilt = result["eps_g_mse"].where(~whose, grown.where(result["time"] <= 100))
+    quotient, other = (
+        next(value for value in find("C15", r).values if "on its plateau" in value.name)
+        for r in (found, found | {"fig7_teacher": result.assign(eps_g_mse=spoilt)})
+    )
+    assert other.mean == pytest.approx(quotient.mean)
 
 
 @pytest.mark.parametrize("number", ["C1", "C4"])
@@ -740,7 +1023,7 @@ def test_shoulder_in_the_first_decay(height):
         ((2, 0, 1), 0.3, 0),  # not low
         ((1, 0, -1), 0.1, 0),  # never falls again
         ((3, 1, 0), 0.1, 0),  # flattens for good
-        ((2, -0.5, 0.1), 0.1, 0.6),  # rises and stands still
+        ((2, -0.5, 0.1), 0.1, 0.1),  # rises, which is no flatter than level
     ],
 )
 def test_strength_of_straight_pieces(slopes, level, expected):
@@ -751,6 +1034,15 @@ def test_strength_of_straight_pieces(slopes, level, expected):
     log_eps = np.interp(log_t, knots, -np.cumsum([0, *np.array(slopes) * np.diff(knots)]))
     # the two smoothings shift a slope by rounding only where a piece is longer than the window ln 3
     assert plateau_strength(np.exp(log_t), log_eps) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_rise_before_a_plateau_adds_nothing():
+    """An error that rises, stays level and drops has the strength of its drop: t₁ is the last level time."""
+    log_t = np.arange(0, 22, 0.05)
+    knots, slopes = np.array([0, 4, 8, 12, 20]), np.array([2, -0.5, 0, 1])
+    log_eps = np.interp(log_t, knots, -np.cumsum([0, *slopes * np.diff(knots)]))
+    assert plateau_strength(np.exp(log_t), log_eps) == pytest.approx(1, abs=1e-9)
+    assert claims._steepening(np.exp(log_t), np.tile(log_eps, (1, 2, 1))) == pytest.approx([1], abs=1e-9)
 
 
 def test_strength_ignores_units():
@@ -780,7 +1072,8 @@ def test_strength_needs_a_curve():
 
 
 def test_strength_is_averaged_over_draws():
-    """C6 averages the curves of one teacher, in the logarithm, and then the strengths of different teachers."""
+    """C6 finds the bend on the geometric mean over the other students of each teacher, and averages the strengths of
+    different teachers."""
     found = results("C6", {}, n_draws=3, n_inits=2, layers="first")
     (result,) = found.values()
     time = result["time"].values
@@ -788,8 +1081,61 @@ def test_strength_is_averaged_over_draws():
     factors = np.stack([(1 + time) ** power for power in (-0.1, 0.1)])
     both = (curves[:, None] * factors)[:, :, None, None]
     result["eps_g_mse"] = result["eps_g_mse"].copy(data=np.broadcast_to(both, result["eps_g_mse"].shape))
-    expected = np.mean([plateau_strength(time[1:], np.log(curve[1:])) for curve in curves])
-    assert find("C6", found).measured.startswith(f"plateau strength: first {expected:.3g} [")
+    strengths = [plateau_strength(time[1:], np.log(curve[1:])) for curve in curves]
+    (value,) = find("C6", found).values
+    low, high = stats.ttest_1samp(strengths, 0).confidence_interval(0.95)
+    assert (value.mean, value.low, value.high) == pytest.approx((np.mean(strengths), low, high))
+    assert (value.name, value.n, value.over) == ("plateau strength, first", 3, "draws")
+
+
+def test_bends_are_chosen_on_the_other_student():
+    """Where one student leaves its plateau early and the other one late, the times chosen on one show no steepening of
+    the other."""
+
+    def early(t):
+        return np.exp(-t) + 0.05 / (1 + (t / 60) ** 2) + 1e-3
+
+    log_eps = np.log([early(TIMES), plateau(None, TIMES)])
+    curves = [plateau_strength(TIMES, log) for log in log_eps]
+    crossed = claims._steepening(TIMES, log_eps[None])
+    measured = []
+    for mine, other in ((0, 1), (1, 0)):
+        t1, t2 = claims._bend(TIMES, log_eps[other])
+        s = claims._slopes(TIMES, log_eps[mine])[-1]
+        measured.append(s[t2] - s[t1])
+    assert crossed == pytest.approx([np.mean(measured)])
+    assert crossed[0] < min(curves) - 0.5
+
+
+def noisy(law, n_draws, n_inits, noise, rng):
+    """ln ε (draw, init, student, time): another time scale for every draw and, less so, for every initialisation; noise
+    at every time, half of it common to the runs of a draw that see samples in the same order."""
+    shape = (n_draws, n_inits, 2, 1)
+    scale = np.exp(0.5 * rng.standard_normal((n_draws, 1, 1, 1)) + 0.1 * rng.standard_normal(shape))
+    own, common = (rng.standard_normal((n_draws, n, 2, TIMES.size)) for n in (n_inits, 1))
+    return np.log(law(TIMES / scale)) + noise * np.sqrt(0.5) * (own + common) * (TIMES > 1)
+
+
+@pytest.mark.parametrize("law", ["plateau", "weak", "floor", "power"])
+@pytest.mark.parametrize(("n_draws", "n_inits"), [(2, 4), (3, 2), (5, 2)])
+def test_coverage_of_plateaus(law, n_draws, n_inits):
+    """The interval of a plateau's strength contains the mean strength of noiseless curves in about 95 % of 200 cases:
+    not less, within 5 standard errors (7.7 %); curves with strength 0 may stay there without noise, and then it is
+    always contained."""
+    laws = {
+        "plateau": lambda t: np.exp(-t) + 0.05 / (1 + (t / 200) ** 2),
+        "weak": lambda t: steepening(0.3)(None, t),
+        "floor": lambda t: np.exp(-t) + 0.05,
+        "power": lambda t: 0.5 * (1 + t) ** -0.3,
+    }
+    rng, cases = np.random.default_rng(1), 200
+    true = np.mean([claims._steepening(TIMES, runs).mean() for runs in noisy(laws[law], 100, 2, 0.0, rng)])
+    inside = 0
+    for _ in range(cases):
+        strengths = [claims._steepening(TIMES, runs) for runs in noisy(laws[law], n_draws, n_inits, 0.03, rng)]
+        value = claims._value("", *claims._units(xr.DataArray(strengths, dims=("draw", "init"))))
+        inside += value.low <= true <= value.high
+    assert inside / cases > COVERED - SE * np.sqrt(COVERED * (1 - COVERED) / cases)
 
 
 def test_teachers_may_differ():
@@ -812,43 +1158,85 @@ def test_noise_is_no_plateau():
     assert find("C7", found).verdict == HOLDS
 
 
-def test_plateaus_need_three_runs():
-    """Two runs decide nothing about a plateau, three do; draws count as well as initialisations."""
+def test_plateaus_need_two_runs():
+    """One run decides nothing about a plateau, two that are alike do; draws count where there are several."""
     laws = GOOD["C6"]
-    assert verdict("C6", laws, n_inits=2) == UNDECIDED
-    assert verdict("C6", laws, n_inits=3) == HOLDS
-    assert verdict("C6", laws, n_inits=1, n_draws=3) == HOLDS
+    for n_draws, n_inits, expected in ((1, 1, UNDECIDED), (1, 2, HOLDS), (2, 1, HOLDS)):
+        assert verdict("C6", laws, n_draws=n_draws, n_inits=n_inits) == expected
 
 
-@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12"])
+@pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12", "C15"])
 def test_short_runs_decide_nothing_about_plateaus(number):
     """A run that ends before a curve could show a plateau is not enough data, and is judged without a warning."""
     assert verdict(number, GOOD[number], time=0.5) == UNDECIDED
+
+
+@pytest.mark.parametrize("end", [100, 300, 1000])
+def test_a_drop_counts_once_it_is_seen(end):
+    """A plateau that ends as the curve does shows little of its drop, one that ends long before shows all of it."""
+
+    def law(t):
+        return np.exp(-t) + 0.05 / (1 + (t / end) ** 2)
+
+    assert strength(law, np.geomspace(0.1, end / 5, 60)) < 0.1
+    assert strength(law, np.geomspace(0.1, 10 * end, 90)) > 1.5
+
+
+@pytest.mark.parametrize("at", [20, 200, 2000])
+def test_a_step_is_a_plateau_that_ends_suddenly(at):
+    """A level error that falls by a factor of ten at once has a large strength; one that rises at once has none."""
+    times = np.geomspace(0.1, 10_000, 100)
+    assert strength(lambda t: np.exp(-t) + np.where(t < at, 0.05, 0.005), times) > 1
+    assert strength(lambda t: np.exp(-t) + np.where(t < at, 0.005, 0.05), times) < 0.01
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (0.4, 0.3)])
+def test_the_sharper_of_two_plateaus_counts(first, second):
+    """Of two plateaus the one with the larger steepening is the plateau, whichever comes first."""
+    log_t = np.arange(0, 22, 0.05)
+    knots, slopes = np.array([0, 2, 6, 10, 14, 22]), np.array([2, 0, first, 0, second])
+    log_eps = np.interp(log_t, knots, -np.cumsum([0, *slopes * np.diff(knots)]))
+    assert plateau_strength(np.exp(log_t), log_eps) == pytest.approx(max(first, second), abs=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("law", ["floor", "power"])
+def test_noise_has_no_strength_on_average(law, noise):
+    """Noise turns into strength on a single curve. Where the times are chosen on the other student it does not: within
+    5 standard errors of 0 on average over 200 draws."""
+    curve = {"floor": lambda t: np.exp(-t) + 0.05, "power": lambda t: 0.5 * (1 + t) ** -0.3}[law]
+    rng = np.random.default_rng(3)
+    draws = [noisy(curve, 1, 2, noise, rng)[0] for _ in range(200)]
+    crossed = np.array([claims._steepening(TIMES, runs).mean() for runs in draws])
+    assert abs(crossed.mean()) <= SE * crossed.std() / np.sqrt(crossed.size)
+    if noise == 0.1:
+        assert np.mean([plateau_strength(TIMES, runs.mean((0, 1))) for runs in draws]) > 0.03
 
 
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
 def test_claims_are_numbered():
-    """The claims are C1 to C12, in order, each once."""
-    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 13)]
+    """The claims are C1 to C18, in order, each once."""
+    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 19)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
 def test_records_are_complete(claim):
     """A claim says what, where, on which runs of which notebook, by which formula and why with that tolerance."""
-    texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check")]
+    texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check", "compared")]
     assert all(isinstance(text, str) and text.strip() for text in texts)
     assert claim.statement.endswith(".")
     notebook = experiments.NOTEBOOKS[claim.notebook]
     assert claim.setups and set(claim.setups) <= set(notebook.setups)
+    assert not set(claim.compared) & set(notebook.setups)
     assert claim.section.startswith(notebook.section)
     assert any(claim.figure.startswith(figure) for figure in notebook.figures)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
 def test_claims_read_no_other_setups(claim):
-    """A claim needs the results of the set-ups it names, and of each of them."""
+    """A claim reads the results of the set-ups it names, and of each of them."""
     found = results(claim.number, GOOD.get(claim.number, {}))
     read = set()
 
@@ -858,7 +1246,7 @@ def test_claims_read_no_other_setups(claim):
             return super().__getitem__(key)
 
     claim.check(Watched(found))
-    assert {name.partition("/")[0] for name in read} == set(claim.setups)
+    assert {name.partition("/")[0] for name in read} == set(claim.setups + claim.compared)
 
 
 def test_every_setup_is_judged():
@@ -890,6 +1278,35 @@ def test_judge_gives_a_notebooks_claims(first_notebook):
     assert judge("00_setup", {}) == ()
 
 
+def test_judge_tells_numbers(first_notebook):
+    """Each judgement has what was measured as numbers, which its text repeats."""
+    for j in first_notebook:
+        assert j.values and all(str(value) in j.measured for value in j.values)
+        assert all(value.low < value.mean < value.high for value in j.values)
+    c1, *_, c4, _ = first_notebook
+    (slope,) = c1.values
+    assert (slope.name, slope.n, slope.over) == ("dε_g/dlnK", 3, "initialisations")
+    assert slope.mean == pytest.approx(-0.15, abs=0.02)
+    assert [(value.n, value.over) for value in c4.values] == [(2, "draws")] * 2
+
+
+def test_judge_says_what_is_missing():
+    """A claim without the results of a set-up it is judged on is not enough data, and says which."""
+    found = results("C1", GOOD["C1"])
+    by_number = {j.claim: j for j in judge("01_independent_students", found)}
+    assert by_number["C1"].verdict == HOLDS
+    assert by_number["C4"].verdict == UNDECIDED
+    assert by_number["C4"].measured == "no results of fig1_right, fig1_right_signs"
+
+
+def test_judge_tells_a_single_draw():
+    """Intervals of a single draw of inputs and teacher are said to be such; there is only one MNIST anyway."""
+    said = "intervals over the initialisations of a single draw of inputs and teacher"
+    assert said in judged("C9", GOOD["C9"]).measured
+    assert said not in judged("C9", GOOD["C9"], n_draws=2).measured
+    assert said not in judged("C1", GOOD["C1"]).measured
+
+
 def test_judge_tells_the_scale(first_notebook):
     """Each judgement tells how the scale of its runs compares with the paper's, once if it is the same for all."""
     by_number = {j.claim: j.scale for j in first_notebook}
@@ -910,6 +1327,7 @@ def test_each_layer_mode_is_one_result():
 SPECIAL = Judgement(
     claim="C<1>", statement="a & b", section="3.1", figure="'Fig.' 1", notebook="n", measured="0.1 < ε < 0.2",
     verdict="holds only if x > \"y\"", criterion="<b>bold</b>", tolerance="<script>", scale="s",
+    values=(Value("ε", 0.15, 0.1, 0.2, 3, "draws"), Value("δ", np.nan, -np.inf, np.inf, 0, "initialisations")),
 )  # fmt: skip
 
 
@@ -937,10 +1355,17 @@ def test_save_writes_json(first_notebook, tmp_path, capsys):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
     stored = json.loads(path.read_text("utf-8"))
     keys = ("claim", "statement", "section", "figure", "notebook", "measured", "verdict", "criterion", "tolerance",
-            "scale")  # fmt: skip
+            "scale", "values")  # fmt: skip
     for entry, j in zip(stored, [*first_notebook, SPECIAL], strict=True):
         assert tuple(entry) == keys
-        assert tuple(entry.values()) == astuple(j)
+        assert {k: v for k, v in entry.items() if k != "values"} == {
+            k: v for k, v in asdict(j).items() if k != "values"
+        }
+    assert stored[0]["values"] == [asdict(value) for value in first_notebook[0].values]
+    assert stored[-1]["values"] == [
+        {"name": "ε", "mean": 0.15, "low": 0.1, "high": 0.2, "n": 3, "over": "draws"},
+        {"name": "δ", "mean": None, "low": None, "high": None, "n": 0, "over": "initialisations"},
+    ]
     assert "ε" in path.read_text("utf-8"), "readable without a decoder"
     assert cli.main(["claims", "--json", "--out", str(tmp_path / "new")]) == 0
     assert json.loads(capsys.readouterr().out) == stored

@@ -50,24 +50,90 @@ def test_every_plan_builds(notebook, profile):
 
 
 def test_every_setup_belongs_to_a_notebook():
-    """No set-up is left over, none is missing."""
-    assert sorted(name for notebook in NOTEBOOKS.values() for name in notebook.setups) == sorted(SETUPS)
+    """No set-up is left over, none is missing; only Fig. 8, in notebook C, is read off runs of others."""
+    others = [name for key, notebook in NOTEBOOKS.items() if key != "C_early_stopping" for name in notebook.setups]
+    assert sorted(others) == sorted(SETUPS)
+    assert NOTEBOOKS["C_early_stopping"].setups == ("fig1_left", "fig3_left", "fig3_right")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_notebooks_that_share_a_setup_share_its_run(profile):
+    """What two notebooks take from one set-up is the same run, once in the plan of everything."""
+    early = plan("C_early_stopping", profile, {})
+    one, three = (plan(notebook, profile, {}) for notebook in ("01_independent_students", "03_hidden_manifold_model"))
+    assert early == {name: (one | three)[name] for name in early}
+    whole = experiments.whole_plan(profile)
+    assert {name: whole[name] for name in early} == early
+    assert len(whole) == len({(e.name, e.layers) for e in whole.values()})
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_notebook_without_setups_has_an_empty_plan(profile):
+    """The index trains nothing; a misspelt parameter is refused all the same."""
+    assert plan("index", profile, {"seed": 3}) == {}
+    with pytest.raises(ValueError, match="unknown parameter 'n_init'") as refusal:
+        plan("index", profile, {"n_init": 3})
+    check_sentence(refusal, "n_inits", "widths")
+
+
+# What the captions say other than N = 784, η = 0.2, D = 10, g = erf, f = sgn, M = 4, weights N(0, 1).
+RELU = {"activation": "relu", "lr": 0.1, "init_scale": 1e-3}
+ONE = {"teacher_width": 1, "teacher_v": "ones"}
+CAPTIONS = {
+    "fig3_left": {"teacher_width": 1},
+    "fig5_teacher": {"f": "identity", **ONE},
+    "fig5_latent": {"f": "identity", **ONE},
+    "fig6_latent": {"f": "relu", **ONE},
+    "fig6_teacher": {"f": "relu", **ONE},
+    "fig7_latent": {"f": "relu", "teacher_width": 5, "layers": "first"},
+    "fig7_teacher": {"teacher_width": 5, "layers": "first"},
+    "fig9_latent": {"n_inputs": 500, "n_latent": 250, "teacher_width": 1},
+    "fig9_teacher": {"n_inputs": 500, "n_latent": 250},
+    "fig10_left": RELU,
+    "fig10_latent": {**RELU, "teacher_width": 1, "teacher_activation": "erf"},
+    "fig10_teacher": RELU,
+}
 
 
 @pytest.mark.parametrize("name", SETUPS)
 def test_paper_profile_has_the_papers_numbers(name):
-    """N = 784, η = 0.2, D = 10, g = erf, weights N(0, 1), P = 76N, up to time 10 000; K and M as the captions say."""
-    for e in [e for notebook in NOTEBOOKS for e in plan(notebook, "paper", {}).values() if e.name == name]:
-        assert (e.n_inputs, e.time, e.lr, e.n_latent, e.init_scale, e.train_size) == (784, 10_000, 0.2, 10, 1, None)
-        assert e.activation == "erf" and e.f == "sgn" and e.data == "auto"
-        assert e.teacher_width == (1 if name == "fig3_left" else 4)
+    """Every number that a caption states, P = 76N, up to time 10 000; widths as in the figure, ten initialisations."""
+    stated = {
+        "n_inputs": 784, "time": 10_000, "lr": 0.2, "n_latent": 10, "init_scale": 1, "train_size": None,
+        "activation": "erf", "f": "sgn", "data": "auto", "teacher_width": 4, "teacher_v": "drawn",
+        "teacher_activation": None, **CAPTIONS.get(name, {}),
+    }  # fmt: skip
+    found = [e for notebook in NOTEBOOKS for e in plan(notebook, "paper", {}).values() if e.name == name]
+    assert found
+    for e in found:
+        assert {key: getattr(e, key) for key in stated} == stated
         if name.startswith("fig2"):
             assert e.widths == (3,), "Fig. 2 has K = 3"
+        elif name.startswith("fig7"):
+            assert e.widths == (6,), "Fig. 7 has K = 6"
         elif name in ("fig4_pretraining", "fig4_inset"):
             assert e.widths == (4,), "Fig. 4 has M = K = 4"
         elif name != "vanilla":
             assert set(range(1, 9)) <= set(e.widths), "the figures against K"
+        if name not in ("vanilla", "fig4_pretraining"):
             assert e.n_inits * e.n_draws >= 10
+        if e.inputs == "digits":
+            assert e.n_draws == 1, "there is only one MNIST"
+
+
+def test_quick_profile_keeps_what_decides():
+    """The quick profile is smaller, not another experiment: what a caption states beside N, time and K stays; where
+    D is extensive D/N stays, and where the label has to be read off the inputs N stays."""
+    for name, stated in CAPTIONS.items():
+        quick, paper = (experiment(name, profile) for profile in PROFILES)
+        for key in set(stated) - {"n_inputs", "n_latent"}:
+            assert getattr(quick, key) == getattr(paper, key), f"{key} of {name}"
+    for name in ("fig9_latent", "fig9_teacher"):
+        for profile in PROFILES:
+            e = experiment(name, profile)
+            assert 2 * e.n_latent == e.n_inputs
+    for name in ("fig3_left", "fig5_latent", "fig6_latent", "fig10_latent"):
+        assert experiment(name).n_inputs == 784
 
 
 @pytest.mark.parametrize(
@@ -85,6 +151,17 @@ def test_paper_profile_has_the_papers_numbers(name):
         ("fig4_pretraining", "Fig. 4", "digits", "own", None),
         ("fig4", "Fig. 4", "gaussian", "pretrained", "real"),
         ("fig4_inset", "Fig. 4", "gaussian", "pretrained", "real"),
+        ("fig5_teacher", "Fig. 5 left", "structured", "teacher", "real"),
+        ("fig5_latent", "Fig. 5 right", "structured", "latent", "sign"),
+        ("fig6_latent", "Fig. 6 left", "structured", "latent", "sign"),
+        ("fig6_teacher", "Fig. 6 right", "structured", "teacher", "real"),
+        ("fig7_latent", "Fig. 7", "structured", "latent", "real"),
+        ("fig7_teacher", "Fig. 7", "gaussian", "teacher", "real"),
+        ("fig9_latent", "Fig. 9 left", "structured", "latent", "sign"),
+        ("fig9_teacher", "Fig. 9 right", "structured", "teacher", "real"),
+        ("fig10_left", "Fig. 10 left", "digits", "own", None),
+        ("fig10_latent", "Fig. 10 center", "structured", "latent", "sign"),
+        ("fig10_teacher", "Fig. 10 right", "structured", "teacher", "real"),
     ],
 )
 def test_setups_are_the_figures(name, figure, inputs, task, labels):
@@ -145,10 +222,10 @@ def test_overrides_replace_and_none_keeps():
     ("name", "meaningless"),
     [
         ("fig1_left", {"n_inputs": 50, "n_draws": 9, "f": "relu", "n_latent": 3, "labels": "real",
-                       "teacher_width": 2}),
+                       "teacher_width": 2, "teacher_v": "ones", "teacher_activation": "relu"}),
         ("fig1_right", {"f": "relu", "n_latent": 3, "data": "digits"}),
         ("fig3_left", {"data": "digits"}),
-        ("fig4", {"n_inputs": 50, "f": "relu", "n_latent": 3}),
+        ("fig4", {"n_inputs": 50, "f": "relu", "n_latent": 3, "teacher_v": "ones", "teacher_activation": "relu"}),
         ("fig4_pretraining", {"widths": [9], "time": 5.0, "n_inits": 9, "n_times": 9, "n_inputs": 50,
                               "labels": "real"}),
     ],
@@ -194,6 +271,7 @@ IMPOSSIBLE = [
     ("f", "sign"), ("f", 3), ("f", ["sgn"]),
     ("labels", "signs"), ("labels", True),
     ("activation", "tanh"), ("activation", ["erf"]),
+    ("teacher_v", "one"), ("teacher_v", 1), ("teacher_activation", "sgn"), ("teacher_activation", True),
     ("layers", "second"), ("layers", ["first", "second"]), ("layers", 1), ("layers", []),
 ]  # fmt: skip
 
@@ -305,6 +383,71 @@ def test_teacher_and_students_have_one_activation(name, activation):
     assert data.teacher.activation.name == activation
 
 
+@pytest.mark.parametrize("name", ["fig1_right", "fig3_left", "fig3_right"])
+def test_activation_of_the_teacher_alone(name):
+    """A teacher may have a g of its own; it is the same network otherwise, and the students keep theirs."""
+    e = tiny(name, activation="relu", teacher_activation="erf", labels="real")
+    ours, relu = (
+        dataset(dataclasses.replace(e, teacher_activation=g), rng=np.random.default_rng(120)) for g in ("erf", None)
+    )
+    assert (ours.teacher.activation.name, relu.teacher.activation.name) == ("erf", "relu")
+    np.testing.assert_array_equal(ours.teacher.W, relu.teacher.W)
+    on = ours.inputs.latent_train if name == "fig3_left" else ours.x_train
+    field = on @ ours.teacher.W.T / math.sqrt(on.shape[1])
+    g = np.vectorize(math.erf)(field / math.sqrt(2))
+    # float32 inputs, a sum over N = 20 or D = 3 of them
+    np.testing.assert_allclose(ours.y_train, g @ ours.teacher.v, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", ["both", "first"])
+@pytest.mark.parametrize("name", ["fig5_teacher", "fig5_latent", "fig6_latent", "fig6_teacher"])
+def test_teachers_of_weight_one(name, layers):
+    """Figs. 5, 6: ṽ* = 1 with both layers trained, too; the first layer is drawn, and differs between draws."""
+    teachers = [
+        dataset(tiny(name, layers=layers, teacher_width=3), rng=np.random.default_rng(seed)).teacher for seed in (1, 2)
+    ]
+    for teacher in teachers:
+        np.testing.assert_array_equal(teacher.v, 1)
+        # 5 standard errors of the mean square of 9 or 60 normal numbers
+        assert abs(np.mean(teacher.W**2) - 1) < 5 * math.sqrt(2 / teacher.W.size)
+    assert not np.any(teachers[0].W == teachers[1].W)
+    drawn = dataset(tiny(name, teacher_v="drawn", teacher_width=3), rng=np.random.default_rng(1)).teacher
+    assert not np.any(drawn.v == 1)
+
+
+def test_students_start_as_ever_when_teachers_have_weight_one():
+    """teacher_v and teacher_activation say nothing about students."""
+    e = tiny("fig5_teacher", lr=1e-9, teacher_activation="relu", train_size=60)
+    still = run(e, progress=False)
+    v = still.v.sel(width=2).values
+    assert not np.any(v == 1) and np.unique(v).size == v.size
+    assert still.attrs["activation"] == "erf"
+
+
+@pytest.mark.parametrize("name", ["fig10_left", "fig10_latent", "fig10_teacher"])
+def test_relu_students_start_near_zero(name):
+    """Appendix E: weights of variance 1e-6 in both layers, in units of which 1e-9 of training is nothing."""
+    still = run(tiny(name, lr=1e-9, train_size=60, time=0.2), progress=False)
+    assert still.attrs["activation"] == "relu"
+    for weights in (still.W, still.v):
+        n = int(weights.notnull().sum())
+        assert abs(float((weights**2).mean()) / 1e-6 - 1) < 5 * math.sqrt(2 / n)
+
+
+def test_labels_of_figure_10_can_be_learnt():
+    """In every draw of the paper's profile both labels are about equally frequent, as they are for any odd g. The sign
+    of a single ReLU unit would be +1 throughout in the draws with a positive second layer."""
+    e = dataclasses.replace(experiment("fig10_latent", "paper", train_size=2000), n_inputs=50, n_test=2)
+    relu = dataclasses.replace(e, teacher_activation=None)
+    for draw in range(e.n_draws):
+        ours, theirs = (
+            dataset(one, rng=np.random.default_rng((e.seed, draw)).spawn(2)[0]) for one in (e, relu)
+        )  # fmt: skip
+        # five standard errors of 2000 fair coins
+        assert abs(np.mean(ours.y_train == 1) - 0.5) < 5 * 0.5 / math.sqrt(2000)
+        assert (theirs.y_train == 1).all() == (theirs.teacher.v[0] > 0)
+
+
 # ---- Runs -----------------------------------------------------------------------------------------------------------
 
 
@@ -331,9 +474,9 @@ def test_result_tells_what_was_run(result):
     expected = {
         "name": "fig3_left", "figure": "Fig. 3 left", "profile": "quick", "inputs": "structured", "task": "latent",
         "activation": "erf", "layers": "both", "labels": "sign", "f": "sgn", "lr": 0.2, "time": 3.0, "init_scale": 1.0,
-        "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "n_times": 5, "data": "auto",
-        "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50, "n_gauss": 50,
-        "device": "cpu", "notice": "",
+        "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "teacher_v": "drawn",
+        "n_times": 5, "data": "auto", "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50,
+        "n_gauss": 50, "device": "cpu", "notice": "",
     }  # fmt: skip
     assert {key: result.attrs.get(key) for key in expected} == expected
     assert set(result.attrs) - set(expected) == {"dataset"}
@@ -501,7 +644,7 @@ def test_a_teacher_is_needed_for_a_plan_with_a_pretrained_task():
     xr.testing.assert_identical(with_it["again"], run(plan["again"], progress=False))
 
 
-PLANS = [*NOTEBOOKS, "some", "digits", "one change"]
+PLANS = [*(name for name, about in NOTEBOOKS.items() if about.setups), "some", "digits", "one change"]
 
 
 def plan_of(which, profile="paper"):
@@ -600,6 +743,17 @@ def test_scale_says_what_is_smaller(result):
     )
     fewer = scale(at_scale("fig3_left", inits=3, draws=1))
     assert fewer == f"initialisations = 3 ({e.n_inits * e.n_draws}); the paper's in brackets"
+
+
+def test_scale_tells_the_dimension_of_the_manifold():
+    """D where it is another than the paper's, after N; inputs without a manifold have none."""
+    e = experiment("fig9_latent", "paper")
+    full = at_scale("fig9_latent", inits=e.n_inits, draws=e.n_draws, n_inputs=500, n_train=76 * 500, n_latent=250)
+    assert scale(full) == "the paper's scale"
+    small = full.assign_attrs(n_inputs=100, n_train=7600, n_latent=50)
+    assert scale(small) == "N = 100 (500), D = 50 (250); the paper's in brackets"
+    assert "D = " not in scale(at_scale("fig1_right", inits=1, draws=1, n_latent=3))
+    assert "D = 3 (10)" in scale(at_scale("fig3_right", inits=1, draws=1, n_latent=3))
 
 
 def test_scale_of_digits():

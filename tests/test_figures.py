@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from hmm_utils import datasets, experiments, figures
-from hmm_utils.observables import early_stopping
+from hmm_utils.observables import early_stopping, final
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 TINY = dict(
@@ -131,6 +131,43 @@ def test_early_stopping():
     assert all(r"\hat\epsilon" in text for text in labels(axis))
 
 
+def test_axis_says_what_is_drawn():
+    """The vertical axis of the first panel tells the end of training from early stopping."""
+    results = {"a": random_result(), "b": random_result("fig3_left", seed=1)}
+    end, other = (axis.get_ylabel() for axis in figures.independent_students(results).axes)
+    early, no = (axis.get_ylabel() for axis in figures.independent_students(results, value=early_stopping).axes)
+    assert (end, other, no) == ("fractional error", "", "")
+    assert early.startswith("fractional error, early stopping") and r"\hat\epsilon" in early
+
+
+def test_a_row_per_value():
+    """Fig. 9: the end of training above the best of it, a column per result with its title on top, one scale per
+    column, K below; each panel is the one that its row and column draw alone."""
+    results = {"one": random_result(), "two": random_result("fig3_left", seed=1)}
+    results["two"] = results["two"].assign(eps_g_frac=results["two"]["eps_g_frac"] / 2)
+    values = [final, early_stopping]
+    fig = figures.independent_students(results, value=values)
+    rows = np.array(fig.axes).reshape(2, 2)
+    assert [[axis.get_title() for axis in row] for row in rows] == [["one", "two"], ["", ""]]
+    assert [[axis.get_xlabel() for axis in row] for row in rows] == [["", ""], 2 * ["$K$"]]
+    for row, value in zip(rows, values, strict=True):
+        alone = figures.independent_students(results, value=value).axes
+        assert [axis.get_ylabel() for axis in row] == [axis.get_ylabel() for axis in alone]
+        for axis, expected in zip(row, alone, strict=True):
+            assert labels(axis) == labels(expected)
+            np.testing.assert_array_equal(axis.get_xticks(), [1, 2, 5])
+            ours, theirs = bars(axis), bars(expected)
+            assert ours.keys() == theirs.keys()
+            for key in ours:
+                np.testing.assert_array_equal(np.array(ours[key]), np.array(theirs[key]))
+    for column in rows.T:
+        assert len({axis.get_ylim() for axis in column}) == 1
+        assert column[0].get_ylim()[1] > max(high.max() for axis in column for *_, high in bars(axis).values())
+    taller, one = fig.get_figheight(), figures.independent_students(results).get_figheight()
+    assert taller > 1.5 * one
+    assert words(fig).count("one: ") == 1
+
+
 def test_diverged_students_are_left_out():
     """A pair that diverged enters neither the mean nor the standard error."""
     result = random_result(n_draws=1)
@@ -242,6 +279,23 @@ def test_learning_curves_of_the_only_width():
     result = random_result(widths=[3])
     axis = figures.learning_curves({"": {"both": result}}).axes[0]
     np.testing.assert_allclose(axis.lines[0].get_ydata(), curve(result, 3), rtol=1e-12)
+
+
+def test_ends_are_marked():
+    """Fig. 7: a thin dotted line over the whole width at the height where each curve ends, in its colour, beside the
+    curves; none unless asked for."""
+    results = {label: {"first": random_result(widths=[3], seed=seed)} for seed, label in enumerate("ab")}
+    without = figures.learning_curves(results).axes
+    for axis, plain in zip(figures.learning_curves(results, ends=True).axes, without, strict=True):
+        curves, marks = axis.lines[:2], axis.lines[2:]
+        assert len(plain.lines) == len(marks) == 2
+        for line, mark, before in zip(curves, marks, plain.lines, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), before.get_ydata())
+            assert set(mark.get_ydata()) == {line.get_ydata()[-1]}
+            assert list(mark.get_xdata()) == [0, 1] and mark.get_linestyle() == ":"
+            assert mark.get_color() == line.get_color() and mark.get_linewidth() < line.get_linewidth()
+        assert axis.get_xscale() == "log"
+    assert labels(figures.learning_curves(results, ends=True).axes[0]) == labels(without[0])
 
 
 def test_three_labels_three_colours():

@@ -1,6 +1,7 @@
 """The committed notebooks: complete, clean, in step with their scripts, and with parameters that can be set."""
 
 import ast
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from jupytext.config import load_jupytext_configuration_file
 from papermill import inspect_notebook
 
-from hmm_utils import experiments
+from hmm_utils import claims, experiments, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -155,15 +156,17 @@ def test_no_local_path_is_stored(name, notebook):
 # ---- parameters --------------------------------------------------------------------------------------------------
 
 
-def test_lines_of_the_parameters_cell(notebook):
-    """There is one parameters cell; each line declares a type, a literal default of that type (or None) and a help."""
+def test_lines_of_the_parameters_cell(name, notebook):
+    """There is one parameters cell; each line declares a type, a literal default of that type (or None) and a help.
+    A notebook that trains something says where."""
     found = parameters(notebook)
-    for name, kind, default, _ in found:
+    for parameter, kind, default, _ in found:
         value = ast.literal_eval(default)
-        assert value is None or type(value).__name__ == kind, f"{name}: {kind} = {default}"
-    names = [name for name, *_ in found]
+        assert value is None or type(value).__name__ == kind, f"{parameter}: {kind} = {default}"
+    names = [parameter for parameter, *_ in found]
     assert len(set(names)) == len(names)
-    assert {"profile", "seed", "device", "out"} <= set(names)
+    assert {"profile", "seed", "out"} <= set(names)
+    assert ("device" in names) == bool(experiments.NOTEBOOKS[name].setups)
 
 
 def test_papermill_reads_every_parameter(notebook):
@@ -248,6 +251,49 @@ def test_notebooks_are_linked():
         text = "\n".join(markdown(nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)))
         linked |= {link.removesuffix(".ipynb") for link in LINK.findall(text)} - {name}
     assert set(experiments.NOTEBOOKS) - linked <= {min(experiments.NOTEBOOKS)}
+
+
+def test_the_index_leads_everywhere():
+    """The index has a paragraph and a link for every other notebook, with the figures that it holds."""
+    index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
+    paragraphs = [text for source in markdown(index) for text in source.split("\n\n") if text.startswith("**[")]
+    named = {LINK.search(text)[1].removesuffix(".ipynb"): text for text in paragraphs}
+    assert list(named) == [name for name in experiments.NOTEBOOKS if name != "index"]
+    for name, about in experiments.NOTEBOOKS.items():
+        for figure in about.figures:
+            number = figure.removeprefix("Fig. ").partition(" ")[0]
+            assert re.search(rf"Figs?\..*\b{number}\b", named[name]), f"{figure} in the paragraph of {name}"
+
+
+def test_the_index_lists_every_claim(tmp_path):
+    """The table of the index has a row for each claim with what is said, where, and the notebook that judges it; the
+    verdict is that of the folder `out`, if the claim has been judged there."""
+    index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
+    sources = [cell.source for cell in code(index) if "claims.CLAIMS" in cell.source]
+    assert len(sources) == 1
+    first = claims.CLAIMS[0]
+    texts = {f.name: "" for f in dataclasses.fields(claims.Judgement)} | {"values": ()}
+    texts |= {"claim": first.number, "notebook": first.notebook, "verdict": "holds only if asked for"}
+    claims.save(claims.Judgements([claims.Judgement(**texts)]), first.notebook, tmp_path)
+    shown = {}
+    for out, verdict in (("", "see there"), (str(tmp_path), "holds only if asked for")):
+        given = {"out": out, "claims": claims, "verdicts": verdicts, "Markdown": lambda text: shown.update(text=text)}
+        exec(sources[0], given)
+        rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in shown["text"].splitlines()[2:]]
+        assert [row[0] for row in rows] == [claim.number for claim in claims.CLAIMS]
+        for claim, row in zip(claims.CLAIMS, rows, strict=True):
+            assert row[1:3] == [claim.statement, f"{claim.section}, {claim.figure}"]
+            assert LINK.fullmatch(row[3])[1] == f"{claim.notebook}.ipynb"
+        assert [row[4] for row in rows] == [verdict, *["see there"] * (len(rows) - 1)]
+
+
+def test_the_committed_index_is_up_to_date():
+    """What the index shows without running it are the claims that there are."""
+    index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
+    (table,) = (
+        o["data"]["text/markdown"] for c in code(index) for o in c.outputs if "text/markdown" in o.get("data", {})
+    )
+    assert re.findall(r"^\| (C\d+) \|", table, re.M) == [claim.number for claim in claims.CLAIMS]
 
 
 # ---- the two halves of a pair ------------------------------------------------------------------------------------

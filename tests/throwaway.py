@@ -42,7 +42,8 @@ if boom:
 CLAIMS = """import json
 claims = [
     {"claim": claim, "statement": "wider is better", "section": "3.1", "figure": "Fig. 1", "verdict": "holds",
-     "measured": "ratio 0.3 | 0.4", "notebook": "NAME", "scale": f"{profile}, steps={steps}"} for claim in ("C10", "C2")
+     "measured": "ratio 0.3 | 0.4", "values": [], "notebook": "NAME", "scale": f"{profile}, steps={steps}"}
+    for claim in ("C10", "C2")
 ]
 if out:
     Path(out, "claims").mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,122 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The paper on one page
+#
+# *S. Goldt, M. Mézard, F. Krzakala, L. Zdeborová, [arXiv:1909.11500v1](https://arxiv.org/abs/1909.11500v1).*
+#
+# **What you'll do.** See what the paper asks and answers, and choose where to go on.
+#
+# **What you'll learn.** Which notebook holds which figure, and which claim is judged where.
+#
+# **What you'll need.** A few seconds. Nothing is trained here.
+
+# %% tags=["parameters"]
+profile: str = "quick"  # scale of the other notebooks' runs: quick or paper
+seed: int = 1  # of all random numbers
+out: str = ""  # folder with the verdicts of other notebooks (empty: none are shown)
+
+# %%
+import numpy as np
+from IPython.display import Markdown
+
+from hmm_utils import claims, datasets, experiments, figures, networks, verdicts
+
+figures.style()
+
+# %% [markdown]
+# ## The question and the answer
+#
+# Theories of learning like data without structure: independent Gaussian inputs, labelled by a random network, the *teacher*. Students trained
+# on such data differ from students trained on handwritten digits in two ways that one can measure:
+#
+# * with a teacher, the test error waits on a **plateau** before the student finds the teacher; on digits there is none;
+# * with a teacher, two wide students learn **one function**; two students of digits agree on digits and contradict each other elsewhere.
+#
+# Which property of digits makes the difference? The paper's answer has two parts, and both are needed: inputs lie on a low-dimensional *hidden
+# manifold*, folded into a space of many dimensions, and labels depend on the *position on the manifold*. Below is a manifold of two
+# dimensions with labels, and three components of the inputs it makes when $f$ leaves it flat and when $f$ folds it.
+
+# %%
+rngs = {f: np.random.default_rng((seed, 23)) for f in ("identity", "relu", "tanh")}  # a plane seen from above
+folded = {f: datasets.structured(f, 3, 2, 1500, 10, rng=rng) for f, rng in rngs.items()}
+labeller = networks.random_network(2, 1, rng=np.random.default_rng(seed))
+colours = {name: datasets.latent_task(inputs, labeller).y_train for name, inputs in folded.items()}
+figure = figures.manifold(folded, colours)
+
+# %% [markdown]
+# ## Four set-ups, one of which is like digits
+#
+# | | inputs | labels | like digits? | where |
+# |---|---|---|---|---|
+# | 1 | i.i.d. Gaussian | of a random teacher, Eq. (4) | no | Fig. 1 right, Fig. 2 left: [01](01_independent_students.ipynb), [02](02_plateaus.ipynb) |
+# | 2 | i.i.d. Gaussian | of a network trained on digits | no | Fig. 4: [03](03_hidden_manifold_model.ipynb) |
+# | 3 | structured, Eq. (6) | of a random teacher, Eq. (4) | no | Fig. 3 right: [03](03_hidden_manifold_model.ipynb) |
+# | 4 | structured, Eq. (6) | latent, Eq. (7) | yes | Fig. 3 left: [03](03_hidden_manifold_model.ipynb) |
+#
+# The fourth is the hidden manifold model. In the words of this project's set-ups:
+
+# %% tags=["nbval-check-output"]
+for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"), start=1):
+    run = experiments.experiment(name, profile)
+    print(f"{number}  {run.figure:<12}  inputs: {run.inputs:<10}  task: {run.task}")
+
+# %% [markdown]
+# ## The notebooks
+#
+# **[00 — Setup](00_setup.ipynb)** (Sec. 2). Networks, one-sample SGD, the two errors $\epsilon_g$ and $\epsilon_{1,2}$, the kinds of data, and what
+# the text leaves open.
+#
+# **[01 — Independent students](01_independent_students.ipynb)** (Sec. 3.1, Fig. 1). Two students of digits, one error, different functions. With a
+# teacher on Gaussian inputs they learn the same.
+#
+# **[02 — Plateaus](02_plateaus.ipynb)** (Sec. 3.2, Fig. 2 left). The error waits, and what happens in the network meanwhile.
+#
+# **[03 — The hidden manifold model](03_hidden_manifold_model.ipynb)** (Sec. 4; Figs. 2 right, 3, 4). Structured inputs with teacher labels and with latent
+# ones; a teacher that was trained on digits.
+#
+# **[A — The data-generating function](A_data_generating_function.ipynb)** (Figs. 5, 6). The manifold must be folded; how is not important.
+#
+# **[B — Plateau and asymptotic error](B_plateau_and_asymptotic_error.ipynb)** (Fig. 7). A plateau does not hide below the error at the end.
+#
+# **[C — Early stopping](C_early_stopping.ipynb)** (Fig. 8). The best moments of training instead of its end.
+#
+# **[D — As many features as inputs](D_extensive_features.ipynb)** (Fig. 9). A manifold of $N/2$ dimensions: wide students over-fit.
+#
+# **[E — ReLU students](E_relu_students.ipynb)** (Fig. 10). Another activation, another start.
+#
+# ## The claims
+#
+# Each claim of the paper is judged on runs, in the notebook named beside it. Verdicts depend on the scale of the runs. They appear below
+# when this notebook is run together with the others (`hmm run all`); the committed ones are in the notebooks.
+
+# %%
+found = {claim["claim"]: claim["verdict"] for claim in verdicts.read_claims(out)} if out else {}
+rows = [
+    f"| {c.number} | {c.statement} | {c.section}, {c.figure} | [{c.notebook}]({c.notebook}.ipynb) | {found.get(c.number, 'see there')} |"
+    for c in claims.CLAIMS
+]
+Markdown("\n".join(["| | claim | section, figure | notebook | verdict |", "|---|---|---|---|---|", *rows]))
+
+# %% [markdown]
+# ## Run it
+#
+# ```
+# hmm run all                      # every notebook at the quick profile, results in build/
+# hmm run B --profile paper --out build/paper
+# hmm claims                       # the verdicts of what has been run
+# ```
