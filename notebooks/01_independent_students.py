@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, training
+from hmm_utils import claims, experiments, figures, observables, sweep, training
 
 figures.style()
 chosen = dict(
@@ -76,7 +76,7 @@ plan = experiments.plan("01_independent_students", profile, chosen)
 # > Fig. 1's caption also writes $P^*=76N$ where the other captions write $P=76N$: the size of the training set is meant.
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 digits = results["fig1_left"]
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))

@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, training
+from hmm_utils import claims, experiments, figures, sweep, training
 
 figures.style()
 chosen = dict(
@@ -66,7 +66,7 @@ plan = experiments.plan("02_plateaus", profile, chosen)
 # weights are 1) and with both layers trained (solid).
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 modes = [layers] if isinstance(layers, str) else layers
 digits = {mode: results[f"fig2_left_digits/{mode}"] for mode in modes}
 teacher = {mode: results[f"fig2_left_iid/{mode}"] for mode in modes}

@@ -51,7 +51,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, datasets, experiments, figures, networks, observables, training
+from hmm_utils import claims, datasets, experiments, figures, networks, observables, sweep, training
 
 figures.style()
 chosen = dict(
@@ -117,7 +117,7 @@ figures.save(figure, "sec4_spectra", out)
 # As in [notebook 02](02_plateaus.ipynb), with structured inputs: teacher labels (blue) and latent labels (orange).
 
 # %%
-results = experiments.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
+results = sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
 by_task = {
     "teacher labels": {mode: results[f"fig2_right_teacher/{mode}"] for mode in modes},
     "latent labels": {mode: results[f"fig2_right_latent/{mode}"] for mode in modes},
@@ -137,7 +137,7 @@ figures.save(figure, "fig2_right", out)
 # $M=4$.
 
 # %%
-results |= experiments.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
+results |= sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
 figure = figures.independent_students(
     {
         f"structured inputs, latent labels (M = {results['fig3_left'].attrs['teacher_width']})": results["fig3_left"],
@@ -169,7 +169,7 @@ for when in (1, 10, 100, float(noise["time"][-1])):
 # train a network on the digits, which then knows something about *their* structure, and to let it label Gaussian inputs.
 
 # %%
-pretraining = experiments.run(plan["fig4_pretraining"], device=device)
+pretraining = sweep.run_all({"fig4_pretraining": plan["fig4_pretraining"]}, device=device)["fig4_pretraining"]
 results["fig4_pretraining"] = pretraining
 M = int(pretraining["width"][0])
 teacher = training.student(pretraining.isel(draw=0), width=M)
@@ -186,7 +186,7 @@ figures.save(figure, "fig4_teacher", out)
 
 # %%
 pretrained = {name: run for name, run in plan.items() if run.task == "pretrained"}
-results |= experiments.run_all(pretrained, teacher=teacher, device=device)
+results |= sweep.run_all(pretrained, teacher=teacher, device=device)
 fig4, inset = results["fig4"], results["fig4_inset"]
 K = M if M in fig4["width"] and M in inset["width"] else None
 figure = figures.independent_students(

@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, observables, training
+from hmm_utils import claims, experiments, figures, observables, sweep, training
 
 figures.style()
 chosen = dict(
@@ -77,7 +77,7 @@ plan = experiments.plan("A_data_generating_function", profile, chosen)
 # > * Appendix A calls the left panel of Fig. 5 the "vanilla" set-up. Its inputs are structured, Eq. (8), not i.i.d.
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 M = teacher_width
 
 # %% [markdown]

@@ -49,7 +49,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures
+from hmm_utils import claims, experiments, figures, sweep
 
 figures.style()
 chosen = dict(
@@ -66,7 +66,7 @@ plan = experiments.plan("B_plateau_and_asymptotic_error", profile, chosen)
 # Eq. (7). The other has i.i.d. Gaussian inputs and a teacher, Eq. (4). Labels are real numbers: the figure shows $\epsilon_g^{\rm mse}$.
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 
 # %% [markdown]
 # ## Figure 7

@@ -50,7 +50,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures
+from hmm_utils import claims, experiments, figures, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -78,7 +78,7 @@ plan = experiments.plan("C_early_stopping", profile, chosen)
 # > The caption of Fig. 8 calls two panels "Left". The teacher labels with $M=4$ are on the right.
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 digits, latent, taught = (results[name] for name in ("fig1_left", "fig3_left", "fig3_right"))
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))

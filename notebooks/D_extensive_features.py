@@ -48,7 +48,7 @@ seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
 # %%
-from hmm_utils import claims, experiments, figures
+from hmm_utils import claims, experiments, figures, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -71,7 +71,7 @@ low = experiments.plan("03_hidden_manifold_model", profile, chosen | {"n_latent"
 # For comparison the runs of Fig. 3, with $D=10$, are made as well.
 
 # %%
-results = experiments.run_all(plan | {name: low[name] for name in ("fig3_left", "fig3_right")}, device=device)
+results = sweep.run_all(plan | {name: low[name] for name in ("fig3_left", "fig3_right")}, device=device)
 latent, taught = results["fig9_latent"], results["fig9_teacher"]
 
 # %% [markdown]

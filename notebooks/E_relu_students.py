@@ -51,7 +51,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, training
+from hmm_utils import claims, experiments, figures, observables, sweep, training
 
 figures.style()
 chosen = dict(
@@ -76,7 +76,7 @@ plan = experiments.plan("E_relu_students", profile, chosen)
 # > saying on which inputs. We read it as on Gaussian ones, since it is said to be as on MNIST.
 
 # %%
-results = experiments.run_all(plan, device=device)
+results = sweep.run_all(plan, device=device)
 digits, latent, taught = (results[name] for name in ("fig10_left", "fig10_latent", "fig10_teacher"))
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))

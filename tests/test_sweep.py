@@ -149,6 +149,11 @@ def test_a_pretrained_teacher_is_handed_on(tmp_path):
 def test_which_digits_are_meant(tmp_path, monkeypatch):
     """data = "auto" takes MNIST from the store or from the disk, and the small digits only if neither has it."""
     plan = tiny_plan("fig1_left", n_draws=1, train_size=50)
+
+    def none():
+        raise mnist.DataError("there are no images here.")
+
+    monkeypatch.setattr(mnist, "load", none)
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
     small = quiet(plan, tmp_path)["fig1_left"]
     assert small.attrs["n_inputs"] == 64 and "stand in" in small.attrs["notice"]
