@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from hmm_utils import files
 from hmm_utils.experiments import experiment, scale
 from hmm_utils.observables import early_stopping, final
 
@@ -898,9 +899,5 @@ def save(judgements: Judgements, notebook: str, out: str | Path) -> None:
     """Writes OUT/claims/NOTEBOOK.json, aside first; an empty `out` writes nothing."""
     if not str(out):
         return
-    folder = Path(out) / "claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".{notebook}.json"
     text = json.dumps([_plain(j) for j in judgements], ensure_ascii=False, indent=1, allow_nan=False)
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(folder / f"{notebook}.json")
+    files.replace(Path(out) / "claims" / f"{notebook}.json", lambda aside: aside.write_text(text, encoding="utf-8"))

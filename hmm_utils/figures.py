@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 
 from hmm_utils.datasets import Inputs
 from hmm_utils.experiments import scale
+from hmm_utils.files import replace
 from hmm_utils.observables import early_stopping, final, standard_error
 
 __all__ = [
@@ -102,12 +104,14 @@ def _draw_students(axis: Axes, result: xr.Dataset, value: Value) -> None:
     hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
     test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
     series = (
-        (result["eps_g_frac"].mean("student"), BLUE, "o", rf"${hat}_g$"),
+        (result["eps_g_frac"], BLUE, "o", rf"${hat}_g$"),
         (result["eps_12_frac"].sel(inputs="gauss"), GREEN, "D", rf"${hat}_{{1,2}}$, Gaussian inputs"),
         (result["eps_12_frac"].sel(inputs="test"), ORANGE, "x", rf"${hat}_{{1,2}}$, {test}"),
     )
     for curve, colour, marker, label in series:
-        y = value(curve).stack(sample=("draw", "init"))
+        y = value(curve)
+        # App. C takes the minimum of each student's curve, not of the mean of two
+        y = (y.mean("student") if "student" in y.dims else y).stack(sample=("draw", "init"))
         bar = standard_error(y, "sample").fillna(0)
         axis.errorbar(
             y["width"], y.mean("sample"), bar, color=colour, marker=marker, label=label, ls=":", lw=0.8, capsize=2
@@ -238,10 +242,6 @@ def save(fig: Figure, name: str, out: str | Path) -> None:
     """Writes the figure to OUT/figures/NAME.png and .pdf, aside first; an empty `out` writes nothing."""
     if not str(out):
         return
-    folder = Path(out) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "pdf"):
-        aside = folder / f".{name}.{kind}"
         with mpl.rc_context({"pdf.fonttype": 42}):
-            fig.savefig(aside, format=kind)
-        aside.replace(folder / f"{name}.{kind}")
+            replace(Path(out) / "figures" / f"{name}.{kind}", partial(fig.savefig, format=kind))

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import h5py
 import numpy as np
+import xarray as xr
 
-__all__ = ["DamagedFileWarning", "read_arrays", "replace", "set_aside", "write_arrays"]
+__all__ = ["DamagedFileWarning", "read_arrays", "read_dataset", "replace", "set_aside", "write_arrays"]
 
 
 class DamagedFileWarning(UserWarning):
@@ -41,7 +43,7 @@ def set_aside(path: Path, why: str) -> Path:
     place = next(p for n in range(1_000_000) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
     path.replace(place)
     warnings.warn(
-        f"{path.name} {why}: it was renamed to {place.name} and is computed again.", DamagedFileWarning, stacklevel=3
+        f"{path.name} {why}: it was renamed to {place.name} and is computed again.", DamagedFileWarning, stacklevel=4
     )
     return place
 
@@ -65,5 +67,25 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        set_aside(path, f"cannot be read ({str(error).strip().partition(chr(10))[0].rstrip('.')})")
+        _cannot_be_read(path, error)
         return None
+
+
+def read_dataset(path: Path, group: str | None = None) -> xr.Dataset | None:
+    """A netCDF file, or a group of one, in memory; None if there is none, or if it is damaged: then it is set aside."""
+    try:
+        with h5py.File(path) as file:
+            if group is not None and group not in file:
+                return None
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as file:
+            return file.load()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        _cannot_be_read(path, error)
+        return None
+
+
+def _cannot_be_read(path: Path, error: Exception) -> None:
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    set_aside(path, f"cannot be read ({reason})")

@@ -34,7 +34,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import pooch
 
-__all__ = ["FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "data_dir", "is_available", "load"]
+__all__ = ["FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "cache_dir", "data_dir", "is_available", "load"]
 
 # name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
 FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -77,7 +77,12 @@ class Mnist(NamedTuple):
 def data_dir() -> Path:
     """$HMM_DATA_DIR if it is set and not empty, else the folder `hidden-manifold` of the user's cache."""
     chosen = os.environ.get("HMM_DATA_DIR")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("hidden-manifold"))
+    return Path(chosen).expanduser() if chosen else cache_dir()
+
+
+def cache_dir() -> Path:
+    """The folder `hidden-manifold` of the user's cache."""
+    return Path(pooch.os_cache("hidden-manifold"))
 
 
 def is_available(directory: str | os.PathLike | None = None, *, files: Mapping = FILES) -> bool:

@@ -19,7 +19,7 @@ import xarray as xr
 
 from hmm_utils import engine, experiments
 from hmm_utils.experiments import Experiment
-from hmm_utils.files import replace, set_aside
+from hmm_utils.files import read_dataset, replace
 from hmm_utils.store import plain
 
 __all__ = ["Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
@@ -90,19 +90,12 @@ def _group(name: str) -> str:
 def load(folder: Path, name: str, e: Experiment) -> xr.Dataset | None:
     """The stored result of a run by its name in a plan; None if there is none. A file that cannot be read is set aside
     with a warning."""
-    place = folder / figure_file(e)
-    return _read(place, _group(name)) if place.exists() else None
+    return _read(folder / figure_file(e), _group(name))
 
 
 def _read(place: Path, group: str) -> xr.Dataset | None:
-    try:
-        with h5py.File(place) as file:
-            if group not in file:
-                return None
-        with xr.open_dataset(place, group=group, engine="h5netcdf") as file:
-            result = file.load()
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-        set_aside(place, f"cannot be read ({str(error).strip().partition(chr(10))[0].rstrip('.')})")
+    result = read_dataset(place, group)
+    if result is None:
         return None
     result.attrs = plain(result.attrs)
     return result

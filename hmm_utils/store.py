@@ -25,7 +25,7 @@ import hmm_utils
 from hmm_utils import engine
 from hmm_utils.devices import cores
 from hmm_utils.experiments import Experiment
-from hmm_utils.files import replace, set_aside
+from hmm_utils.files import read_dataset, replace, set_aside
 from hmm_utils.networks import Network
 
 __all__ = ["content", "key", "load", "path", "plain", "provenance", "save"]
@@ -74,13 +74,8 @@ def load(folder: Path, key: str) -> xr.Dataset | None:
     none.
     """
     place = path(folder, key)
-    if not place.exists():
-        return None
-    try:
-        with xr.open_dataset(place, engine="h5netcdf") as file:
-            result = file.load()
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-        set_aside(place, f"cannot be read ({str(error).strip().partition(chr(10))[0].rstrip('.')})")
+    result = read_dataset(place)
+    if result is None:
         return None
     if result.attrs.get("key") != key or result.attrs.get("engine") != engine.VERSION:
         set_aside(place, "is not what its name says, or was made by another version of the engine")

@@ -7,6 +7,7 @@ its last checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import time
@@ -17,7 +18,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pooch
 import xarray as xr
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -142,7 +142,7 @@ FIGURES = Path(__file__).resolve().parents[1] / "results"
 
 def store_folder() -> Path:
     chosen = os.environ.get("HMM_STORE")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("hidden-manifold")) / "store"
+    return Path(chosen).expanduser() if chosen else mnist.cache_dir() / "store"
 
 
 def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -175,7 +175,8 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
         if mine:
             plan = {unit.name: unit.experiment for unit in mine}
             teacher = next((unit.teacher for unit in mine if unit.teacher is not None), None)
-            state = folder / f".{'-'.join(unit.key for unit in mine)[:200]}.state"
+            together = hashlib.sha256("".join(unit.key for unit in mine).encode()).hexdigest()[:24]
+            state = folder / f".{together}.state"
             start = time.perf_counter()
             computed = experiments.run_draws(
                 plan,

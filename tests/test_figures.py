@@ -128,6 +128,8 @@ def test_early_stopping():
     (axis,) = figures.independent_students({"": result}, value=early_stopping).axes
     eps_12 = result["eps_12_frac"].sel(inputs="gauss").transpose("draw", "init", "width", "time").values.min(-1)
     np.testing.assert_allclose(bars(axis)[GREEN, "D"][1], eps_12.reshape(6, 3).mean(0), rtol=1e-12)
+    eps_g = result["eps_g_frac"].transpose("draw", "init", "student", "width", "time").values.min(-1)
+    np.testing.assert_allclose(bars(axis)[BLUE, "o"][1], eps_g.reshape(12, 3).mean(0), rtol=1e-12)
     assert all(r"\hat\epsilon" in text for text in labels(axis))
 
 
