@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from html import escape
@@ -27,7 +27,18 @@ from hmm_utils import files
 from hmm_utils.experiments import experiment, scale
 from hmm_utils.observables import early_stopping, final
 
-__all__ = ["CLAIMS", "Claim", "Finding", "Judgement", "Judgements", "Value", "judge", "plateau_strength", "save"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Finding",
+    "Judgement",
+    "Judgements",
+    "Value",
+    "judge",
+    "plain",
+    "plateau_strength",
+    "save",
+]
 
 HOLDS = "holds"
 FAILS = "does not follow from the stated parameters"
@@ -886,18 +897,18 @@ def judge(notebook: str, results: Results) -> Judgements:
     return Judgements(judgements)
 
 
-def _plain(judgement: Judgement) -> dict:
+def plain(judgements: Iterable[Judgement]) -> list[dict]:
     """For JSON, which knows neither NaN nor infinity: null stands for a number that is not known."""
-    fields = asdict(judgement)
-    for value in fields["values"]:
+    records = [asdict(judgement) for judgement in judgements]
+    for value in (value for record in records for value in record["values"]):
         for key in ("mean", "low", "high"):
             value[key] = value[key] if math.isfinite(value[key]) else None
-    return fields
+    return records
 
 
 def save(judgements: Judgements, notebook: str, out: str | Path) -> None:
     """Writes OUT/claims/NOTEBOOK.json, aside first; an empty `out` writes nothing."""
     if not str(out):
         return
-    text = json.dumps([_plain(j) for j in judgements], ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(plain(judgements), ensure_ascii=False, indent=1, allow_nan=False)
     files.replace(Path(out) / "claims" / f"{notebook}.json", lambda aside: aside.write_text(text, encoding="utf-8"))

@@ -13,9 +13,13 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hmm_utils
 from hmm_utils import notebooks, running, verdicts
+
+if TYPE_CHECKING:
+    from hmm_utils.experiments import Experiment
 
 __all__ = ["main"]
 
@@ -57,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(commands)
     _add_run(commands)
+    _add_results(commands)
     _add_data(commands)
     _add_claims(commands)
     return parser
@@ -85,7 +90,16 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", default="build", metavar="DIR", help="folder of the results (default: build)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks to run side by side (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace finished results")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be computed")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on a Dask cluster, e.g. tcp://host:8786 (see docs/cluster.md)"
+    )
     parser.add_argument("--notebooks", metavar="DIR", help=argparse.SUPPRESS)
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "results", _results, "show the stored results of the paper's figures")
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_data(commands: argparse._SubParsersAction) -> None:
@@ -93,8 +107,10 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:
-    parser = _add(commands, "claims", _claims, "show the claims of the notebooks that have been run")
-    parser.add_argument("--out", default="build", metavar="DIR", help="folder of the results (default: build)")
+    parser = _add(commands, "claims", _claims, "judge the paper's claims on the stored results at its own scale")
+    parser.add_argument(
+        "--out", metavar="DIR", help="show the claims of the notebooks that were run into DIR instead (e.g. build)"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="for programs")
     how.add_argument(
@@ -142,11 +158,15 @@ def _run(options: argparse.Namespace) -> int:
         values=options.values,
         out=options.out,
         n_jobs=options.jobs,
-        overwrite=options.overwrite,
+        overwrite=options.overwrite or options.dry_run,
         notebooks=options.notebooks,
     )
+    if options.dry_run:
+        return _dry_run(prepared, options)
     for note in prepared.notes:
         _complain(note)
+    if not _swept(prepared, options):
+        return 1
     outcomes = running.run(prepared.jobs, options.jobs)
     finished = [outcome for outcome in outcomes if not outcome.error]
     written = verdicts.write_claims(options.out)
@@ -157,6 +177,83 @@ def _run(options: argparse.Namespace) -> int:
     if len(finished) < len(outcomes):
         _complain(f"{len(outcomes) - len(finished)} of {len(outcomes)} notebooks failed.")
         return 1
+    return 0
+
+
+def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dict[str, Experiment]]:
+    """What a profile whose results are stored asks for; nothing for one that is computed in the notebooks."""
+    from hmm_utils import experiments
+
+    if not experiments.is_kept(options.profile):
+        if options.scheduler:
+            raise notebooks.Refused(
+                f"--scheduler is for runs that are stored, and those of the profile {options.profile} are not: "
+                "add --profile paper."
+            )
+        return []
+    from hmm_utils import paper
+
+    return paper.asked_for(prepared.plans)
+
+
+def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
+    from hmm_utils import paper, sweep
+
+    sweeps = _sweeps(prepared, options)
+    if not sweeps:
+        runs = [f"{notebook}: {name}" for notebook, plan in prepared.plans.items() for name in plan]
+        print("\n".join([*runs, f"{len(runs)} runs to compute, in the notebooks."]))
+        return 0
+    n_runs, draws = sum(map(len, sweeps)), 0
+    for runs in sweeps:
+        for name, n in paper.lacking(runs, sweep.store_folder(), sweep.FIGURES).items():
+            print(f"{name}: {n} of {runs[name].n_draws} draws")
+            draws += n
+    print(f"{draws} draws to compute." if draws else f"Nothing to compute: all {n_runs} runs are stored.")
+    return 0
+
+
+def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
+    """Computes what the stored results lack, before the notebooks that read them run; whether that went well."""
+    sweeps = _sweeps(prepared, options)
+    if not sweeps:
+        return True
+    from hmm_utils import paper, sweep
+
+    how = {"device": dict(options.values).get("device", "auto")}
+    try:
+        if options.scheduler:
+            from hmm_utils import cluster
+
+            how["client"] = cluster.connect(options.scheduler)
+        for runs in sweeps:
+            found = paper.compute(runs, sweep.store_folder(), sweep.FIGURES, **how)
+            for place in paper.write(found, runs, sweep.FIGURES):
+                print(f"{place} is new.")
+    except (OSError, RuntimeError) as error:
+        _complain(f"{error} What was finished is stored: the same command goes on from there.")
+        return False
+    return True
+
+
+def _results(options: argparse.Namespace) -> int:
+    from hmm_utils import paper, results, sweep
+
+    kept = list(results.listed(sweep.FIGURES))
+    missing = [name for name in paper.plan() if name not in {one.name for one in kept}]
+    if options.json:
+        rows = [dataclasses.asdict(one) | {"age": one.age} for one in kept]
+        print(json.dumps({"stored": rows, "missing": missing}, indent=1, ensure_ascii=False))
+        return 0
+    head = ("figure", "run", "draws", "engine", "age", "complete", "scale")
+    rows = [
+        (k.figure, k.name, str(k.draws), str(k.engine), k.age, "yes" if k.complete else "no", k.scale) for k in kept
+    ]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if missing:
+        print(f"Missing: {', '.join(missing)}. `hmm run all --profile paper` computes what is missing.")
     return 0
 
 
@@ -184,7 +281,7 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    claims = verdicts.read_claims(options.out)
+    claims = _stored_claims() if options.out is None else verdicts.read_claims(options.out)
     if not claims:
         out = options.out
         raise verdicts.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
@@ -193,6 +290,16 @@ def _claims(options: argparse.Namespace) -> int:
     plain = options.json
     print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else verdicts.claims_text(claims, _columns()))
     return 0
+
+
+def _stored_claims() -> list[dict]:
+    from hmm_utils import paper
+    from hmm_utils.claims import plain
+
+    try:
+        return plain(paper.judge())
+    except FileNotFoundError as error:
+        raise verdicts.ClaimsError(str(error)) from None
 
 
 def _check(claims: Sequence[Mapping], expected: Sequence[Mapping]) -> int:

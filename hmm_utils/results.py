@@ -1,8 +1,9 @@
 """The stored results of the paper's figures: one netCDF file per figure, one group per data set, labelled axes.
 
 A group holds the observables of all draws of one experiment, in single precision, with the attributes of
-`experiments.run` and the keys of the draws in the store (`store.key`), by which a draw is found again. Weights are left
-out, but for those of networks that teach others.
+`experiments.run` and the keys of the draws in the store (`store.key`), by which a draw is found again. Of the weights,
+only those of networks that teach others are kept, and those of the first pair of students of the digits, to be looked
+at: the other pairs' are NaN.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = ["Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
 
 _PACKED = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
 _TEACHES = ("fig4_pretraining",)
+_LOOKED_AT = ("fig1_left", "fig10_left")
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,22 @@ def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.
 def _write(place: Path, groups: Mapping[str, xr.Dataset]) -> Path:
     def write(aside: Path) -> None:
         for mode, (name, result) in zip(("w", *"a" * len(groups)), groups.items(), strict=False):
-            weights = [] if name in _TEACHES else [w for w in ("W", "v") if w in result]
-            observables = result.drop_vars(weights)
-            encoding = {variable: _PACKED for variable in observables.data_vars}
-            observables.to_netcdf(aside, mode=mode, group=_group(name), engine="h5netcdf", encoding=encoding)
+            kept = _without_weights(name, result)
+            encoding = {variable: _PACKED for variable in kept.data_vars}
+            kept.to_netcdf(aside, mode=mode, group=_group(name), engine="h5netcdf", encoding=encoding)
 
     replace(place, write)
     return place
+
+
+def _without_weights(name: str, result: xr.Dataset) -> xr.Dataset:
+    weights = [w for w in ("W", "v") if w in result]
+    if name in _TEACHES:
+        return result
+    if name in _LOOKED_AT:
+        first = (result["draw"] == result["draw"][0]) & (result["init"] == result["init"][0])
+        return result.assign({w: result[w].where(first) for w in weights})
+    return result.drop_vars(weights)
 
 
 def _group(name: str) -> str:
@@ -140,7 +151,7 @@ def listed(folder: Path) -> Iterator[Kept]:
             scale = experiments.scale(result)
             yield Kept(
                 figure=at["figure"],
-                name=group,
+                name=group.replace(", ", "/"),
                 scale=scale,
                 draws=result.sizes["draw"],
                 engine=int(at["engine"]),

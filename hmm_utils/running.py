@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tqdm import tqdm
 
@@ -34,6 +34,9 @@ import hmm_utils
 from hmm_utils import terminal
 from hmm_utils.devices import cores, resolve
 from hmm_utils.notebooks import NotebookInfo, Refused, assign, choose, discover, listed, notebooks_folder, unknown
+
+if TYPE_CHECKING:
+    from hmm_utils.experiments import Experiment
 
 # papermill, nbformat, jupyter_client and hmm_utils.experiments take seconds to import: the functions that need them
 # do it.
@@ -70,10 +73,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Jobs that are ready to run, and the sentences the user should read first."""
+    """Jobs that are ready to run, the sentences the user should read first, and what each notebook will ask for.
+
+    plans  notebook → what `experiments.plan` makes of its values
+    """
 
     jobs: tuple[Job, ...]
     notes: tuple[str, ...]
+    plans: Mapping[str, Mapping[str, Experiment]]
 
 
 @dataclass(frozen=True)
@@ -113,21 +120,20 @@ def prepare(
     if n_jobs < 1:
         raise Refused(f"--jobs must be at least 1, not {n_jobs}: give the number of notebooks to run side by side.")
     overrides, notes = assign(values, chosen)
-    for name, given in overrides.items():
-        _check_values(name, profile, given)
+    plans = {name: _plan(name, profile, given) for name, given in overrides.items()}
     _check_out(Path(out), folder)
     host = {"platform": platform.platform(), "cores": cores()}
     state = {"profile": profile, "versions": _versions(), **_checkout(folder), "host": host}
     jobs = tuple(_job(info, Path(out), overrides[info.name], state) for info in chosen)
-    return Prepared(jobs, (*notes, *_replacements(jobs, overwrite)))
+    return Prepared(jobs, (*notes, *_replacements(jobs, overwrite)), plans)
 
 
-def _check_values(name: str, profile: str, given: Mapping[str, object]) -> None:
+def _plan(name: str, profile: str, given: Mapping[str, object]) -> Mapping[str, Experiment]:
     from hmm_utils.experiments import plan
 
     try:
-        plan(name, profile, {key: value for key, value in given.items() if key != "device"})
         resolve(given.get("device", "cpu"))
+        return plan(name, profile, {key: value for key, value in given.items() if key != "device"})
     except ValueError as error:
         raise Refused(f"{name}: {error}") from None
 

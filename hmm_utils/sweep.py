@@ -26,7 +26,7 @@ from hmm_utils import devices, experiments, mnist, results, store
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
-__all__ = ["FIGURES", "Unit", "missing", "run", "run_all", "store_folder", "units"]
+__all__ = ["FIGURES", "Unit", "missing", "run", "run_all", "store_folder", "stored", "units"]
 
 _TRIES = 3
 _LOOK_AGAIN = 1.0  # seconds between two looks at what another sweep computes
@@ -81,6 +81,22 @@ def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
     return [unit for unit in wanted.values() if not store.path(folder, unit.key).exists()]
 
 
+def stored(
+    wanted: Iterable[Unit], folder: Path, figures: Mapping[str, tuple[Path, str, int]]
+) -> dict[str, xr.Dataset]:
+    """The draws that can be read, by key, from the stored figures (`results.keys`) or the store.
+
+    All are read, because only reading tells whether a file is good: what is damaged is set aside with a warning.
+    """
+    found: dict[str, xr.Dataset] = {}
+    for key in dict.fromkeys(unit.key for unit in wanted):
+        result = results.draw(figures[key]) if key in figures else None
+        result = store.load(folder, key) if result is None else result
+        if result is not None:
+            found[key] = result
+    return found
+
+
 def run(
     plan: Mapping[str, Experiment],
     folder: Path,
@@ -103,13 +119,7 @@ def run(
     workers = max(devices.threads() // 2, 1) if workers is None else workers
     figures = {} if kept is None else results.keys(kept)
     wanted = units(plan, folder, teacher, figures)
-    found: dict[str, xr.Dataset] = {}
-    # reading tells whether a file is good, so what is damaged is found before anything is computed
-    for key in dict.fromkeys(unit.key for unit in wanted):
-        result = results.draw(figures[key]) if key in figures else None
-        result = store.load(folder, key) if result is None else result
-        if result is not None:
-            found[key] = result
+    found = stored(wanted, folder, figures)
     todo = [unit for unit in missing(wanted, folder) if unit.key not in found]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
 
 figures.style()
 chosen = dict(
@@ -85,14 +85,29 @@ if digits.attrs["notice"]:
 # ## Figure 1
 
 # %%
-figure = figures.independent_students(
-    {
-        f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-        f"i.i.d. inputs, teacher M = {teacher_width}, {results['fig1_right'].attrs['labels']} labels": results["fig1_right"],
-        f"the same, {results['fig1_right_signs'].attrs['labels']} labels": results["fig1_right_signs"],
-    }
-)
+def figure_1(results):
+    digits, real, signs = (results[name] for name in ("fig1_left", "fig1_right", "fig1_right_signs"))
+    return figures.independent_students(
+        {
+            f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
+            f"i.i.d. inputs, teacher M = {real.attrs['teacher_width']}, {real.attrs['labels']} labels": real,
+            f"the same, {signs.attrs['labels']} labels": signs,
+        }
+    )
+
+
+figure = figure_1(results)
 figures.save(figure, "fig1", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_1(stored)
+figures.save(figure, "fig1_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** *Left:* wider students make fewer mistakes (blue), and on images they contradict each other about as
@@ -123,6 +138,12 @@ figures.save(figure, "fig1_weights", out)
 verdicts = claims.judge("01_independent_students", results)
 claims.save(verdicts, "01_independent_students", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("01_independent_students", stored)
 
 # %% [markdown]
 # ## The same on the smallest data set that shows it

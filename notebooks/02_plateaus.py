@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, sweep, training
+from hmm_utils import claims, experiments, figures, paper, sweep, training
 
 figures.style()
 chosen = dict(
@@ -68,18 +68,31 @@ plan = experiments.plan("02_plateaus", profile, chosen)
 # %%
 results = sweep.run_all(plan, device=device)
 modes = [layers] if isinstance(layers, str) else layers
-digits = {mode: results[f"fig2_left_digits/{mode}"] for mode in modes}
-teacher = {mode: results[f"fig2_left_iid/{mode}"] for mode in modes}
-name_of_digits = digits[modes[0]].attrs["dataset"].split(";")[0]
-if digits[modes[0]].attrs["notice"]:
-    display(Markdown(f"> **Notice.** {digits[modes[0]].attrs['notice']}"))
+if notice := results[f"fig2_left_digits/{modes[0]}"].attrs["notice"]:
+    display(Markdown(f"> **Notice.** {notice}"))
 
 # %% [markdown]
 # ## Figure 2, left
 
 # %%
-figure = figures.learning_curves({"i.i.d. inputs, teacher": teacher, name_of_digits: digits})
+def figure_2_left(results, modes):
+    digits, teacher = ({mode: results[f"fig2_left_{task}/{mode}"] for mode in modes} for task in ("digits", "iid"))
+    name_of_digits = digits[modes[0]].attrs["dataset"].split(";")[0]
+    return figures.learning_curves({"i.i.d. inputs, teacher": teacher, name_of_digits: digits})
+
+
+figure = figure_2_left(results, modes)
 figures.save(figure, "fig2_left", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_2_left(stored, ["first", "both"])
+figures.save(figure, "fig2_left_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** The paper draws the left panel; the right panel shows the same curves with a logarithmic error
@@ -120,6 +133,12 @@ figures.save(figure, "fig2_overlaps", out)
 verdicts = claims.judge("02_plateaus", results)
 claims.save(verdicts, "02_plateaus", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("02_plateaus", stored)
 
 # %% [markdown]
 # ## Small and quick enough to check every time

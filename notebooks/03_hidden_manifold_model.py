@@ -51,7 +51,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, datasets, experiments, figures, networks, observables, sweep, training
+from hmm_utils import claims, datasets, experiments, figures, networks, observables, paper, sweep, training
 
 figures.style()
 chosen = dict(
@@ -118,12 +118,27 @@ figures.save(figure, "sec4_spectra", out)
 
 # %%
 results = sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
-by_task = {
-    "teacher labels": {mode: results[f"fig2_right_teacher/{mode}"] for mode in modes},
-    "latent labels": {mode: results[f"fig2_right_latent/{mode}"] for mode in modes},
-}
-figure = figures.learning_curves(by_task)
+
+
+def figure_2_right(results, modes):
+    tasks = {"teacher labels": "fig2_right_teacher", "latent labels": "fig2_right_latent"}
+    return figures.learning_curves(
+        {label: {mode: results[f"{name}/{mode}"] for mode in modes} for label, name in tasks.items()}
+    )
+
+
+figure = figure_2_right(results, modes)
 figures.save(figure, "fig2_right", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_2_right(stored, ["first", "both"])
+figures.save(figure, "fig2_right_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** With teacher labels the dashed curve waits and drops once more. With latent labels the error falls,
@@ -138,13 +153,27 @@ figures.save(figure, "fig2_right", out)
 
 # %%
 results |= sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
-figure = figures.independent_students(
-    {
-        f"structured inputs, latent labels (M = {results['fig3_left'].attrs['teacher_width']})": results["fig3_left"],
-        f"structured inputs, teacher labels (M = {results['fig3_right'].attrs['teacher_width']})": results["fig3_right"],
-    }
-)
+
+
+def figure_3(results):
+    latent, taught = results["fig3_left"], results["fig3_right"]
+    return figures.independent_students(
+        {
+            f"structured inputs, latent labels (M = {latent.attrs['teacher_width']})": latent,
+            f"structured inputs, teacher labels (M = {taught.attrs['teacher_width']})": taught,
+        }
+    )
+
+
+figure = figure_3(results)
 figures.save(figure, "fig3", out)
+
+# %% [markdown]
+# At the paper's scale:
+
+# %%
+figure = figure_3(stored)
+figures.save(figure, "fig3_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** *Right:* as with i.i.d. inputs, wide students find the teacher, everywhere. *Left:* the error does
@@ -156,7 +185,7 @@ figures.save(figure, "fig3", out)
 # *falls* with training time:
 
 # %%
-noise = results["fig3_left"]["eps_12_frac"].sel(inputs="gauss").mean(["draw", "init"])
+noise = stored["fig3_left"]["eps_12_frac"].sel(inputs="gauss").mean(["draw", "init"])
 for when in (1, 10, 100, float(noise["time"][-1])):
     row = noise.sel(time=when, method="nearest")
     values = ", ".join(f"K = {int(K)}: {float(row.sel(width=K)):.2f}" for K in row["width"])
@@ -187,13 +216,27 @@ figures.save(figure, "fig4_teacher", out)
 # %%
 pretrained = {name: run for name, run in plan.items() if run.task == "pretrained"}
 results |= sweep.run_all(pretrained, teacher=teacher, device=device)
-fig4, inset = results["fig4"], results["fig4_inset"]
-K = M if M in fig4["width"] and M in inset["width"] else None
-figure = figures.independent_students(
-    {f"Gaussian inputs, labels by a network trained on {name_of_digits}": fig4},
-    inset={f"K = {K}": {"first": inset.sel(width=[K]), "both": fig4.sel(width=[K])}} if K else None,
-)
+
+
+def figure_4(results):
+    digits, fig4, inset = (results[name] for name in ("fig4_pretraining", "fig4", "fig4_inset"))
+    K = int(digits["width"][0])
+    both = K in fig4["width"] and K in inset["width"]
+    return figures.independent_students(
+        {f"Gaussian inputs, labels by a network trained on {digits.attrs['dataset'].split(';')[0]}": fig4},
+        inset={f"K = {K}": {"first": inset.sel(width=[K]), "both": fig4.sel(width=[K])}} if both else None,
+    )
+
+
+figure = figure_4(results)
 figures.save(figure, "fig4", out)
+
+# %% [markdown]
+# At the paper's scale:
+
+# %%
+figure = figure_4(stored)
+figures.save(figure, "fig4_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** Nothing is left of the digits: the students agree on noise as well as they do on the test inputs (which
@@ -215,6 +258,12 @@ figures.save(figure, "fig4", out)
 verdicts = claims.judge("03_hidden_manifold_model", results)
 claims.save(verdicts, "03_hidden_manifold_model", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("03_hidden_manifold_model", stored)
 
 # %% [markdown]
 # **On claim C9.** With the parameters stated under Fig. 3 ($P=76N$, $D=10$, $M=1$, $\eta=0.2$, signs as labels, both layers) the

@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, observables, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
 
 figures.style()
 chosen = dict(
@@ -78,19 +78,33 @@ plan = experiments.plan("A_data_generating_function", profile, chosen)
 
 # %%
 results = sweep.run_all(plan, device=device)
-M = teacher_width
 
 # %% [markdown]
 # ## Figure 5: a manifold without a fold
 
 # %%
-figure = figures.independent_students(
-    {
-        f"f(x) = x, teacher labels (M = {M})": results["fig5_teacher"],
-        f"f(x) = x, latent labels (M = {M})": results["fig5_latent"],
-    }
-)
+def figure_5(results):
+    teacher, latent = results["fig5_teacher"], results["fig5_latent"]
+    return figures.independent_students(
+        {
+            f"f(x) = x, teacher labels (M = {teacher.attrs['teacher_width']})": teacher,
+            f"f(x) = x, latent labels (M = {latent.attrs['teacher_width']})": latent,
+        }
+    )
+
+
+figure = figure_5(results)
 figures.save(figure, "fig5", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_5(stored)
+figures.save(figure, "fig5_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** *Left:* both students have learnt the teacher to perfection, on the data. On Gaussian inputs they
@@ -132,13 +146,25 @@ for setup, kind in (("fig5_teacher", "real"), ("fig5_latent", "real"), ("fig5_la
 # ## Figure 6: another fold
 
 # %%
-figure = figures.independent_students(
-    {
-        f"f(x) = max(0, x), latent labels (M = {M})": results["fig6_latent"],
-        f"f(x) = max(0, x), teacher labels (M = {M})": results["fig6_teacher"],
-    }
-)
+def figure_6(results):
+    latent, teacher = results["fig6_latent"], results["fig6_teacher"]
+    return figures.independent_students(
+        {
+            f"f(x) = max(0, x), latent labels (M = {latent.attrs['teacher_width']})": latent,
+            f"f(x) = max(0, x), teacher labels (M = {teacher.attrs['teacher_width']})": teacher,
+        }
+    )
+
+
+figure = figure_6(results)
 figures.save(figure, "fig6", out)
+
+# %% [markdown]
+# At the paper's scale:
+
+# %%
+figure = figure_6(stored)
+figures.save(figure, "fig6_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** As with the sign: with latent labels (left) the students agree on the data and disagree on Gaussian inputs, the
@@ -154,6 +180,12 @@ figures.save(figure, "fig6", out)
 verdicts = claims.judge("A_data_generating_function", results)
 claims.save(verdicts, "A_data_generating_function", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("A_data_generating_function", stored)
 
 # %% [markdown]
 # ## Change it

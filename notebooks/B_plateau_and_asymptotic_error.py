@@ -49,7 +49,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, sweep
+from hmm_utils import claims, experiments, figures, paper, sweep
 
 figures.style()
 chosen = dict(
@@ -72,15 +72,30 @@ results = sweep.run_all(plan, device=device)
 # ## Figure 7
 
 # %%
-figure = figures.learning_curves(
-    {
-        "structured inputs, latent labels": {layers: results["fig7_latent"]},
-        "i.i.d. inputs, teacher labels": {layers: results["fig7_teacher"]},
-    },
-    width=plan["fig7_latent"].widths[0],
-    ends=True,
-)
+def figure_7(results):
+    latent, teacher = results["fig7_latent"], results["fig7_teacher"]
+    return figures.learning_curves(
+        {
+            "structured inputs, latent labels": {latent.attrs["layers"]: latent},
+            "i.i.d. inputs, teacher labels": {teacher.attrs["layers"]: teacher},
+        },
+        width=int(latent["width"][0]),
+        ends=True,
+    )
+
+
+figure = figure_7(results)
 figures.save(figure, "fig7", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_7(stored)
+figures.save(figure, "fig7_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** The dotted lines are the heights at which the curves end. With a teacher (orange) the error stays between $0.1$ and
@@ -101,6 +116,12 @@ figures.save(figure, "fig7", out)
 verdicts = claims.judge("B_plateau_and_asymptotic_error", results)
 claims.save(verdicts, "B_plateau_and_asymptotic_error", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("B_plateau_and_asymptotic_error", stored)
 
 # %% [markdown]
 # ## Small and quick enough to check every time

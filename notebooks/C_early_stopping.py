@@ -50,7 +50,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, sweep
+from hmm_utils import claims, experiments, figures, paper, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -79,21 +79,34 @@ plan = experiments.plan("C_early_stopping", profile, chosen)
 
 # %%
 results = sweep.run_all(plan, device=device)
-digits, latent, taught = (results[name] for name in ("fig1_left", "fig3_left", "fig3_right"))
-if digits.attrs["notice"]:
-    display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))
+if notice := results["fig1_left"].attrs["notice"]:
+    display(Markdown(f"> **Notice.** {notice}"))
 
 # %% [markdown]
 # ## Figure 8
 
 # %%
-panels = {
-    f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-    f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
-    f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-}
-figure = figures.independent_students(panels, value=early_stopping)
+def panels(results):
+    digits, latent, taught = (results[name] for name in ("fig1_left", "fig3_left", "fig3_right"))
+    return {
+        f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
+        f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
+        f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
+    }
+
+
+figure = figures.independent_students(panels(results), value=early_stopping)
 figures.save(figure, "fig8", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figures.independent_students(panels(stored), value=early_stopping)
+figures.save(figure, "fig8_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** The same picture as at the end of training. On digits (left) the error falls with $K$ and the disagreement on Gaussian
@@ -101,7 +114,7 @@ figures.save(figure, "fig8", out)
 # teacher labels (right) they agree everywhere once they are wide enough. How much lower are the minima than the ends?
 
 # %%
-for label, result in panels.items():
+for label, result in panels(stored).items():
     eps_g, gauss = result["eps_g_frac"].mean("student"), result["eps_12_frac"].sel(inputs="gauss")
     for symbol, curve in (("ε_g", eps_g), ("ε₁,₂ on Gaussian inputs", gauss)):
         last, best = (value(curve).sel(width=curve["width"].max()).mean() for value in (final, early_stopping))
@@ -116,6 +129,12 @@ for label, result in panels.items():
 verdicts = claims.judge("C_early_stopping", results)
 claims.save(verdicts, "C_early_stopping", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("C_early_stopping", stored)
 
 # %% [markdown]
 # ## Small and quick enough to check every time

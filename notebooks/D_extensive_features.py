@@ -48,7 +48,7 @@ seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
 # %%
-from hmm_utils import claims, experiments, figures, sweep
+from hmm_utils import claims, experiments, figures, paper, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -72,7 +72,6 @@ low = experiments.plan("03_hidden_manifold_model", profile, chosen | {"n_latent"
 
 # %%
 results = sweep.run_all(plan | {name: low[name] for name in ("fig3_left", "fig3_right")}, device=device)
-latent, taught = results["fig9_latent"], results["fig9_teacher"]
 
 # %% [markdown]
 # ## Figure 9
@@ -80,14 +79,29 @@ latent, taught = results["fig9_latent"], results["fig9_teacher"]
 # Top: the error at the end of training. Bottom: the smallest error on the way, as in [notebook C](C_early_stopping.ipynb).
 
 # %%
-figure = figures.independent_students(
-    {
-        f"structured inputs, latent labels (M = {latent.attrs['teacher_width']})": latent,
-        f"structured inputs, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-    },
-    value=[final, early_stopping],
-)
+def figure_9(results):
+    latent, taught = results["fig9_latent"], results["fig9_teacher"]
+    return figures.independent_students(
+        {
+            f"structured inputs, latent labels (M = {latent.attrs['teacher_width']})": latent,
+            f"structured inputs, teacher labels (M = {taught.attrs['teacher_width']})": taught,
+        },
+        value=[final, early_stopping],
+    )
+
+
+figure = figure_9(results)
 figures.save(figure, "fig9", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_9(stored)
+figures.save(figure, "fig9_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** *Left, top:* with latent labels one answer in five is wrong, and wide students do worse than narrow ones.
@@ -99,18 +113,17 @@ figures.save(figure, "fig9", out)
 
 # %%
 for name, label in (("fig9_latent", "fig3_left"), ("fig9_teacher", "fig3_right")):
-    extensive, few = (float(final(results[key]["eps_g_frac"]).mean()) for key in (name, label))
-    dimensions = [results[key].attrs["n_latent"] for key in (name, label)]
+    extensive, few = (float(final(stored[key]["eps_g_frac"]).mean()) for key in (name, label))
+    dimensions = [stored[key].attrs["n_latent"] for key in (name, label)]
     print(f"{plan[name].task} labels: {extensive:.3f} with D = {dimensions[0]}, {few:.3f} with D = {dimensions[1]}")
 
 # %% [markdown]
 # The learning curves show the over-fitting itself: the error of wide students has a minimum early on, and rises.
 
 # %%
+latent = stored["fig9_latent"]
 narrow, wide = int(latent["width"].min()), int(latent["width"].max())
-figure = figures.learning_curves(
-    {f"latent labels, K = {K}": {layers: latent.sel(width=[K])} for K in dict.fromkeys((narrow, wide))}
-)
+figure = figures.learning_curves({f"latent labels, K = {K}": {"both": latent.sel(width=[K])} for K in (narrow, wide)})
 figures.save(figure, "fig9_curves", out)
 
 # %% [markdown]
@@ -126,6 +139,12 @@ figures.save(figure, "fig9_curves", out)
 verdicts = claims.judge("D_extensive_features", results)
 claims.save(verdicts, "D_extensive_features", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("D_extensive_features", stored)
 
 # %% [markdown]
 # ## Small and quick enough to check every time

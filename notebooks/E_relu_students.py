@@ -51,7 +51,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
 
 figures.style()
 chosen = dict(
@@ -77,7 +77,7 @@ plan = experiments.plan("E_relu_students", profile, chosen)
 
 # %%
 results = sweep.run_all(plan, device=device)
-digits, latent, taught = (results[name] for name in ("fig10_left", "fig10_latent", "fig10_teacher"))
+digits = results["fig10_left"]
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))
 
@@ -85,14 +85,29 @@ if digits.attrs["notice"]:
 # ## Figure 10
 
 # %%
-figure = figures.independent_students(
-    {
-        f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-        f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
-        f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-    }
-)
+def figure_10(results):
+    digits, latent, taught = (results[name] for name in ("fig10_left", "fig10_latent", "fig10_teacher"))
+    return figures.independent_students(
+        {
+            f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
+            f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
+            f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
+        }
+    )
+
+
+figure = figure_10(results)
 figures.save(figure, "fig10", out)
+
+# %% [markdown]
+# ### At the paper's scale
+#
+# The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
+
+# %%
+stored = paper.stored()
+figure = figure_10(stored)
+figures.save(figure, "fig10_paper", out)
 
 # %% [markdown]
 # **Reading the figure.** *Left:* wide students make few mistakes on digits, contradict each other on digits less often than they err, and
@@ -127,6 +142,12 @@ figures.save(figure, "fig10_weights", out)
 verdicts = claims.judge("E_relu_students", results)
 claims.save(verdicts, "E_relu_students", out)
 verdicts
+
+# %% [markdown]
+# And the verdicts on the stored runs, at the paper's scale:
+
+# %%
+claims.judge("E_relu_students", stored)
 
 # %% [markdown]
 # ## Small and quick enough to check every time

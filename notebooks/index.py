@@ -34,7 +34,7 @@ out: str = ""  # folder with the verdicts of other notebooks (empty: none are sh
 import numpy as np
 from IPython.display import Markdown
 
-from hmm_utils import claims, datasets, experiments, figures, networks, verdicts
+from hmm_utils import datasets, experiments, figures, networks, paper, verdicts
 
 figures.style()
 
@@ -101,22 +101,29 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 #
 # ## The claims
 #
-# Each claim of the paper is judged on runs, in the notebook named beside it. Verdicts depend on the scale of the runs. They appear below
-# when this notebook is run together with the others (`hmm run all`); the committed ones are in the notebooks.
+# Each claim of the paper is judged by numbers, in the notebook named beside it: there one finds what was measured, the criterion and its
+# tolerance. These are the verdicts on the stored runs, at the paper's scale.
 
 # %%
-found = {claim["claim"]: claim["verdict"] for claim in verdicts.read_claims(out)} if out else {}
 rows = [
-    f"| {c.number} | {c.statement} | {c.section}, {c.figure} | [{c.notebook}]({c.notebook}.ipynb) | {found.get(c.number, 'see there')} |"
-    for c in claims.CLAIMS
+    f"| {j.claim} | {j.statement} | {j.section}, {j.figure} | [{j.notebook}]({j.notebook}.ipynb) | *{j.verdict}* |"
+    for j in paper.judge()
 ]
 Markdown("\n".join(["| | claim | section, figure | notebook | verdict |", "|---|---|---|---|---|", *rows]))
+
+# %% [markdown]
+# Smaller runs may decide less. The verdicts of the notebooks that were run together with this one (`hmm run all`):
+
+# %%
+quick = verdicts.read_claims(out) if out else []
+print("\n".join(f"{c['claim']:<4}{c['verdict']}" for c in quick) or "none: this notebook was run by itself")
 
 # %% [markdown]
 # ## Run it
 #
 # ```
 # hmm run all                      # every notebook at the quick profile, results in build/
-# hmm run B --profile paper --out build/paper
-# hmm claims                       # the verdicts of what has been run
+# hmm claims --out build           # the verdicts of these runs
+# hmm claims                       # the verdicts on the stored runs, as above
+# hmm run all --profile paper      # computes what the stored runs lack (nothing, unless something was changed)
 # ```

@@ -194,35 +194,35 @@ def judged(tmp_path, monkeypatch):
 
 def test_claims_for_programs(hmm, judged):
     """All fields, numbers as numbers, null where nothing is known: JSON that a strict reader takes."""
-    code, out, err = hmm("claims", "--json")
+    code, out, err = hmm("claims", "--out", "build", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out, parse_constant=pytest.fail) == judged
 
 
 def test_verdicts_are_checked(hmm, judged):
     Path("expected.json").write_text(json.dumps(judged))
-    assert hmm("claims", "--check", "expected.json") == (0, "2 of 2 verdicts are as expected.\n", "")
+    assert hmm("claims", "--out", "build", "--check", "expected.json") == (0, "2 of 2 verdicts are as expected.\n", "")
     judged[1]["verdict"] = "not enough data"
     judged.append(judged[0] | {"notebook": "02_later"})
     Path("expected.json").write_text(json.dumps(judged))
-    code, out, err = hmm("claims", "--check", "expected.json")
+    code, out, err = hmm("claims", "--out", "build", "--check", "expected.json")
     assert code == 1
     assert out == '1 of 2 verdicts are as expected.\nC2 (01_good): "holds" (x) here, "not enough data" (x) there.\n'
     assert err == "hmm: Not compared, because not run here: 02_later.\n"
 
 
 def test_what_is_printed_can_be_checked(hmm, judged):
-    Path("printed.json").write_text(hmm("claims", "--json")[1])
-    assert hmm("claims", "--check", "printed.json")[0] == 0
+    Path("printed.json").write_text(hmm("claims", "--out", "build", "--json")[1])
+    assert hmm("claims", "--out", "build", "--check", "printed.json")[0] == 0
 
 
 def test_verdicts_are_checked_against_the_committed_ones(hmm, judged, monkeypatch):
     assert ROOT / "results" / "verdicts.json" == cli.COMMITTED
     monkeypatch.setattr(cli, "COMMITTED", Path("results.json"))
     sentence = "hmm: results.json is not a list of verdicts: make one with `hmm claims --json > results.json`.\n"
-    assert hmm("claims", "--check") == (1, "", sentence)
+    assert hmm("claims", "--out", "build", "--check") == (1, "", sentence)
     Path("results.json").write_text(json.dumps(judged))
-    assert hmm("claims", "--check")[0] == 0
+    assert hmm("claims", "--out", "build", "--check")[0] == 0
 
 
 def test_a_check_is_not_for_programs(capfd):

@@ -83,6 +83,17 @@ def test_the_network_that_teaches_keeps_its_weights(tmp_path):
     np.testing.assert_array_equal(ours.v, theirs.v)
 
 
+def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
+    """Its weights are those that were trained; the others, which would fill the file, are NaN."""
+    plan = tiny_plan("fig1_left", data="digits", train_size=60)
+    found = sweep.run(plan, tmp_path / "store", progress=False)
+    results.save(tmp_path, plan, found)
+    read = results.load(tmp_path, "fig1_left", plan["fig1_left"])
+    for w in ("W", "v"):
+        np.testing.assert_array_equal(read[w].isel(draw=0, init=0), found["fig1_left"][w].isel(draw=0, init=0))
+        assert read[w].isel(init=1).isnull().all()
+
+
 @pytest.mark.parametrize("damage", ["cut", "not netCDF"])
 def test_a_damaged_figure_is_set_aside(swept, damage, tmp_path):
     """It is named and renamed, its runs count as not stored, and the other figures are still read."""
@@ -121,7 +132,7 @@ def test_what_is_stored_is_listed(swept, tmp_path):
     results.save(tmp_path, plan, found)
     rows = list(results.listed(tmp_path))
     assert [(row.figure, row.name) for row in rows] == [
-        ("Fig. 2 left", "fig2_left_iid, both"), ("Fig. 3 left", "fig3_left"), ("Fig. 3 right", "fig3_right"),
+        ("Fig. 2 left", "fig2_left_iid/both"), ("Fig. 3 left", "fig3_left"), ("Fig. 3 right", "fig3_right"),
     ]  # fmt: skip
     assert [row.age for row in rows] == ["today", "today", "1 day"]
     for row in rows:

@@ -68,6 +68,7 @@ EXPERIMENTS = SimpleNamespace(
     },
     PROFILES=("quick", "paper"),
     plan=plan,
+    is_kept=lambda profile: False,
 )
 
 

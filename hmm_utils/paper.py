@@ -1,0 +1,107 @@
+"""The whole paper at its own scale: what the stored results lack, computing it, reading it, judging claims on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import xarray as xr
+
+from hmm_utils import claims, experiments, results, sweep, training
+from hmm_utils.experiments import Experiment
+from hmm_utils.networks import Network
+
+__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored", "write"]
+
+PROFILE = "paper"
+_TAUGHT_BY = "fig4_pretraining"
+
+
+def plan() -> dict[str, Experiment]:
+    """Every run that is stored, by name."""
+    return experiments.whole_plan(PROFILE)
+
+
+def asked_for(plans: Mapping[str, Mapping[str, Experiment]]) -> list[dict[str, Experiment]]:
+    """The runs that notebooks ask for (notebook → plan), in as few sweeps as their names allow."""
+    sweeps: list[dict[str, Experiment]] = []
+    for runs in plans.values():
+        fits = (s for s in sweeps if all(s.get(name, e) == e for name, e in runs.items()))
+        if (known := next(fits, None)) is None:
+            sweeps.append(known := {})
+        known.update(runs)
+    return sweeps
+
+
+def _teacher(pretraining: xr.Dataset) -> Network:
+    """The network of Fig. 4: it was trained on digits, and its weights are stored."""
+    return training.student(pretraining.isel(draw=0), width=int(pretraining["width"][0]))
+
+
+def lacking(runs: Mapping[str, Experiment], folder: Path, kept: Path) -> dict[str, int]:
+    """How many draws of each run are neither among the stored figures in `kept` nor in the store in `folder`.
+
+    Files are read, so that a damaged one is found, set aside with a warning and counted.
+    """
+    figures, counts, teacher = results.keys(kept), {}, None
+    # the teacher first: without it the content of the runs that it teaches is not known
+    for name, e in sorted(runs.items(), key=lambda item: item[1].task == "pretrained"):
+        if e.task == "pretrained" and teacher is None:
+            counts[name] = e.n_draws
+            continue
+        wanted = sweep.units({name: e}, folder, teacher, figures)
+        found = sweep.stored(wanted, folder, figures)
+        counts[name] = sum(unit.key not in found for unit in wanted)
+        if name == _TAUGHT_BY and counts[name] == 0:
+            teacher = _teacher(experiments.combine([found[wanted[0].key]]))
+    return {name: counts[name] for name in runs if counts[name]}
+
+
+def compute(runs: Mapping[str, Experiment], folder: Path, kept: Path, **how: object) -> dict[str, xr.Dataset]:
+    """The results of these runs by name: those that are stored are read, the others computed and put into the store.
+
+    how  `device`, `workers`, `client`, `progress` of `sweep.run`, which see for what is raised
+    """
+    teacher = None
+    if any(e.task == "pretrained" for e in runs.values()):
+        first = {_TAUGHT_BY: runs[_TAUGHT_BY]}
+        teacher = _teacher(sweep.run(first, folder, kept=kept, **how)[_TAUGHT_BY])
+    return sweep.run(runs, folder, teacher=teacher, kept=kept, **how)
+
+
+def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], kept: Path) -> list[Path]:
+    """Writes the figures whose runs are all there and not all stored yet; the files that are new."""
+    there = results.keys(kept)
+    by_file: dict[str, list[str]] = {}
+    for name, e in plan().items():
+        by_file.setdefault(results.figure_file(e), []).append(name)
+    new = []
+    for names in by_file.values():
+        whole = all(runs.get(name) == e for name, e in plan().items() if name in names)
+        if whole and not all(key in there for name in names for key in found[name].attrs["keys"]):
+            new += results.save(kept, {name: runs[name] for name in names}, {name: found[name] for name in names})
+    return new
+
+
+def stored(kept: Path | None = None) -> dict[str, xr.Dataset]:
+    """The stored results of all runs by name, from a folder or from the project's; nothing is computed.
+
+    Raises FileNotFoundError if one is missing.
+    """
+    kept = kept or sweep.FIGURES
+    found = {name: results.load(kept, name, e) for name, e in plan().items()}
+    missing = [name for name, result in found.items() if result is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{kept} lacks {len(missing)} of {len(found)} runs, {missing[0]} for one: compute them with "
+            f"`hmm run all --profile {PROFILE}`."
+        )
+    return found
+
+
+def judge(kept: Path | None = None) -> claims.Judgements:
+    """The verdicts on all claims, from the stored results."""
+    found, order = stored(kept), [claim.number for claim in claims.CLAIMS]
+    notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
+    judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]
+    return claims.Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))

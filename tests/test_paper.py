@@ -1,0 +1,185 @@
+"""The whole paper: what the stored results lack is computed, what they hold is not, and claims are judged on them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import xarray as xr
+
+from hmm_utils import claims, experiments, paper, results, sweep
+
+NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
+
+
+def tiny(name, **more):
+    name, _, layers = name.partition("/")
+    e = experiments.experiment(name, "paper", **({"layers": layers} if layers else {}))
+    digits = {"data": "digits", "train_size": 60} if e.inputs == "digits" else {}
+    size = {"n_inputs": 20, "n_latent": 3, "n_inits": 2, "n_draws": 2, "time": 4.0, "n_times": 5, "n_test": 60}
+    size |= {"widths": (1, 4), "n_test_along": None}
+    if e.name == "fig4_pretraining":
+        size |= {"widths": (4,), "n_draws": 1, "n_inits": 1}
+    return replace(e, **size, **digits, **more)
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The paper, small, with folders for its stored figures and for its store."""
+    runs = {name: tiny(name) for name in NAMES}
+    monkeypatch.setattr(paper, "plan", lambda: runs)
+    monkeypatch.setattr(sweep, "FIGURES", tmp_path / "results")
+    monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
+    return runs, tmp_path / "store", tmp_path / "results"
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The jobs that are computed from now on."""
+    jobs, run_draws = [], experiments.run_draws
+
+    def watched(plan, todo, **how):
+        jobs.extend(todo)
+        return run_draws(plan, todo, **how)
+
+    monkeypatch.setattr(experiments, "run_draws", watched)
+    return jobs
+
+
+ALL = {"fig2_left_iid/first": 2, "fig2_left_iid/both": 2, "fig3_left": 2, "fig3_right": 2, "fig4_pretraining": 1,
+       "fig4": 2}  # fmt: skip
+
+
+def test_what_is_stored_is_not_computed(small, computed):
+    """From nothing to a folder of figures; then nothing is missing, with and without the store."""
+    runs, store, kept = small
+    assert paper.lacking(runs, store, kept) == ALL
+    found = paper.compute(runs, store, kept, progress=False)
+    assert len(computed) == sum(ALL.values())
+    assert paper.lacking(runs, store, kept) == {}, "they are in the store"
+    assert [place.name for place in paper.write(found, runs, kept)] == ["fig2.nc", "fig3.nc", "fig4.nc"]
+    assert paper.lacking(runs, store / "empty", kept) == {}, "they are stored with the figures"
+    again = paper.compute(runs, store / "empty", kept, progress=False)
+    assert len(computed) == sum(ALL.values())
+    for name in runs:
+        xr.testing.assert_equal(again[name], found[name].drop_vars({"W", "v"} - set(again[name].data_vars)))
+    assert paper.write(again, runs, kept) == [], "nothing is new"
+
+
+def test_only_what_is_missing_is_computed(small, computed):
+    """A figure that was deleted is computed and written again, and no other."""
+    runs, store, kept = small
+    paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
+    (kept / "fig3.nc").unlink()
+    computed.clear()
+    empty = store.parent / "empty"
+    assert paper.lacking(runs, empty, kept) == {"fig3_left": 2, "fig3_right": 2}
+    found = paper.compute(runs, empty, kept, progress=False)
+    assert {name for name, _ in computed} == {"fig3_left", "fig3_right"}
+    assert [place.name for place in paper.write(found, runs, kept)] == ["fig3.nc"]
+
+
+def test_without_its_teacher_a_figure_is_missing(small):
+    """What a trained network teaches is not known before that network is."""
+    runs, store, kept = small
+    paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
+    (kept / "fig4.nc").unlink()
+    assert paper.lacking(runs, store / "empty", kept) == {"fig4_pretraining": 1, "fig4": 2}
+
+
+def test_a_part_of_a_figure_does_not_replace_its_file(small):
+    """One of the two plots of Fig. 3, or a run with another parameter, is no reason to write the figure's file."""
+    runs, store, kept = small
+    one = {"fig3_left": runs["fig3_left"]}
+    assert paper.write(paper.compute(one, store, kept, progress=False), one, kept) == []
+    other = {name: replace(runs[name], lr=0.1) for name in ("fig3_left", "fig3_right")}
+    assert paper.write(paper.compute(other, store, kept, progress=False), other, kept) == []
+    assert not kept.exists()
+
+
+def test_sweeps_that_notebooks_ask_for():
+    """Notebooks that share a run share a sweep, unless they mean different things by its name."""
+    a, b, c = {"x": 1, "y": 2}, {"y": 2, "z": 3}, {"x": 5}
+    assert paper.asked_for({"01": a, "02": b}) == [{"x": 1, "y": 2, "z": 3}]
+    assert paper.asked_for({"01": a, "02": c}) == [a, c]
+
+
+def test_a_missing_run_is_named(small):
+    _, _, kept = small
+    with pytest.raises(FileNotFoundError, match=r"results lacks 6 of 6 runs, fig2_left_iid/first for one: compute"):
+        paper.stored(kept)
+
+
+def test_claims_are_judged_in_their_order(small, monkeypatch):
+    """All claims, by number, on the stored results; those whose runs are not there are undecided."""
+    runs, store, kept = small
+    paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
+    judgements = paper.judge(kept)
+    assert [j.claim for j in judgements] == [claim.number for claim in claims.CLAIMS]
+    found = {j.claim: j for j in judgements}
+    assert "N = 20 (784)" in found["C9"].scale and found["C9"].values
+    assert found["C1"].verdict == "not enough data" and "no results of fig1_left" in found["C1"].measured
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_dry_run(small, hmm, monkeypatch):
+    """It says what would be computed, draw by draw, and computes nothing."""
+    runs, store, kept = small
+    asked = {"03_hidden_manifold_model": runs}
+    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: asked.get(notebook, {}))
+    code, out, err = hmm("run", "all", "--profile", "paper", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [*(f"{name}: {n} of {n} draws" for name, n in ALL.items()), "11 draws to compute."]
+    assert not store.exists() and not kept.exists()
+    paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
+    assert hmm("run", "all", "--profile", "paper", "--dry-run")[1] == "Nothing to compute: all 6 runs are stored.\n"
+
+
+def test_dry_run_of_what_is_not_stored(hmm):
+    code, out, err = hmm("run", "02", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "02_plateaus: fig2_left_iid/first" and out.endswith("in the notebooks.\n")
+
+
+def test_a_cluster_is_for_what_is_stored(hmm):
+    code, out, err = hmm("run", "02", "--scheduler", "tcp://127.0.0.1:1")
+    assert (code, out) == (2, "")
+    assert err.startswith("hmm: --scheduler is for runs that are stored") and err.count("\n") == 1
+
+
+def test_results_are_listed(small, hmm):
+    """A row for each stored run, and what is missing; the same for programs."""
+    runs, store, kept = small
+    part = {name: runs[name] for name in ("fig3_left", "fig3_right")}
+    results.save(kept, part, paper.compute(part, store, kept, progress=False))
+    code, out, err = hmm("results")
+    assert (code, err) == (0, "")
+    head, *rows, last = out.splitlines()
+    assert head.split() == ["figure", "run", "draws", "engine", "age", "complete", "scale"]
+    assert [row.split()[3] for row in rows] == ["fig3_left", "fig3_right"]
+    assert all("  no  " in row and "N = 20 (784)" in row for row in rows)
+    assert last.startswith("Missing: fig2_left_iid/first, fig2_left_iid/both, fig4_pretraining, fig4. `hmm run")
+    told = json.loads(hmm("results", "--json")[1])
+    assert [row["name"] for row in told["stored"]] == ["fig3_left", "fig3_right"] and len(told["missing"]) == 4
+
+
+def test_claims_without_results(small, hmm):
+    code, out, err = hmm("claims")
+    assert (code, out) == (1, "")
+    assert "lacks 6 of 6 runs" in err and err.count("\n") == 1
+
+
+def test_claims_of_the_stored_results(small, hmm, tmp_path):
+    """The table, its JSON, and the check: exit code 1 where a verdict is not the expected one."""
+    runs, store, kept = small
+    paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
+    assert "C9" in hmm("claims")[1]
+    told = json.loads(hmm("claims", "--json")[1], parse_constant=pytest.fail)
+    expected = tmp_path / "expected.json"
+    expected.write_text(json.dumps(told))
+    assert hmm("claims", "--check", expected)[0] == 0
+    told[0]["verdict"] = "holds"
+    expected.write_text(json.dumps(told))
+    code, out, _ = hmm("claims", "--check", expected)
+    assert code == 1 and 'C1 (01_independent_students): "not enough data"' in out
