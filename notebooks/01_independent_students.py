@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, paper_figures, sweep, training
 
 figures.style()
 chosen = dict(
@@ -85,18 +85,7 @@ if digits.attrs["notice"]:
 # ## Figure 1
 
 # %%
-def figure_1(results):
-    digits, real, signs = (results[name] for name in ("fig1_left", "fig1_right", "fig1_right_signs"))
-    return figures.independent_students(
-        {
-            f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-            f"i.i.d. inputs, teacher M = {real.attrs['teacher_width']}, {real.attrs['labels']} labels": real,
-            f"the same, {signs.attrs['labels']} labels": signs,
-        }
-    )
-
-
-figure = figure_1(results)
+figure = paper_figures.fig1(results)
 figures.save(figure, "fig1", out)
 
 # %% [markdown]
@@ -106,7 +95,7 @@ figures.save(figure, "fig1", out)
 
 # %%
 stored = paper.stored()
-figure = figure_1(stored)
+figure = paper_figures.fig1(stored)
 figures.save(figure, "fig1_paper", out)
 
 # %% [markdown]

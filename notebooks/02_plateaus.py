@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, paper, sweep, training
+from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep, training
 
 figures.style()
 chosen = dict(
@@ -75,13 +75,7 @@ if notice := results[f"fig2_left_digits/{modes[0]}"].attrs["notice"]:
 # ## Figure 2, left
 
 # %%
-def figure_2_left(results, modes):
-    digits, teacher = ({mode: results[f"fig2_left_{task}/{mode}"] for mode in modes} for task in ("digits", "iid"))
-    name_of_digits = digits[modes[0]].attrs["dataset"].split(";")[0]
-    return figures.learning_curves({"i.i.d. inputs, teacher": teacher, name_of_digits: digits})
-
-
-figure = figure_2_left(results, modes)
+figure = paper_figures.fig2_left(results, modes)
 figures.save(figure, "fig2_left", out)
 
 # %% [markdown]
@@ -91,7 +85,7 @@ figures.save(figure, "fig2_left", out)
 
 # %%
 stored = paper.stored()
-figure = figure_2_left(stored, ["first", "both"])
+figure = paper_figures.fig2_left(stored)
 figures.save(figure, "fig2_left_paper", out)
 
 # %% [markdown]

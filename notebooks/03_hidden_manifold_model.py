@@ -51,7 +51,18 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, datasets, experiments, figures, networks, observables, paper, sweep, training
+from hmm_utils import (
+    claims,
+    datasets,
+    experiments,
+    figures,
+    networks,
+    observables,
+    paper,
+    paper_figures,
+    sweep,
+    training,
+)
 
 figures.style()
 chosen = dict(
@@ -118,16 +129,7 @@ figures.save(figure, "sec4_spectra", out)
 
 # %%
 results = sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
-
-
-def figure_2_right(results, modes):
-    tasks = {"teacher labels": "fig2_right_teacher", "latent labels": "fig2_right_latent"}
-    return figures.learning_curves(
-        {label: {mode: results[f"{name}/{mode}"] for mode in modes} for label, name in tasks.items()}
-    )
-
-
-figure = figure_2_right(results, modes)
+figure = paper_figures.fig2_right(results, modes)
 figures.save(figure, "fig2_right", out)
 
 # %% [markdown]
@@ -137,7 +139,7 @@ figures.save(figure, "fig2_right", out)
 
 # %%
 stored = paper.stored()
-figure = figure_2_right(stored, ["first", "both"])
+figure = paper_figures.fig2_right(stored)
 figures.save(figure, "fig2_right_paper", out)
 
 # %% [markdown]
@@ -153,26 +155,14 @@ figures.save(figure, "fig2_right_paper", out)
 
 # %%
 results |= sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
-
-
-def figure_3(results):
-    latent, taught = results["fig3_left"], results["fig3_right"]
-    return figures.independent_students(
-        {
-            f"structured inputs, latent labels (M = {latent.attrs['teacher_width']})": latent,
-            f"structured inputs, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-        }
-    )
-
-
-figure = figure_3(results)
+figure = paper_figures.fig3(results)
 figures.save(figure, "fig3", out)
 
 # %% [markdown]
 # At the paper's scale:
 
 # %%
-figure = figure_3(stored)
+figure = paper_figures.fig3(stored)
 figures.save(figure, "fig3_paper", out)
 
 # %% [markdown]
@@ -216,26 +206,14 @@ figures.save(figure, "fig4_teacher", out)
 # %%
 pretrained = {name: run for name, run in plan.items() if run.task == "pretrained"}
 results |= sweep.run_all(pretrained, teacher=teacher, device=device)
-
-
-def figure_4(results):
-    digits, fig4, inset = (results[name] for name in ("fig4_pretraining", "fig4", "fig4_inset"))
-    K = int(digits["width"][0])
-    both = K in fig4["width"] and K in inset["width"]
-    return figures.independent_students(
-        {f"Gaussian inputs, labels by a network trained on {digits.attrs['dataset'].split(';')[0]}": fig4},
-        inset={f"K = {K}": {"first": inset.sel(width=[K]), "both": fig4.sel(width=[K])}} if both else None,
-    )
-
-
-figure = figure_4(results)
+figure = paper_figures.fig4(results)
 figures.save(figure, "fig4", out)
 
 # %% [markdown]
 # At the paper's scale:
 
 # %%
-figure = figure_4(stored)
+figure = paper_figures.fig4(stored)
 figures.save(figure, "fig4_paper", out)
 
 # %% [markdown]

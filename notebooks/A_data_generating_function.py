@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, paper_figures, sweep, training
 
 figures.style()
 chosen = dict(
@@ -83,17 +83,7 @@ results = sweep.run_all(plan, device=device)
 # ## Figure 5: a manifold without a fold
 
 # %%
-def figure_5(results):
-    teacher, latent = results["fig5_teacher"], results["fig5_latent"]
-    return figures.independent_students(
-        {
-            f"f(x) = x, teacher labels (M = {teacher.attrs['teacher_width']})": teacher,
-            f"f(x) = x, latent labels (M = {latent.attrs['teacher_width']})": latent,
-        }
-    )
-
-
-figure = figure_5(results)
+figure = paper_figures.fig5(results)
 figures.save(figure, "fig5", out)
 
 # %% [markdown]
@@ -103,7 +93,7 @@ figures.save(figure, "fig5", out)
 
 # %%
 stored = paper.stored()
-figure = figure_5(stored)
+figure = paper_figures.fig5(stored)
 figures.save(figure, "fig5_paper", out)
 
 # %% [markdown]
@@ -146,24 +136,14 @@ for setup, kind in (("fig5_teacher", "real"), ("fig5_latent", "real"), ("fig5_la
 # ## Figure 6: another fold
 
 # %%
-def figure_6(results):
-    latent, teacher = results["fig6_latent"], results["fig6_teacher"]
-    return figures.independent_students(
-        {
-            f"f(x) = max(0, x), latent labels (M = {latent.attrs['teacher_width']})": latent,
-            f"f(x) = max(0, x), teacher labels (M = {teacher.attrs['teacher_width']})": teacher,
-        }
-    )
-
-
-figure = figure_6(results)
+figure = paper_figures.fig6(results)
 figures.save(figure, "fig6", out)
 
 # %% [markdown]
 # At the paper's scale:
 
 # %%
-figure = figure_6(stored)
+figure = paper_figures.fig6(stored)
 figures.save(figure, "fig6_paper", out)
 
 # %% [markdown]

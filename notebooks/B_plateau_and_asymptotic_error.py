@@ -49,7 +49,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, paper, sweep
+from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
 
 figures.style()
 chosen = dict(
@@ -72,19 +72,7 @@ results = sweep.run_all(plan, device=device)
 # ## Figure 7
 
 # %%
-def figure_7(results):
-    latent, teacher = results["fig7_latent"], results["fig7_teacher"]
-    return figures.learning_curves(
-        {
-            "structured inputs, latent labels": {latent.attrs["layers"]: latent},
-            "i.i.d. inputs, teacher labels": {teacher.attrs["layers"]: teacher},
-        },
-        width=int(latent["width"][0]),
-        ends=True,
-    )
-
-
-figure = figure_7(results)
+figure = paper_figures.fig7(results)
 figures.save(figure, "fig7", out)
 
 # %% [markdown]
@@ -94,7 +82,7 @@ figures.save(figure, "fig7", out)
 
 # %%
 stored = paper.stored()
-figure = figure_7(stored)
+figure = paper_figures.fig7(stored)
 figures.save(figure, "fig7_paper", out)
 
 # %% [markdown]

@@ -50,7 +50,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, paper, sweep
+from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -86,16 +86,7 @@ if notice := results["fig1_left"].attrs["notice"]:
 # ## Figure 8
 
 # %%
-def panels(results):
-    digits, latent, taught = (results[name] for name in ("fig1_left", "fig3_left", "fig3_right"))
-    return {
-        f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-        f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
-        f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-    }
-
-
-figure = figures.independent_students(panels(results), value=early_stopping)
+figure = paper_figures.fig8(results)
 figures.save(figure, "fig8", out)
 
 # %% [markdown]
@@ -105,7 +96,7 @@ figures.save(figure, "fig8", out)
 
 # %%
 stored = paper.stored()
-figure = figures.independent_students(panels(stored), value=early_stopping)
+figure = paper_figures.fig8(stored)
 figures.save(figure, "fig8_paper", out)
 
 # %% [markdown]
@@ -114,7 +105,8 @@ figures.save(figure, "fig8_paper", out)
 # teacher labels (right) they agree everywhere once they are wide enough. How much lower are the minima than the ends?
 
 # %%
-for label, result in panels(stored).items():
+for name, label in (("fig1_left", "digits"), ("fig3_left", "latent labels"), ("fig3_right", "teacher labels")):
+    result = stored[name]
     eps_g, gauss = result["eps_g_frac"].mean("student"), result["eps_12_frac"].sel(inputs="gauss")
     for symbol, curve in (("ε_g", eps_g), ("ε₁,₂ on Gaussian inputs", gauss)):
         last, best = (value(curve).sel(width=curve["width"].max()).mean() for value in (final, early_stopping))

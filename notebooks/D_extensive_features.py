@@ -48,7 +48,7 @@ seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
 # %%
-from hmm_utils import claims, experiments, figures, paper, sweep
+from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
 from hmm_utils.observables import early_stopping, final
 
 figures.style()
@@ -79,18 +79,7 @@ results = sweep.run_all(plan | {name: low[name] for name in ("fig3_left", "fig3_
 # Top: the error at the end of training. Bottom: the smallest error on the way, as in [notebook C](C_early_stopping.ipynb).
 
 # %%
-def figure_9(results):
-    latent, taught = results["fig9_latent"], results["fig9_teacher"]
-    return figures.independent_students(
-        {
-            f"structured inputs, latent labels (M = {latent.attrs['teacher_width']})": latent,
-            f"structured inputs, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-        },
-        value=[final, early_stopping],
-    )
-
-
-figure = figure_9(results)
+figure = paper_figures.fig9(results)
 figures.save(figure, "fig9", out)
 
 # %% [markdown]
@@ -100,7 +89,7 @@ figures.save(figure, "fig9", out)
 
 # %%
 stored = paper.stored()
-figure = figure_9(stored)
+figure = paper_figures.fig9(stored)
 figures.save(figure, "fig9_paper", out)
 
 # %% [markdown]

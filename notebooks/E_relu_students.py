@@ -51,7 +51,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, observables, paper, sweep, training
+from hmm_utils import claims, experiments, figures, observables, paper, paper_figures, sweep, training
 
 figures.style()
 chosen = dict(
@@ -85,18 +85,7 @@ if digits.attrs["notice"]:
 # ## Figure 10
 
 # %%
-def figure_10(results):
-    digits, latent, taught = (results[name] for name in ("fig10_left", "fig10_latent", "fig10_teacher"))
-    return figures.independent_students(
-        {
-            f"{digits.attrs['dataset'].split(';')[0]}, odd–even": digits,
-            f"structured, latent labels (M = {latent.attrs['teacher_width']})": latent,
-            f"structured, teacher labels (M = {taught.attrs['teacher_width']})": taught,
-        }
-    )
-
-
-figure = figure_10(results)
+figure = paper_figures.fig10(results)
 figures.save(figure, "fig10", out)
 
 # %% [markdown]
@@ -106,7 +95,7 @@ figures.save(figure, "fig10", out)
 
 # %%
 stored = paper.stored()
-figure = figure_10(stored)
+figure = paper_figures.fig10(stored)
 figures.save(figure, "fig10_paper", out)
 
 # %% [markdown]
