@@ -239,7 +239,7 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
 def _results(options: argparse.Namespace) -> int:
     from hmm_utils import paper, results, sweep
 
-    kept = list(results.listed(sweep.FIGURES))
+    kept = list(results.listed(sweep.FIGURES, paper.plan()))
     missing = [name for name in paper.plan() if name not in {one.name for one in kept}]
     if options.json:
         rows = [dataclasses.asdict(one) | {"age": one.age} for one in kept]

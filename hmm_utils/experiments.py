@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from math import isfinite
@@ -30,6 +30,7 @@ __all__ = [
     "dataset",
     "experiment",
     "is_kept",
+    "longer",
     "plan",
     "run",
     "run_all",
@@ -300,6 +301,14 @@ def whole_plan(profile: str) -> dict[str, Experiment]:
         if about.figures
         for name, e in plan(notebook, profile, {}).items()
     }
+
+
+def longer(profile: str) -> dict[str, Experiment]:
+    """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not kept."""
+    table = _table()["longer"]
+    time, widths = float(table["time"]), tuple(table["widths"])
+    runs = {name: experiment(name, profile) for name in table["setups"] if is_kept(profile)}
+    return {f"{name}/longer": replace(e, time=time, widths=widths) for name, e in runs.items()}
 
 
 def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:

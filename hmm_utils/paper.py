@@ -19,7 +19,7 @@ _TAUGHT_BY = "fig4_pretraining"
 
 def plan() -> dict[str, Experiment]:
     """Every run that is stored, by name."""
-    return experiments.whole_plan(PROFILE)
+    return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE)
 
 
 def asked_for(plans: Mapping[str, Mapping[str, Experiment]]) -> list[dict[str, Experiment]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ _LOOKED_AT = ("fig1_left", "fig10_left")
 class Kept:
     """One group of one file, for a table.
 
-    complete  whether all draws of the paper's profile are there, at its scale
+    complete  whether this is all that was planned
     """
 
     figure: str
@@ -138,8 +138,17 @@ def draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
     return one
 
 
-def listed(folder: Path) -> Iterator[Kept]:
-    """What is stored, for a table."""
+def _is_complete(result: xr.Dataset, e: Experiment | None) -> bool:
+    if e is None or result.sizes["draw"] != e.n_draws:
+        return False
+    # what a data set decides by itself is not what was planned
+    given = {"n_test", "data"} | ({"n_inputs"} if e.inputs == "digits" or e.task == "pretrained" else set())
+    planned = {f.name: getattr(e, f.name) for f in fields(e) if f.name not in given}
+    return all(value is None or plain({name: value})[name] == result.attrs[name] for name, value in planned.items())
+
+
+def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
+    """What is stored of what was planned, for a table."""
     for place in sorted(folder.glob("fig*.nc"), key=lambda p: int(re.search(r"\d+", p.stem)[0])):
         with h5py.File(place) as file:
             groups = list(file)
@@ -148,14 +157,14 @@ def listed(folder: Path) -> Iterator[Kept]:
             if result is None:
                 break
             at = result.attrs
-            scale = experiments.scale(result)
+            name = group.replace(", ", "/")
             yield Kept(
                 figure=at["figure"],
-                name=group.replace(", ", "/"),
-                scale=scale,
+                name=name,
+                scale=experiments.scale(result),
                 draws=result.sizes["draw"],
                 engine=int(at["engine"]),
                 date=at["date"],
                 seconds=float(at["seconds"]),
-                complete=scale == "the paper's scale",
+                complete=_is_complete(result, plan.get(name)),
             )

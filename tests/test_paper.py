@@ -158,7 +158,7 @@ def test_results_are_listed(small, hmm):
     head, *rows, last = out.splitlines()
     assert head.split() == ["figure", "run", "draws", "engine", "age", "complete", "scale"]
     assert [row.split()[3] for row in rows] == ["fig3_left", "fig3_right"]
-    assert all("  no  " in row and "N = 20 (784)" in row for row in rows)
+    assert all("  yes  " in row and "N = 20 (784)" in row for row in rows)
     assert last.startswith("Missing: fig2_left_iid/first, fig2_left_iid/both, fig4_pretraining, fig4. `hmm run")
     told = json.loads(hmm("results", "--json")[1])
     assert [row["name"] for row in told["stored"]] == ["fig3_left", "fig3_right"] and len(told["missing"]) == 4

@@ -130,13 +130,13 @@ def test_what_is_stored_is_listed(swept, tmp_path):
     yesterday = (datetime.now(UTC) - timedelta(days=1, hours=1)).isoformat(timespec="seconds")
     found = found | {"fig3_right": found["fig3_right"].assign_attrs(date=yesterday)}
     results.save(tmp_path, plan, found)
-    rows = list(results.listed(tmp_path))
+    rows = list(results.listed(tmp_path, plan | {"fig3_right": replace(plan["fig3_right"], n_draws=3)}))
     assert [(row.figure, row.name) for row in rows] == [
         ("Fig. 2 left", "fig2_left_iid/both"), ("Fig. 3 left", "fig3_left"), ("Fig. 3 right", "fig3_right"),
     ]  # fmt: skip
     assert [row.age for row in rows] == ["today", "today", "1 day"]
     for row in rows:
-        assert (row.draws, row.engine, row.complete) == (2, engine.VERSION, False)
+        assert (row.draws, row.engine, row.complete) == (2, engine.VERSION, row.name != "fig3_right")
         assert "N = 20 (784)" in row.scale and row.seconds >= 0
 
 
