@@ -238,7 +238,9 @@ def timed_advance() -> Callable[..., None]:
     return advance
 
 
-def stages(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> np.ndarray:
+def stages(
+    fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator, *, lr: float = LR
+) -> np.ndarray:
     """Seconds per step that the engine's functions take one by one, in the order of STAGES."""
     block = engine.default_block(len(fleet.W))
     steps = steps // block * block
@@ -246,7 +248,7 @@ def stages(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.rand
     spent = np.zeros(len(STAGES))
     timed_advance()(
         *(engine.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.alive, data.x_train, data.y_train),
-        *(rng.integers(len(data.x_train), size=steps), fleet.activation.fields, np.float32(LR)),
+        *(rng.integers(len(data.x_train), size=steps), fleet.activation.fields, np.float32(lr)),
         *(block, engine.piece_rows(block, fleet.W.shape[1]), spent),
     )
     return spent / steps

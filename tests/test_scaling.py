@@ -1,0 +1,239 @@
+"""The benchmark of scaling measures and fits what it says; how long anything takes is not tested."""
+
+import importlib
+import json
+import os
+import sys
+from collections import Counter
+from itertools import count
+from math import isfinite, log
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from hmm_utils import backends
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    # the script finds its neighbours, which set numbers of threads for their own process
+    with patch.dict(os.environ), patch.dict(sys.modules), patch.object(sys, "path", [str(FOLDER), *sys.path]):
+        yield importlib.import_module("scaling")
+
+
+# ---- The fit --------------------------------------------------------------------------------------------------------
+
+
+def test_exponent_and_its_standard_error(scaling):
+    """Over many noisy power laws: the mean exponent is the true one, its error σ/√Σ(ln x − mean)²."""
+    rng, n, sigma = np.random.default_rng(1), 2000, 0.1
+    x = np.array([100, 178, 316, 562, 1000, 1778, 3162, 5623, 10000])
+    noise = np.exp(sigma * rng.standard_normal((n, x.size)))
+    slope, se = np.array([scaling.exponent(x, 3e-7 * x**1.3 * one) for one in noise]).T
+    exact = sigma / np.sqrt(np.sum((np.log(x) - np.log(x).mean()) ** 2))
+    # four standard errors of a mean, of a standard deviation (1/√2n) and of a mean of χ²₇/7 (√(2/7n))
+    assert abs(slope.mean() - 1.3) < 4 * exact / np.sqrt(n)
+    assert slope.std() == pytest.approx(exact, rel=4 / np.sqrt(2 * n))
+    assert np.mean(se**2) == pytest.approx(exact**2, rel=4 * np.sqrt(2 / (7 * n)))
+    # Student's t with 7 degrees of freedom is within ±1 with probability 0.649; binomial, four standard errors
+    assert np.mean(abs(slope - 1.3) < se) == pytest.approx(0.649, abs=4 * np.sqrt(0.649 * 0.351 / n))
+
+
+def made_up(scaling, size, cost):
+    """Points of all series with seconds cost(point), the same in every round."""
+    return [scaling.asdict(p) | {"seconds": np.full(3, cost(p))} for p in scaling.series(size)]
+
+
+def test_laws_are_fitted_where_they_hold(scaling):
+    """Below the range of the fit the cost is another; a unit of time has N steps."""
+    size = scaling.FULL
+
+    def cost(p):
+        if p.series == "P":
+            return 1e-6 * p.x**0.1
+        bend = size.K_from if p.series == "K" else size.N_from
+        return 1e-9 * max(p.x, bend) ** (1.2 if p.students > 1 else 0.9)
+
+    found = {(law.series, law.cost): law for law in scaling.laws(made_up(scaling, size, cost), size)}
+    expected = {
+        ("N", "student-step"): (1000, 10000, 1, 0.9), ("N", "unit of time"): (1000, 10000, 2, 1.9),
+        ("N, fleet", "student-step"): (1000, 10000, 1, 1.2), ("N, fleet", "unit of time"): (1000, 10000, 2, 2.2),
+        ("P", "student-step"): (100, 300000, 0, 0.1), ("K", "student-step"): (64, 1000, 1, 0.9),
+    }  # fmt: skip
+    assert {key: (law.first, law.last, law.expected) for key, law in found.items()} == {
+        key: value[:3] for key, value in expected.items()
+    }
+    for key, (*_, gamma) in expected.items():
+        assert found[key].exponent == pytest.approx(gamma) and found[key].se < 1e-6
+
+
+def test_stages_explain_the_exponent(scaling):
+    """Each stage's exponent and shares are read off its own times, and what the stages make of it is the difference
+    between the exponent of their sum and the expected one."""
+    x = np.array([100, 1000, 1200, 1400, 1600])
+    powers = np.array([0.5, 1.0, 1.0, 0.0, 2.0])
+    times = 1e-9 * (x[:, None] / 1000) ** powers
+    measured = [{"series": "N", "x": n, "stages": np.tile(time, (3, 1))} for n, time in zip(x, times, strict=True)]
+    gamma, se = scaling.exponent(x[1:], times[1:].sum(axis=1))
+    law = scaling.Law("N", "student-step", 1000, 1600, 0.7, gamma, se)
+    found = scaling.stage_laws(measured, law)
+    assert list(found) == list(scaling.bench.STAGES)
+    assert [one["exponent"] for one in found.values()] == pytest.approx(powers, abs=1e-9)
+    for key, time in (("share_first", times[1]), ("share_last", times[-1])):
+        assert [one[key] for one in found.values()] == pytest.approx(time / time.sum())
+    # the shares vary by a tenth over the range, and so does the exponent of the sum
+    assert sum(one["difference"] for one in found.values()) == pytest.approx(gamma - 0.7, abs=0.02)
+    assert min(abs(one["difference"]) for one in found.values()) > 0.02
+    # a fifth of the time each: + (2 − 0.7)/5 and + (1 − 0.7)/5
+    assert scaling.explanation(law, found).split("; ")[1].startswith(f"of {gamma - 0.7:+.2f}, update for +0.3")
+    within = scaling.Law("N", "student-step", 1000, 1600, 0.7, 0.75, 0.03)
+    assert scaling.explanation(within, found) == "N: 0.75 ± 0.03 for 0.7, no more than its error allows."
+
+
+# ---- The order ------------------------------------------------------------------------------------------------------
+
+
+def test_points_are_interleaved(scaling):
+    """Every round has every point once, in an order of its own."""
+    keys = list(range(9))
+    found, orders = scaling.interleaved({k: lambda k=k: 10 * k for k in keys}, 7, np.random.default_rng(2))
+    assert found == {k: [10 * k] * 7 for k in keys}
+    assert all(sorted(order) == keys for order in orders) and len(set(map(tuple, orders))) == 7
+
+
+def test_drift_of_the_machine_fakes_no_exponent(scaling):
+    """On a machine that becomes ten times slower while it is measured, a cost without a law gets none."""
+    x, rounds = 2.0 ** np.arange(9), 7
+    clock = count()
+
+    def run():
+        return 10 ** (next(clock) / (x.size * rounds))
+
+    found, _ = scaling.interleaved(dict.fromkeys(x, run), rounds, np.random.default_rng(3))
+    fitted, _ = scaling.exponent(x, [np.median(found[k]) for k in x])
+    # a median lies in the middle round but for the place within it: ln 10 / 7 / √12 of scatter in ln cost
+    scatter = log(10) / rounds / np.sqrt(12) / np.sqrt(np.sum((np.log(x) - np.log(x).mean()) ** 2))
+    assert abs(fitted) < 4 * scatter < log(10) / log(x[-1]) / 4, "one point after the other gives ln 10 / ln 256"
+
+
+# ---- What is measured -----------------------------------------------------------------------------------------------
+
+
+def test_series_vary_what_they_say(scaling):
+    points = scaling.series(scaling.FULL)
+    rest = {"fleet": (784, 59584, 4, None), "P": (100, None, 4, 1), "K": (784, 59584, None, 1)}
+    for p in points:
+        if p.series in rest:
+            mine = tuple(p.x if v is None else v for v in rest[p.series])
+        else:
+            mine = (p.x, 784 * 59584 // p.x, 4, 64 if p.series == "N, fleet" else 1)
+        assert (p.n_inputs, p.n_train, p.width, p.students) == mine
+    ends = {name: (min(xs), max(xs)) for name in Counter(p.series for p in points)
+            if (xs := [p.x for p in points if p.series == name])}  # fmt: skip
+    assert ends == {"fleet": (1, 4096), "N": (100, 10000), "N, fleet": (100, 10000), "P": (100, 300000), "K": (1, 1000)}
+
+
+def test_inputs_are_gaussian_in_every_shape(scaling):
+    """Standard normal numbers with the labels of a teacher; no shape is a copy."""
+    points = scaling.series(scaling.QUICK)
+    made = scaling.tasks(points, scaling.QUICK, np.random.default_rng(4))
+    first = made[points[0]].x_train
+    for point, task in made.items():
+        x = task.x_train
+        assert x.shape == (point.n_train, point.n_inputs) and np.shares_memory(x, first)
+        # four standard errors of mean and variance; standardised as a whole, so a part is at least as close
+        assert abs(x.mean()) < 4 / np.sqrt(x.size) and abs(x.var() - 1) < 4 * np.sqrt(2 / x.size)
+        assert x.flags.c_contiguous and np.unique(x).size > x.size / 2
+        np.testing.assert_array_equal(task.y_train, np.sign(task.teacher(x)))
+        assert set(task.y_train) == {-1, 1}
+
+
+@pytest.mark.parametrize("steps, calls", [(100, 1), (70000, 2)], ids=["one chunk", "two chunks"])
+def test_only_sgd_steps_are_timed(scaling, steps, calls, monkeypatch):
+    """All steps of both students are trained; the clock stands still while data are made and errors are measured."""
+    point = scaling.Point("K", 3, 10, 50, 3, 2)
+    task = scaling.tasks([point], scaling.QUICK, np.random.default_rng(5))[point]
+    monkeypatch.setattr(scaling.paper, "perf_counter", count().__next__)
+    streams, advance = [], backends.OnCpu.advance
+    monkeypatch.setattr(backends.OnCpu, "advance", lambda o, i: streams.append([len(s) for s in i]) or advance(o, i))
+    assert scaling.train(point, task, steps) == calls
+    assert [sum(lengths) for lengths in zip(*streams, strict=True)] == [steps, steps]
+
+
+def test_diverged_student_is_no_benchmark(scaling, monkeypatch):
+    point = scaling.Point("K", 3, 10, 50, 3, 2)
+    task = scaling.tasks([point], scaling.QUICK, np.random.default_rng(5))[point]
+    monkeypatch.setattr(scaling, "LR", 1e30)
+    with pytest.raises(RuntimeError, match="its time says nothing"):
+        scaling.train(point, task, 100)
+
+
+@pytest.mark.parametrize("cost", [1e-7, 1e-5, 1.0], ids=["fast", "slow", "very slow"])
+def test_steps_take_the_time_asked_for(scaling, cost):
+    """Steps at a constant cost, and one at least, though every other trial waits for another program."""
+    waits = count()
+    found = scaling.steps_for(0.35, lambda steps: steps * cost + next(waits) % 2)
+    assert found == max(round(0.35 / cost), 1)
+
+
+def test_layouts_use_the_cores(scaling):
+    assert scaling.layouts(1) == [(1, 1)]
+    assert scaling.layouts(2) == [(1, 1), (1, 2), (2, 1)]
+    assert scaling.layouts(6) == [(1, 1), (1, 6), (2, 1), (4, 1)]
+
+
+# ---- The whole script -----------------------------------------------------------------------------------------------
+
+
+def test_quick_mode_writes_everything(scaling, tmp_path, capsys, monkeypatch):
+    """Every point and layout is in the file, with all its rounds, and in the tables; workers get empty stores."""
+    monkeypatch.setattr(scaling, "OUT", tmp_path / "build" / "bench-scaling.json")
+    monkeypatch.setattr(scaling.devices, "cores", lambda: 2)
+    swept, run = [], scaling.sweep.run
+
+    def in_this_process(plan, folder, *, workers, progress):
+        swept.append((workers, os.environ["OMP_NUM_THREADS"], list(folder.iterdir())))
+        return run(plan, folder, workers=1, progress=progress)
+
+    monkeypatch.setattr(scaling.sweep, "run", in_this_process)
+    scaling.main(["--quick", "--plot", str(tmp_path / "scaling.png")])
+    written, size = json.loads(scaling.OUT.read_text("utf-8")), scaling.QUICK
+    assert Counter(map(str, swept)) == Counter(2 * [str(s) for s in ((1, "1", []), (1, "2", []), (2, "2", []))])
+
+    points = scaling.series(size)
+    assert [{k: one[k] for k in scaling.asdict(points[0])} for one in written["points"]] == list(
+        map(scaling.asdict, points)
+    )
+    for one in written["points"]:
+        assert len(one["seconds"]) == size.rounds and min(one["seconds"]) > 0 and one["steps"] >= 1
+        assert one["steps"] % scaling.engine.default_block(one["width"] * one["students"]) == 0
+        assert ("stages" in one) == (one["series"] != "fleet")
+        assert np.shape(one.get("stages", np.ones((size.rounds, 5)))) == (size.rounds, len(scaling.bench.STAGES))
+        assert np.all(np.array(one.get("stages", 1)) > 0)
+    runs = 2 * len(points) - len(size.fleet)
+    assert len(written["orders"]) == size.rounds and all(len(set(order)) == runs for order in written["orders"])
+    for law in written["laws"]:
+        assert isfinite(law["exponent"]) and law["se"] > 0
+    assert [law["series"] for law in written["laws"]] == ["N", "N", "N, fleet", "N, fleet", "P", "K"]
+    assert set(written["stage_laws"]) == {"N", "N, fleet", "P", "K"}
+    assert len(written["explanations"]) == 4
+    assert [(w["workers"], w["threads"]) for w in written["workers"]] == [(1, 1), (1, 2), (2, 1)]
+    for one in written["workers"]:
+        # 5 widths, 2 initialisations, 2 draws, pairs; 2 · 20 steps each
+        assert (one["students"], one["student_steps"]) == (40, 1600)
+        assert len(one["seconds"]) == len(one["start"]) == size.sweep_rounds and min(one["seconds"]) > 0
+    assert written["machine"]["cores"] == os.cpu_count() and written["size"]["n_inputs"] == size.n_inputs
+    assert min(written["product_flops"], written["peak_memory_bytes"], written["took_s"]) > 0
+
+    printed = capsys.readouterr().out
+    for one in written["points"]:
+        if one["series"] == "fleet":
+            assert f"| {one['x']} | {1e6 * np.median(one['seconds']):.3f} |" in printed
+    for law in written["laws"]:
+        fitted = f"{law['exponent']:.2f} ± {law['se']:.2f} | {law['expected']} |"
+        assert f"| {law['cost']} | {law['series']} | {law['first']} … {law['last']} | {fitted}" in printed
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
