@@ -2,8 +2,8 @@
 
 The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `engine` with `blas`
 (`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
-`training` with `checkpoints`, `experiments`, `sweep` with `store` and `files`, `claims`, `figures`. `notebooks`,
-`terminal`, `running`, `verdicts` and `cli` run the notebooks.
+`training` with `checkpoints`, `experiments`, `sweep` with `store`, `files` and `cluster`, `claims`, `figures`.
+`notebooks`, `terminal`, `running`, `verdicts` and `cli` run the notebooks.
 
 Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
 """
@@ -16,7 +16,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _MODULES = (
-    *("activations", "backends", "blas", "checkpoints", "claims", "cli", "datasets", "device"),
+    *("activations", "backends", "blas", "checkpoints", "claims", "cli", "cluster", "datasets", "device"),
     *("devices", "engine", "experiments", "figures", "files", "mnist", "networks", "notebooks"),
     *("observables", "oracle", "running", "store", "sweep", "terminal", "training", "verdicts"),
 )

@@ -5,10 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import inf
 
-__all__ = ["DEVICES", "cores", "resolve", "threads"]
+__all__ = ["DEVICES", "at_most", "cores", "resolve", "threads"]
 
 DEVICES = ("auto", "cpu", "cuda")
+
+_most: ContextVar[float] = ContextVar("most", default=inf)
 
 
 def cores() -> int:
@@ -17,9 +23,21 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS if that is less."""
+    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS or `at_most` if that is
+    less."""
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return min(cores(), int(limit)) if limit.isdecimal() and int(limit) > 0 else cores()
+    given = int(limit) if limit.isdecimal() and int(limit) > 0 else inf
+    return min(cores(), given, _most.get())
+
+
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """In the block, what this thread of the process trains takes n threads at most."""
+    outer = _most.set(min(n, _most.get()))
+    try:
+        yield
+    finally:
+        _most.reset(outer)
 
 
 def _has_driver() -> bool:

@@ -60,8 +60,11 @@ def path(folder: Path, key: str) -> Path:
 
 
 def save(folder: Path, key: str, result: xr.Dataset, **attributes: object) -> None:
-    """Writes the result of a draw in single precision, compressed and with checksums. Raises OSError if it cannot."""
-    result = result.assign_attrs(key=key, engine=engine.VERSION, **provenance(), **attributes)
+    """Writes the result of a draw in single precision, compressed and with checksums. Raises OSError if it cannot.
+
+    attributes  of the file; `provenance` is that of this process where they do not say otherwise
+    """
+    result = result.assign_attrs(key=key, engine=engine.VERSION, **(provenance() | attributes))
     packed = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}
     numbers = {name: packed | {"dtype": "float32"} for name in result.data_vars}
     replace(path(folder, key), lambda aside: result.to_netcdf(aside, engine="h5netcdf", encoding=numbers))

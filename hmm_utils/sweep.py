@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 from filelock import FileLock, Timeout
@@ -26,10 +27,27 @@ from hmm_utils import devices, experiments, mnist, results, store
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
-__all__ = ["FIGURES", "Unit", "missing", "run", "run_all", "store_folder", "stored", "units"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = [
+    "FIGURES",
+    "LOOK_AGAIN",
+    "Computing",
+    "Unit",
+    "lock",
+    "missing",
+    "run",
+    "run_all",
+    "store_folder",
+    "stored",
+    "units",
+]
 
 _TRIES = 3
-_LOOK_AGAIN = 1.0  # seconds between two looks at what another sweep computes
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at what another sweep computes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +59,11 @@ class Unit:
     draw: int
     teacher: Network | None
     key: str
+
+
+Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
+"""A way to compute draws and keep them: from the draws, the store, the device and whether to show bars, the keys of
+those that are in the store, as they come."""
 
 
 def units(
@@ -105,6 +128,7 @@ def run(
     kept: Path | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
     """The results of a plan, as `experiments.run_all` gives them but in single precision, from the store in `folder`.
@@ -112,10 +136,14 @@ def run(
     kept     folder of the figures' files (`results`), where draws are looked for first; these come without weights
     workers  processes that compute draws side by side; default: one for every two cores, and none but this one if that
              is one
+    client   of a Dask cluster (`cluster.connect`) that computes them instead; a device is then one of its workers'
 
-    Raises OSError if the store cannot be written to, RuntimeError if a worker died three times on the same draw.
+    Raises OSError if the store cannot be written to, RuntimeError if a worker died three times on the same draw, and
+    what `cluster.on` raises; ValueError if both `workers` and `client` are given.
     """
-    where = devices.resolve(device)
+    if client is not None and workers is not None:
+        raise ValueError(f"workers = {workers} are processes of this machine: give them or the client of a cluster.")
+    where = devices.resolve(device) if client is None else device
     workers = max(devices.threads() // 2, 1) if workers is None else workers
     figures = {} if kept is None else results.keys(kept)
     wanted = units(plan, folder, teacher, figures)
@@ -123,7 +151,7 @@ def run(
     todo = [unit for unit in missing(wanted, folder) if unit.key not in found]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
-        compute = _here if where != "cpu" or workers == 1 else _in_processes(workers)
+        compute = _computing(where, workers, client)
         with tqdm(total=len(todo), desc="draws", unit="draw", **({} if progress else {"disable": True})) as bar:
             for key in compute(todo, folder, where, progress):
                 found[key] = store.load(folder, key)
@@ -131,18 +159,34 @@ def run(
     return {name: _combined([unit for unit in wanted if unit.name == name], found) for name in plan}
 
 
+def _computing(where: str, workers: int, client: Client | None) -> Computing:
+    if client is not None:
+        # that module builds on this one
+        from hmm_utils import cluster
+
+        return cluster.on(client)
+    return _here if where != "cpu" or workers == 1 else _in_processes(workers)
+
+
 def run_all(
-    plan: Mapping[str, Experiment], *, teacher: Network | None = None, device: str = "cpu", progress: bool = True
+    plan: Mapping[str, Experiment],
+    *,
+    teacher: Network | None = None,
+    device: str = "cpu",
+    client: Client | None = None,
+    progress: bool = True,
 ) -> dict[str, xr.Dataset]:
     """What `experiments.run_all` gives; runs of a profile that is kept are read from the stored figures and the store,
-    and what is computed of them goes there.
+    and what is computed of them goes there. With the `client` of a Dask cluster that is so for all runs, and the
+    cluster computes them.
 
     The store is the folder $HMM_STORE, if that is set, else a folder of the user's cache.
     """
-    kept = {name: e for name, e in plan.items() if experiments.is_kept(e.profile)}
-    stored = run(kept, store_folder(), teacher=teacher, kept=FIGURES, device=device, progress=progress) if kept else {}
+    kept = {name: e for name, e in plan.items() if client is not None or experiments.is_kept(e.profile)}
+    how = {"teacher": teacher, "device": device, "progress": progress}
+    stored = run(kept, store_folder(), kept=FIGURES, client=client, **how) if kept else {}
     live = {name: e for name, e in plan.items() if name not in kept}
-    computed = experiments.run_all(live, teacher=teacher, device=device, progress=progress)
+    computed = experiments.run_all(live, **how)
     return {name: (stored | computed)[name] for name in plan}
 
 
@@ -170,6 +214,11 @@ def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Data
     return result.assign_attrs(keys=[unit.key for unit in draws], seconds=round(float(seconds), 1))
 
 
+def lock(folder: Path, key: str) -> FileLock:
+    """What a process holds while it sees to a draw; taking it raises filelock.Timeout while another process does."""
+    return FileLock(folder / f".{key}.lock", blocking=False)
+
+
 def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:
     """Computes those of these draws that no other process is at, together, and keeps them; their keys.
 
@@ -179,8 +228,7 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
         mine, done = [], []
         for unit in jobs:
             with suppress(Timeout):
-                lock = FileLock(folder / f".{unit.key}.lock", blocking=False)
-                locks.enter_context(lock)
+                locks.enter_context(lock(folder, unit.key))
                 (done if store.path(folder, unit.key).exists() else mine).append(unit)
         if mine:
             plan = {unit.name: unit.experiment for unit in mine}
@@ -222,10 +270,7 @@ def _here(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Ite
                 del left[key]
                 yield key
         if len(left) == before:
-            time.sleep(_LOOK_AGAIN)
-
-
-Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
+            time.sleep(LOOK_AGAIN)
 
 
 def _in_processes(workers: int) -> Computing:
@@ -259,7 +304,7 @@ def _in_processes(workers: int) -> Computing:
                             del left[key]
                             yield key
             if len(left) == before:
-                time.sleep(_LOOK_AGAIN)
+                time.sleep(LOOK_AGAIN)
 
     return compute
 

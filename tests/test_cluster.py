@@ -1,0 +1,415 @@
+"""A sweep on a Dask cluster gives what it gives here, and survives the death of workers and of the scheduler.
+
+The clusters are real: a scheduler and workers that are processes of their own, on the loopback interface.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cloudpickle
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from test_sweep import counted, quiet, tiny_plan
+
+from hmm_utils import cluster, devices, engine, experiments, mnist, store, sweep
+from hmm_utils.networks import random_network
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# some seconds a draw, so that there is time to kill what computes it
+LONG = dict(n_inputs=100, widths=[1, 2], n_inits=2, time=6000.0)
+
+
+@dataclass
+class Processes:
+    """A scheduler and its workers."""
+
+    address: str
+    scheduler: subprocess.Popen
+    workers: list[subprocess.Popen]
+
+
+@contextmanager
+def started(folder, n_workers, *, without=(), **environment):
+    """A cluster whose workers have one thread each and no MNIST; `without`: modules that cannot be imported there."""
+    program = f"import sys; sys.modules |= dict.fromkeys({list(without)!r}); from dask.__main__ import main; main()"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HMM_DATA_DIR": str(folder / "no data"),
+        "HMM_OFFLINE": "1",
+        "DASK_TEMPORARY_DIRECTORY": str(folder),
+        **environment,
+    }
+
+    def start(*arguments):
+        command = [sys.executable, "-c", program, *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+        with open(folder / f"{time.monotonic_ns()}.log", "w") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    file = folder / "scheduler.json"
+    processes = [start("scheduler", "--port", "0", "--scheduler-file", str(file))]
+    try:
+        # a worker waits for the file of its scheduler
+        processes += [
+            start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny") for _ in range(n_workers)
+        ]
+        until(file.exists)
+        address = re.search(r"tcp://127\.0\.0\.1:\d+", file.read_text())[0]
+        yield Processes(address, processes[0], processes[1:])
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@contextmanager
+def connected(processes):
+    client = cluster.connect(processes.address)
+    try:
+        client.wait_for_workers(len(processes.workers), timeout=60)
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("cluster"), 2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(processes):
+    with connected(processes) as client:
+        yield client
+
+
+def equal(found, expected):
+    """The same numbers, names and attributes, but for when and how fast they were made."""
+    assert list(found) == list(expected)
+    for name, result in expected.items():
+        xr.testing.assert_equal(found[name], result)
+        assert {k: v.dtype for k, v in found[name].items()} == {k: v.dtype for k, v in result.items()}
+        here, there = (
+            {k: v for k, v in one.attrs.items() if k not in ("date", "seconds")} for one in (result, found[name])
+        )
+        assert there == here
+
+
+# ---- What is computed -----------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_gives_what_is_computed_here(client, tmp_path, monkeypatch):
+    """Bit for bit, with a teacher that was trained before too; nothing is computed here, and nothing twice."""
+    plan = tiny_plan("fig3_left", "fig4")
+    teacher = random_network(20, 4, rng=np.random.default_rng(3))
+    expected = quiet(plan, tmp_path / "here", teacher=teacher, workers=1)
+    computed = counted(monkeypatch)
+    found = quiet(plan, tmp_path / "there", teacher=teacher, client=client)
+    equal(found, expected)
+    assert not computed
+    monkeypatch.setattr(client, "submit", None)
+    equal(quiet(plan, tmp_path / "there", teacher=teacher, client=client), expected)
+    assert {path.suffix for path in (tmp_path / "there").iterdir()} <= {".nc", ".lock"}
+
+
+def test_runs_of_every_profile_go_to_the_cluster(client, tmp_path, monkeypatch):
+    """`run_all` keeps what a cluster has computed, the quick profile's too; without a cluster that is computed here."""
+    monkeypatch.setenv("HMM_STORE", str(tmp_path))
+    plan, computed = tiny_plan("fig3_right"), counted(monkeypatch)
+    found = sweep.run_all(plan, client=client, progress=False)
+    assert not computed and len(list(tmp_path.glob("*.nc"))) == 2
+    expected = sweep.run_all(plan, progress=False)["fig3_right"]
+    xr.testing.assert_equal(found["fig3_right"], expected.map(lambda variable: variable.astype("float32")))
+
+
+@pytest.mark.parametrize("name", ["fig1_left", "fig4"])
+def test_no_data_are_sent(name, client, tmp_path, monkeypatch):
+    """What goes to a worker is the configuration, and the weights of a teacher where there is one."""
+    plan, sent = tiny_plan(name, n_draws=1), []
+    teacher = random_network(784, 50, rng=np.random.default_rng(0))
+    weights = teacher.W.nbytes + teacher.v.nbytes if name == "fig4" else 0
+    submit = client.submit
+
+    def weighed(*given, **how):
+        sent.append(len(cloudpickle.dumps((given, how))))
+        return submit(*given, **how)
+
+    monkeypatch.setattr(client, "submit", weighed)
+    monkeypatch.setattr(sweep, "_have_mnist", lambda: True)
+    try:
+        quiet(plan, tmp_path, teacher=teacher, client=client)
+    except mnist.DataError:
+        assert name == "fig1_left", "these workers have no MNIST"
+    # 3 kB are enough for the names and values of an experiment
+    assert len(sent) == 1 and weights <= sent[0] < weights + 3000
+
+
+def test_files_say_where_they_were_made(tmp_path, client, monkeypatch):
+    """Versions, machine and time are those of the worker, not of the process that writes the file."""
+    monkeypatch.setattr(store, "provenance", lambda: {"machine": "this one"})
+    plan = tiny_plan("fig3_left", n_draws=1)
+    quiet(plan, tmp_path, client=client)
+    (unit,) = sweep.units(plan, tmp_path)
+    at = store.load(tmp_path, unit.key).attrs
+    assert "cores" in at["machine"] and "numpy" in at["versions"] and at["seconds"] >= 0
+
+
+def test_a_draw_takes_one_thread(monkeypatch):
+    """A worker computes as many draws at once as it has threads, so that each must be content with one."""
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    seen = []
+    monkeypatch.setattr(experiments, "run_draws", lambda *_, **__: seen.append(devices.threads()) or [xr.Dataset()])
+    e = tiny_plan("fig3_left")["fig3_left"]
+    cluster._draw(cluster._versions(), e, 0, None, "cpu")
+    assert seen == [1] and devices.threads() == 8
+    with devices.at_most(4):
+        thread = threading.Thread(target=lambda: seen.append(devices.threads()))
+        thread.start()
+        thread.join()
+        with devices.at_most(6):
+            seen.append(devices.threads())
+    assert seen == [1, 8, 4] and devices.threads() == 8
+
+
+def test_dask_is_imported_only_where_it_is_used():
+    """Whoever has no cluster need not have it."""
+    code = "import hmm_utils.cluster, hmm_utils.sweep, sys; assert not {'dask', 'distributed'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- The store ------------------------------------------------------------------------------------------------------
+
+
+def test_what_another_sweep_computes_is_waited_for(client, tmp_path, monkeypatch):
+    """A locked draw is not submitted; it is read when it is there."""
+    plan = tiny_plan("fig3_left")
+    quiet(plan, tmp_path / "other", workers=1)
+    folder = tmp_path / "store"
+    folder.mkdir()
+    first, second = sweep.units(plan, folder)
+    lock, submitted, submit = sweep.lock(folder, first.key), [], client.submit
+    lock.acquire()
+    monkeypatch.setattr(client, "submit", lambda *a, **k: submitted.append(a[3]) or submit(*a, **k))
+
+    def sleep(_):  # nothing is at work any more, and the other sweep is done
+        assert store.path(folder, second.key).exists()
+        store.path(folder, first.key).write_bytes(store.path(tmp_path / "other", first.key).read_bytes())
+        lock.release()
+
+    monkeypatch.setattr(cluster.time, "sleep", sleep)
+    quiet(plan, folder, client=client)
+    assert submitted == [1]
+
+
+def test_draws_are_locked_while_the_cluster_computes_them(client, tmp_path, monkeypatch):
+    """No other sweep takes a draw that was submitted, and all locks are free in the end, also after a failure."""
+    plan = tiny_plan("fig3_left")
+    units, submit, held = sweep.units(plan, tmp_path), client.submit, []
+
+    def watched(*given, **how):
+        with pytest.raises(sweep.Timeout):
+            sweep.lock(tmp_path, units[given[3]].key).acquire()
+        held.append(given[3])
+        return submit(*given, **how)
+
+    monkeypatch.setattr(client, "submit", watched)
+    monkeypatch.setattr(store, "save", full := lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        quiet(plan, tmp_path, client=client)
+    assert held == [0, 1] and store.save is full
+    for unit in units:
+        with sweep.lock(tmp_path, unit.key):
+            pass
+
+
+def test_only_so_many_draws_are_locked_at_once(client, tmp_path, monkeypatch):
+    """Locks are open files, of which a process can have only so many."""
+    monkeypatch.setattr(cluster, "_SUBMITTED", 2)
+    plan, held, result = tiny_plan("fig3_left", n_draws=4), [], cluster._result
+
+    def free(unit):
+        with suppress(sweep.Timeout), sweep.lock(tmp_path, unit.key):
+            return True
+
+    def watched(future, unit):
+        held.append(sum(not free(unit) for unit in sweep.units(plan, tmp_path)))
+        return result(future, unit)
+
+    monkeypatch.setattr(cluster, "_result", watched)
+    quiet(plan, tmp_path, client=client)
+    assert len(held) == 4 and max(held) == 2
+
+
+# ---- What cannot be -------------------------------------------------------------------------------------------------
+
+
+def test_what_a_draw_raises_comes_through(client, tmp_path):
+    """As from this process."""
+    plan = tiny_plan("fig3_left", n_draws=1)
+    with pytest.raises(ValueError, match=r'^device = "cuda" needs an NVIDIA GPU'):
+        quiet(plan, tmp_path, client=client, device="cuda")
+    with pytest.raises(ValueError, match=r"^workers = 2 are processes of this machine: give them or the client"):
+        quiet(plan, tmp_path, client=client, workers=2)
+
+
+def test_workers_without_mnist(client, tmp_path, monkeypatch):
+    """Where this process has MNIST, a worker without it says so, and does not take the small digits."""
+    monkeypatch.setattr(sweep, "_have_mnist", lambda: True)
+    sentence = (
+        r"^on the worker tcp://127\.0\.0\.1:\d+, MNIST file train-images-idx3-ubyte\.gz is missing from .*no data/mnist"
+        r" and HMM_OFFLINE forbids downloading it: run `hmm data` on its machine, or start it with HMM_DATA_DIR set to"
+        r" a folder that holds MNIST\.$"
+    )
+    with pytest.raises(mnist.DataError, match=sentence):
+        quiet(tiny_plan("fig1_left", n_draws=1), tmp_path, client=client)
+    assert not list(tmp_path.glob("*.nc"))
+
+
+def test_mnist_here_or_on_the_workers(client, tmp_path, monkeypatch):
+    """What data = "auto" means is not left to each worker; what is named is computed."""
+    monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
+    plan = tiny_plan("fig1_left", n_draws=1, train_size=50)
+    with pytest.raises(mnist.DataError, match=r'^fig1_left has data = "auto" and MNIST is not on this machine, .*\.$'):
+        quiet(plan, tmp_path, client=client)
+    named = tiny_plan("fig1_left", n_draws=1, train_size=50, data="digits")
+    equal(quiet(named, tmp_path, client=client), quiet(named, tmp_path / "here", workers=1))
+
+
+def test_versions_that_differ(processes, client, tmp_path, monkeypatch):
+    """Another version on the cluster is told when one connects, and by a worker that joined later."""
+    monkeypatch.setattr(engine, "VERSION", 7)
+    with pytest.raises(cluster.ClusterError, match=r"^the scheduler has hmm_utils .* this process .* engine 7:"):
+        cluster.connect(processes.address)
+    with pytest.raises(cluster.ClusterError, match=r"^the worker tcp://\S+ has hmm_utils .* this process .* engine 7:"):
+        quiet(tiny_plan("fig3_left", n_draws=1), tmp_path, client=client)
+
+
+def test_a_cluster_without_the_package(tmp_path):
+    """That is told too."""
+    told = pytest.raises(cluster.ClusterError, match=r"^the scheduler or a worker cannot import hmm_utils")
+    with started(tmp_path, 0, without=["hmm_utils"]) as bare, told:
+        cluster.connect(bare.address)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://127.0.0.1:{free}", "no answer within 0.5 s"),
+        ("127.0.0.1", "missing port number"),
+        ("http://127.0.0.1:8786", "unknown address scheme"),
+        ("tls://127.0.0.1:8786", "TLS expects"),
+        ("", "the address is empty"),
+    ],
+    ids=["nobody", "no port", "no such scheme", "tls", "empty"],
+)
+def test_addresses_without_a_scheduler(address, why, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = address.format(free=taken.getsockname()[1])
+        with pytest.raises(cluster.ClusterError) as told:
+            cluster.connect(address)
+    assert str(told.value).startswith(f"no Dask scheduler can be reached at {address!r} ({why}")
+    assert str(told.value).endswith("): start one with `dask scheduler` and give its address, such as tcp://host:8786.")
+
+
+def test_dask_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(cluster.ClusterError, match=r'pip install "hidden-manifold-companion\[cluster\]"\.$'):
+        cluster.connect("tcp://127.0.0.1:8786")
+
+
+# ---- Death ----------------------------------------------------------------------------------------------------------
+
+
+def training(client):
+    """The draws that are being trained now: by worker, whether it is in the middle of one."""
+    stacks = client.call_stack()
+    return [address for address, stack in stacks.items() if "train_together" in str(stack)]
+
+
+def test_a_worker_that_is_killed(tmp_path):
+    """kill -9 in the middle of a draw: the other worker computes it, with the same numbers.
+
+    The heartbeat of the workers reaches the scheduler meanwhile: both answer while they train.
+    """
+    plan = {"fig3_right": experiments.experiment("fig3_right", **(LONG | dict(n_draws=2, n_times=5, n_test=60)))}
+    expected = quiet(plan, tmp_path / "here", workers=1)
+    killed = []
+
+    def kill(client, workers):
+        until(lambda: len(training(client)) == 2)
+        pids = client.run(os.getpid)
+        assert sorted(pids.values()) == sorted(worker.pid for worker in workers)
+        assert len(training(client)) == 2 and not list((tmp_path / "there").glob("*.nc"))
+        os.kill(workers[0].pid, signal.SIGKILL)
+        killed.append(workers[0].wait())
+
+    with started(tmp_path, 2) as processes, connected(processes) as client:
+        killer = threading.Thread(target=kill, args=(client, processes.workers))
+        killer.start()
+        found = quiet(plan, tmp_path / "there", client=client)
+        killer.join()
+        assert killed == [-signal.SIGKILL] and processes.workers[1].poll() is None
+    equal(found, expected)
+
+
+def test_a_draw_that_kills_its_workers(tmp_path, monkeypatch):
+    """It is tried on one worker after another, and then told."""
+    assert dask.config.get("distributed.scheduler.allowed-failures") == 3
+    monkeypatch.setattr(cluster, "_draw", lambda *_: os._exit(9))
+    with (
+        started(tmp_path, 2, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1") as processes,
+        connected(processes) as client,
+    ):
+        with pytest.raises(RuntimeError, match=r"^the worker that computed draw 0 of fig3_left died, 2 times"):
+            quiet(tiny_plan("fig3_left", n_draws=1), tmp_path / "store", client=client)
+        assert [worker.wait() for worker in processes.workers] == [9, 9]
+
+
+def test_a_scheduler_that_is_lost(tmp_path, monkeypatch):
+    """What was finished is in the store; a new sweep, here on this machine, computes the rest."""
+    plan = {"fig3_right": experiments.experiment("fig3_right", **(LONG | dict(n_draws=3, n_times=5, n_test=60)))}
+    folder = tmp_path / "store"
+
+    def kill(process):
+        until(lambda: list(folder.glob("*.nc")))
+        process.kill()
+
+    with started(tmp_path, 1) as processes, connected(processes) as client:
+        killer = threading.Thread(target=kill, args=(processes.scheduler,))
+        killer.start()
+        with pytest.raises(RuntimeError, match=r"^the scheduler was lost with [12] draws to go: .*\.$"):
+            quiet(plan, folder, client=client)
+        killer.join()
+    left = sweep.missing(sweep.units(plan, folder), folder)
+    assert 0 < len(left) < 3
+    computed = counted(monkeypatch)
+    found = quiet(plan, folder, workers=1)
+    assert computed == [(unit.name, unit.draw) for unit in left]
+    equal(found, quiet(plan, tmp_path / "here", workers=1))
