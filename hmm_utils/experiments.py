@@ -31,6 +31,7 @@ __all__ = [
     "experiment",
     "is_kept",
     "longer",
+    "measurement",
     "plan",
     "run",
     "run_all",
@@ -151,17 +152,23 @@ def _whole(name: str, value: object, least: int) -> None:
 
 @dataclass(frozen=True)
 class Notebook:
-    """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run."""
+    """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run.
+
+    measurements  what else it does that a claim is judged on, without training anything
+    """
 
     title: str
     section: str
     figures: tuple[str, ...]
     setups: tuple[str, ...]
+    measurements: tuple[str, ...] = ()
 
 
 NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
     {
-        "00_setup": Notebook("Setup: networks, SGD, errors, data", "2", (), ("vanilla",)),
+        "00_setup": Notebook(
+            "Setup: networks, SGD, errors, data", "2", (), ("vanilla",), measurements=("intrinsic_dimension",)
+        ),
         "01_independent_students": Notebook(
             "Independent students", "3.1", ("Fig. 1",), ("fig1_left", "fig1_right", "fig1_right_signs")
         ),
@@ -286,6 +293,21 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         for layers in modes if chosen is None else several:
             runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
     return runs
+
+
+def measurement(name: str, profile: str, overrides: Mapping[str, object]) -> dict[str, object]:
+    """What a profile says about a measurement that trains nothing, with some values replaced; None keeps the profile's.
+
+    Raises ValueError for an unknown profile or a value that the measurement does not have.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
+    table = _table()
+    values = {key: table["defaults"][key] for key in ("data", "seed")} | table["profiles"][profile][name]
+    for key in overrides.keys() - values.keys():
+        raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(values))}.")
+    values |= {key: value for key, value in overrides.items() if value is not None}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def is_kept(profile: str) -> bool:
