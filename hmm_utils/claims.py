@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from hmm_utils import files
+from hmm_utils import dimension, files
 from hmm_utils.experiments import experiment, scale
 from hmm_utils.observables import early_stopping, final
 
@@ -340,6 +340,7 @@ RATIO = 2.0
 PLATEAU = 0.2
 CHANCE = 0.4
 SLOW = 0.2
+AROUND = 1.2
 
 _SMALL_WHY = (
     f"an error of {SMALL} is five times below the smallest error of a student with K = 1 and still several standard "
@@ -352,6 +353,11 @@ _PLATEAU_WHY = (
 )
 _CHANCE_WHY = f"'up to one half' is read as at least {CHANCE}"
 _ZERO_WHY = "zero is the claim's own border"
+_AROUND_WHY = (
+    f"'around {dimension.PAPER}' is read as closer to {dimension.PAPER} than to 10, the D of the paper's own manifold, "
+    f"or to 20: within a factor of √(20/14) ≈ {AROUND}; estimates from few inputs are too low, the more so the higher "
+    "the dimension, and dividing by those of a manifold of known dimension mends that"
+)
 
 
 def _decide(yes: bool, no: bool) -> str:
@@ -727,6 +733,32 @@ def _few_slow(eps_g: xr.DataArray) -> Finding:
     return Finding((share,), _decide(0 < slow <= n / 2, slow == 0 and (1 - SLOW) ** n < 0.05))
 
 
+def _c19(results: Results) -> Finding:
+    """d of digits over d of structured inputs with D = 14, by estimators that give every image a radius of its own and
+    by one that has one radius for all."""
+    result = results[dimension.NAME]
+    lacking = [f"k = {k} for {name}" for name, k in dimension.USUAL.items() if k not in result["neighbours"]]
+    if lacking:
+        return _unknown(f"no neighbourhoods of {', '.join(lacking)}: larger subsamples are needed")
+    mle, two_nn, corr_int = (_around(result, name, k) for name, k in dimension.USUAL.items())
+    finding = _conditional(
+        ("every image has a radius of its own (MLE, TwoNN)", _all(mle, two_nn)),
+        ("one radius is taken for all images (CorrInt)", corr_int),
+    )
+    # what the images of another data set are like says nothing about MNIST
+    return finding if result.attrs["n_inputs"] == 784 else replace(finding, verdict=UNDECIDED)
+
+
+def _around(result: xr.Dataset, estimator: str, k: int) -> Finding:
+    """The dimension of digits by one estimator, and over what it gives for a manifold with D = 14."""
+    d = result["dimension"].sel(estimator=estimator, neighbours=k)
+    digits, manifold = (d.sel(inputs=inputs).rename(subsample="draw") for inputs in ("digits", "structured"))
+    plain = _value(f"{estimator} (k = {k})", digits.values, "subsamples")
+    name = f"{estimator}/{estimator} at D = {dimension.PAPER}"
+    relative = _quotient(name, *(units.expand_dims("init") for units in (digits, manifold)))
+    return Finding((plain, replace(relative, over="subsamples")), _between(relative, 1 / AROUND, AROUND))
+
+
 _SMALL_RULE = f"mean over K ≥ M below {SMALL}"
 _LONGER_RULE = "where errors are still falling at the end, the same runs trained on decide"
 _PLATEAU_RULE = (
@@ -850,6 +882,13 @@ CLAIMS: tuple[Claim, ...] = (
         f"10⁻³'; it saw two slow runs in ten: that none is slow counts against it where (1 − {SLOW})ⁿ is below 0.05; "
         "'increases beyond' is above", _c18,
     ),
+    Claim(
+        "C19", f"The intrinsic dimension of MNIST is around {dimension.PAPER}.", "1", "text", "00_setup",
+        (dimension.NAME,),
+        f"dimension by MLE, TwoNN and CorrInt, each with its usual neighbourhoods, k = "
+        f"{', '.join(map(str, dimension.USUAL.values()))}, over what it gives for as many structured inputs "
+        f"(f = tanh) with D = {dimension.PAPER}, between 1/{AROUND} and {AROUND}", _AROUND_WHY, _c19,
+    ),
 )  # fmt: skip
 
 
@@ -886,8 +925,8 @@ def _found(claim: Claim, used: Results) -> Finding:
 
 
 def judge(notebook: str, results: Results) -> Judgements:
-    """The verdicts on all claims of a notebook, from results by set-up name (as `experiments.plan` names them): those
-    of the notebook and, where a claim compares with them, those of others."""
+    """The verdicts on all claims of a notebook, from results by the names of set-ups (as `experiments.plan` has them)
+    and measurements: those of the notebook and, where a claim compares with them, those of others."""
     judgements = []
     for claim in CLAIMS:
         if claim.notebook != notebook:
@@ -905,11 +944,15 @@ def judge(notebook: str, results: Results) -> Judgements:
                 verdict=finding.verdict,
                 criterion=claim.criterion,
                 tolerance=claim.tolerance,
-                scale="; ".join(dict.fromkeys(scale(result) for result in used.values())),
+                scale="; ".join(dict.fromkeys(_scale(name, result) for name, result in used.items())),
                 values=finding.values,
             )
         )
     return Judgements(judgements)
+
+
+def _scale(name: str, result: xr.Dataset) -> str:
+    return dimension.scale(result) if name == dimension.NAME else scale(result)
 
 
 def plain(judgements: Iterable[Judgement]) -> list[dict]:

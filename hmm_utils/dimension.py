@@ -194,6 +194,7 @@ def stored(profile: str, folder: Path) -> xr.Dataset | None:
     result = read_dataset(folder / f"{NAME}.nc")
     if result is None or result.attrs.get("configuration") != _text(c := configuration(profile)):
         return None
+    result.attrs = store.plain(result.attrs)
     stands_in = c.data == "auto" and result.attrs["n_inputs"] == 64
     return None if stands_in and mnist.is_available() else result
 

@@ -17,6 +17,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hmm_utils import dimension
 from hmm_utils.datasets import Inputs
 from hmm_utils.experiments import scale
 from hmm_utils.files import replace
@@ -24,6 +25,7 @@ from hmm_utils.observables import early_stopping, final, standard_error
 
 __all__ = [
     "independent_students",
+    "intrinsic_dimension",
     "learning_curves",
     "manifold",
     "overlaps",
@@ -235,6 +237,42 @@ def spectra(inputs: Mapping[str, Inputs]) -> Figure:
         axis.plot(np.arange(1, len(values) + 1), values, label=label)
     axis.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the covariance", ylim=(1e-4, None))
     axis.legend(fontsize=8)
+    return fig
+
+
+def intrinsic_dimension(results: Mapping[str, xr.Dataset]) -> Figure:
+    """The dimension of digits (solid) and of structured inputs with D = 14 (dotted) against the size k of the
+    neighbourhoods, a colour per estimator; a panel per result of `dimension.measure`, whose title is its key. A ring
+    marks the neighbourhood that an estimator has by default, a thin line the 14.
+
+    Bars are ± 1 standard error over subsamples.
+    """
+    fig, axes = plt.subplots(1, len(results), figsize=(1.0 + 4.0 * len(results), 4.4), squeeze=False, sharey=True)
+    looks = {"digits": {"ls": "-", "mfc": None}, "structured": {"ls": ":", "lw": 0.9, "mfc": "white"}}
+    names = {"digits": "", "structured": f", D = {dimension.PAPER}"}
+    for axis, (title, result) in zip(axes[0], results.items(), strict=True):
+        axis.axhline(dimension.PAPER, color="0.35", lw=0.8, zorder=0)
+        for estimator, colour, marker in zip(dimension.ESTIMATORS, (BLUE, GREEN, ORANGE), "oDs", strict=True):
+            for inputs, look in looks.items():
+                d = result["dimension"].sel(estimator=estimator, inputs=inputs)
+                mean, bar = d.mean("subsample"), standard_error(d, "subsample").fillna(0)
+                label = f"{estimator}{names[inputs]}"
+                axis.errorbar(
+                    d["neighbours"], mean, bar, color=colour, marker=marker, ms=5, capsize=2, label=label, **look
+                )
+                if inputs == "digits":
+                    usual = mean.sel(neighbours=[k for k in mean["neighbours"] if k == dimension.USUAL[estimator]])
+                    axis.plot(usual["neighbours"], usual, "o", ms=13, mfc="none", color=colour, mew=1)
+        k = result["neighbours"].values
+        axis.set(xscale="log", xlabel="neighbours $k$", title=title)
+        axis.set_ylim(bottom=0)
+        axis.set_xticks(k, [str(n) for n in k])
+        axis.set_xticks([], minor=True)
+    axes[0, 0].set_ylabel("estimated dimension")
+    axes[0, 0].legend(loc="lower right", ncols=2, fontsize=8)
+    lines = [f"{title}: {dimension.scale(result)}" for title, result in results.items()]
+    notices = [result.attrs["notice"] for result in results.values() if result.attrs["notice"]]
+    _footnote(fig, [*lines, *notices, "Bars: ± 1 standard error over subsamples."])
     return fig
 
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from hmm_utils import claims, cli, experiments, mnist, networks, training
+from hmm_utils import claims, cli, dimension, experiments, mnist, networks, training
 from hmm_utils.claims import CLAIMS, Judgement, Judgements, Value, judge, plateau_strength, save
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
@@ -85,6 +85,38 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
         if getattr(e, key) is not None
     }
     return xr.Dataset(variables, coords, attrs)
+
+
+def measured(ratios, *, n=4, spread=0.01, mnist=True, neighbours=(2, 20)):
+    """A result as `dimension.measure` labels it: digits whose dimension by MLE, TwoNN and CorrInt is 12 times these
+    ratios, which are numbers or have a number per subsample, and structured inputs that are estimated at 12."""
+    rng = np.random.default_rng(8)
+    digits = np.broadcast_to(np.stack([np.broadcast_to(ratio, n) for ratio in ratios], axis=1), (n, 3))
+    d = 12 * np.stack([digits, np.ones((n, 3))], axis=1)[..., None] * np.ones(len(neighbours))
+    return xr.Dataset(
+        {
+            "dimension": (("subsample", "inputs", "estimator", "neighbours"), d * rng.normal(1, spread, d.shape)),
+            "radius": (("subsample", "inputs", "neighbours"), np.ones((n, 2, len(neighbours)))),
+        },
+        {"inputs": ["digits", "structured"], "estimator": list(dimension.ESTIMATORS), "neighbours": list(neighbours)},
+        {
+            "inputs": "digits", "n_inputs": 784 if mnist else 64, "notice": "", "images_used": 60,
+            "dataset": "MNIST images" if mnist else "8×8 handwritten digits", "configuration": "{}", "seconds": 1.0,
+        },
+    )  # fmt: skip
+
+
+def test_made_up_dimensions_are_labelled_like_real_ones():
+    """What C19 is judged on below has the dimensions, coordinates and attributes of what dimension.measure returns."""
+    c = dimension.configuration("quick", n_images=200, n_subsamples=4, neighbours=(2, 20), data="digits")
+    real, mine = dimension.measure(c, progress=False), measured((1, 1, 1), mnist=False)
+    assert {k: v.dims for k, v in mine.variables.items()} == {k: v.dims for k, v in real.variables.items()}
+    assert {k: type(v) for k, v in mine.attrs.items()} == {k: type(v) for k, v in real.attrs.items()}
+    assert {k: real.attrs[k] for k in ("inputs", "n_inputs", "dataset")} == {
+        k: mine.attrs[k] for k in ("inputs", "n_inputs", "dataset")
+    }
+    for coordinate in real.coords:
+        xr.testing.assert_equal(mine[coordinate], real[coordinate])
 
 
 TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_inits=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
@@ -270,6 +302,8 @@ def is_verdict(verdict):
 def results(number, laws, spread=0.01, **overrides):
     """The results that a claim is judged on: at the paper's scale with one draw and four initialisations."""
     claim = BY_NUMBER[number]
+    if claim.setups == (dimension.NAME,):
+        return {dimension.NAME: measured((1, 1, 1))}
     overrides = {"n_inits": 4, "n_draws": 1} | overrides
     plan = experiments.plan(claim.notebook, "paper", overrides)
     if claim.compared:
@@ -997,8 +1031,10 @@ def test_the_other_student_of_a_pair_counts(number):
 @pytest.mark.parametrize("number", BY_NUMBER)
 def test_nothing_is_decided_when_all_diverged(number):
     """If all students diverged there is not enough data, and the verdict is reached without a warning."""
-    found = {"fig4_pretraining": trained(0.05)} if number == "C11" else results(number, GOOD[number])
-    spoilt = {name: result.where(result["time"] < 1) for name, result in found.items()}
+    found = {"fig4_pretraining": trained(0.05)} if number == "C11" else results(number, GOOD.get(number, {}))
+    spoilt = {
+        name: result.where(result["time"] < 1 if "time" in result else False, np.nan) for name, result in found.items()
+    }
     assert find(number, spoilt).verdict == UNDECIDED
 
 
@@ -1246,23 +1282,80 @@ def test_noise_has_no_strength_on_average(law, noise):
         assert np.mean([plateau_strength(TIMES, runs.mean((0, 1))) for runs in draws]) > 0.03
 
 
+# ---- the intrinsic dimension -------------------------------------------------------------------------------------
+
+ONLY_OWN = "holds only if every image has a radius of its own (MLE, TwoNN)"
+ONLY_ONE = "holds only if one radius is taken for all images (CorrInt)"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ((1, 1, 1), HOLDS), ((0.86, 1.16, 0.9), HOLDS), ((0.8, 1, 1), ONLY_ONE), ((1, 0.8, 1), ONLY_ONE),
+        ((1, 1, 0.8), ONLY_OWN), ((1, 1, 1.25), ONLY_OWN), ((1.25, 1, 0.5), FAILS), ((0.8, 0.8, 0.8), FAILS),
+        (([1, 0.8, 1, 0.8], 1, 1), UNDECIDED), ((1, 1, [1, 1.4, 1, 1.4]), UNDECIDED),
+        ((0.5, [1, 0.8, 1, 0.8], 0.5), FAILS), (([1, 0.8, 1, 0.8], 1, 0.5), UNDECIDED),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_c19(ratios, expected):
+    """C19 holds within a factor of 1.2 of what the estimators give at D = 14: if MLE and TwoNN do, if CorrInt does, or
+    if all do. Four subsamples with a spread of 1 % leave an interval of 3.18 · 1 %/√4 · √2, some 2 %."""
+    assert find("C19", {dimension.NAME: measured(ratios)}).verdict == expected
+
+
+def test_c19_tells_dimensions_and_ratios():
+    """The mean dimension of each estimator at its own neighbourhood with Student's interval over subsamples, and its
+    geometric mean over that at D = 14 with Welch's."""
+    result = measured((0.9, 1, 1.1), n=5, spread=0.05)
+    found = find("C19", {dimension.NAME: result})
+    assert [value.over for value in found.values] == ["subsamples"] * 6
+    for i, (name, k) in enumerate({"MLE": 20, "TwoNN": 2, "CorrInt": 20}.items()):
+        x, y = result["dimension"].sel(estimator=name, neighbours=k).transpose("inputs", "subsample").values
+        plain, ratio = found.values[2 * i : 2 * i + 2]
+        assert name in plain.name and f"k = {k}" in plain.name and "D = 14" in ratio.name
+        low, high = stats.t.interval(0.95, 4, x.mean(), stats.sem(x))
+        assert (plain.mean, plain.low, plain.high, plain.n) == pytest.approx((x.mean(), low, high, 5))
+        welch = stats.ttest_ind(np.log(x), np.log(y), equal_var=False)
+        expected = np.exp([welch.statistic * welch._standard_error, *welch.confidence_interval(0.95)])
+        assert (ratio.mean, ratio.low, ratio.high) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize("ratios", [(1, 1, 1), (0.5, 0.5, 0.5), (1, 1, 0.5)], ids=str)
+def test_c19_is_about_mnist(ratios):
+    """On the 8×8 digits C19 is not enough data, whatever the dimension, and says which digits these are."""
+    (found,) = judge("00_setup", {dimension.NAME: measured(ratios, mnist=False)})
+    assert found.verdict == UNDECIDED and "8×8" in found.measured
+    assert found.scale == "8×8 digits instead of MNIST; 4 × 60 images; the paper states no number"
+
+
+def test_c19_needs_several_subsamples_and_the_usual_neighbourhoods():
+    """One subsample has no interval; without the usual neighbourhoods nothing is decided, and it is said which lack."""
+    assert find("C19", {dimension.NAME: measured((1, 1, 1), n=1)}).verdict == UNDECIDED
+    found = find("C19", {dimension.NAME: measured((1, 1, 1), neighbours=(2, 4))})
+    assert found.verdict == UNDECIDED and "k = 20 for MLE, k = 20 for CorrInt" in found.measured
+
+
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
 def test_claims_are_numbered():
-    """The claims are C1 to C18, in order, each once."""
-    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 19)]
+    """The claims are C1 to C19, in order, each once."""
+    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 20)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
 def test_records_are_complete(claim):
-    """A claim says what, where, on which runs of which notebook, by which formula and why with that tolerance."""
+    """A claim says what, where, on which runs or measurement of which notebook, by which formula and why with that
+    tolerance."""
     texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check", "compared")]
     assert all(isinstance(text, str) and text.strip() for text in texts)
     assert claim.statement.endswith(".")
     notebook = experiments.NOTEBOOKS[claim.notebook]
-    assert claim.setups and set(claim.setups) <= set(notebook.setups)
+    assert claim.setups and set(claim.setups) <= {*notebook.setups, *notebook.measurements}
     assert not set(claim.compared) & set(notebook.setups)
+    if set(claim.setups) <= set(notebook.measurements):
+        return  # may be about a remark of any section
     assert claim.section.startswith(notebook.section)
     assert any(claim.figure.startswith(figure) for figure in notebook.figures)
 
@@ -1283,9 +1376,11 @@ def test_claims_read_no_other_setups(claim):
 
 
 def test_every_setup_is_judged():
-    """No figure is drawn without a claim: every set-up but that of the introduction belongs to one."""
+    """No figure is drawn and nothing is measured without a claim: every set-up but that of the introduction belongs to
+    one."""
     used = {name for claim in CLAIMS for name in claim.setups}
-    assert used == {name for notebook in experiments.NOTEBOOKS.values() for name in notebook.setups} - {"vanilla"}
+    notebooks = experiments.NOTEBOOKS.values()
+    assert used == {name for about in notebooks for name in (*about.setups, *about.measurements)} - {"vanilla"}
 
 
 # ---- judging and saving ------------------------------------------------------------------------------------------
@@ -1308,7 +1403,7 @@ def test_judge_gives_a_notebooks_claims(first_notebook):
         for name in ("statement", "section", "figure", "notebook", "criterion", "tolerance"):
             assert getattr(j, name) == getattr(claim, name)
         assert j.verdict == HOLDS and j.measured
-    assert judge("00_setup", {}) == ()
+    assert judge("index", {}) == ()
 
 
 def test_judge_tells_numbers(first_notebook):

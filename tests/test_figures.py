@@ -13,7 +13,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from hmm_utils import datasets, experiments, figures
+from hmm_utils import datasets, dimension, experiments, figures
 from hmm_utils.observables import early_stopping, final
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -484,6 +484,54 @@ def test_save_writes_png_and_pdf(tmp_path):
     assert mpl.rcParams["pdf.fonttype"] == mpl.rcParamsDefault["pdf.fonttype"]
 
 
+@pytest.fixture(scope="module")
+def measured():
+    """A measurement on small digits, in which every dimension is replaced by a random number."""
+    c = dimension.Configuration(n_images=250, n_subsamples=4, neighbours=(2, 10, 20), data="digits", seed=1)
+    result, rng = dimension.measure(c, progress=False), np.random.default_rng(7)
+    return result.assign(dimension=result["dimension"].copy(data=rng.uniform(4, 13, result["dimension"].shape)))
+
+
+def test_dimension_against_neighbours(measured):
+    """A solid curve per estimator for digits and a dotted one for structured inputs, with bars of one standard error
+    over subsamples; a line at 14, all in view, and a ring where an estimator has its usual neighbourhood."""
+    other = measured.assign(dimension=measured["dimension"] + 1).assign_attrs(notice="No MNIST.", images_used=99)
+    fig = figures.intrinsic_dimension({"one": measured, "two": other})
+    assert [axis.get_title() for axis in fig.axes] == ["one", "two"]
+    for axis, result in zip(fig.axes, (measured, other), strict=True):
+        looks = {"MLE": (BLUE, "o", 20), "TwoNN": (GREEN, "D", 2), "CorrInt": (ORANGE, "s", 20)}
+        drawn = {container.get_label(): container for container in axis.containers}
+        assert list(drawn) == [f"{name}{inputs}" for name in looks for inputs in ("", ", D = 14")]
+        rings = [line for line in axis.lines if line.get_markersize() == 13]
+        for (name, (colour, marker, k)), ring in zip(looks.items(), rings, strict=True):
+            for inputs, label, style in (("digits", name, "-"), ("structured", f"{name}, D = 14", ":")):
+                line, _, (collection,) = drawn[label].lines
+                values = result["dimension"].sel(inputs=inputs, estimator=name).transpose("subsample", ...).values
+                mean, error = by_hand(values)
+                assert (to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) == (colour, marker, style)
+                np.testing.assert_array_equal(line.get_xdata(), [2, 10, 20])
+                np.testing.assert_allclose(line.get_ydata(), mean, rtol=1e-12)
+                low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
+                np.testing.assert_allclose([low, high], [mean - error, mean + error], rtol=1e-12)
+            mean = float(result["dimension"].sel(inputs="digits", estimator=name, neighbours=k).mean())
+            assert (ring.get_xdata().item(), to_hex(ring.get_color())) == (k, colour)
+            assert ring.get_ydata().item() == pytest.approx(mean)
+        bottom, top = axis.get_ylim()
+        assert bottom == 0 and top > 14
+        assert [14, 14] in [list(line.get_ydata()) for line in axis.lines]
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "10", "20"]
+    text = words(fig)
+    assert "one: 8×8 digits instead of MNIST; 4 × 250 images" in text and "two: 8×8" in text and "× 99 images" in text
+    assert "No MNIST." in text and "± 1 standard error over subsamples" in text
+
+
+def test_dimension_without_the_usual_neighbourhood(measured):
+    """Where subsamples are too small for an estimator's usual neighbourhood it has no ring."""
+    (axis,) = figures.intrinsic_dimension({"": measured.sel(neighbours=[2, 10])}).axes
+    rings = [line for line in axis.lines if line.get_markersize() == 13]
+    assert [len(ring.get_xdata()) for ring in rings] == [0, 1, 0]
+
+
 def test_save_replaces_only_by_something_complete(tmp_path, monkeypatch):
     """A file gets its name when all of it is written; an earlier one stays until then, for good if drawing fails."""
     folder = tmp_path / "figures"
@@ -522,7 +570,7 @@ def test_save_writes_nothing_without_a_folder(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_figure_can_be_drawn(modes):
+def test_every_figure_can_be_drawn(modes, measured):
     """Every kind of figure is laid out in the package's style without a warning."""
     figures.style()
     rng = np.random.default_rng(6)
@@ -530,6 +578,7 @@ def test_every_figure_can_be_drawn(modes):
     inset = {"K = 2": modes["teacher"]}
     drawn = {
         "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),
+        "intrinsic_dimension": figures.intrinsic_dimension({"": measured}),
         "learning_curves": figures.learning_curves(modes, width=2),
         "samples": figures.samples(inputs),
         "manifold": figures.manifold(inputs, {f: kind.x_train[:, 0] for f, kind in inputs.items()}),
