@@ -269,7 +269,7 @@ def intrinsic_dimension(results: Mapping[str, xr.Dataset]) -> Figure:
         axis.set_xticks(k, [str(n) for n in k])
         axis.set_xticks([], minor=True)
     axes[0, 0].set_ylabel("estimated dimension")
-    axes[0, 0].legend(loc="lower right", ncols=2, fontsize=8)
+    axes[0, 0].legend(loc="lower right", ncols=3, fontsize=7)
     lines = [f"{title}: {dimension.scale(result)}" for title, result in results.items()]
     notices = [result.attrs["notice"] for result in results.values() if result.attrs["notice"]]
     _footnote(fig, [*lines, *notices, "Bars: ± 1 standard error over subsamples."])

@@ -25,7 +25,7 @@
 # **What you'll learn.** What exactly is computed where the text leaves it open, and three places where the printed
 # formulas do not say what the numbers are.
 #
-# **What you'll need.** Nothing: a quarter of a minute and 0.8 GB with the `quick` profile; a few minutes and 1 GB with `paper` on two cores (extrapolated).
+# **What you'll need.** Nothing: a quarter of a minute and 0.8 GB with the `quick` profile; a few minutes and 1.4 GB with `paper` on two cores (extrapolated).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
@@ -248,7 +248,8 @@ judgements
 # %% [markdown]
 # All of this needs a smooth manifold. With $f=\mathrm{sgn}$ an input is known by the direction of $\mathbf c$, which has $D-1$ dimensions,
 # and two inputs differ in a fraction of their components that grows as the angle $\vartheta$ between their directions: their distance goes as
-# $\sqrt\vartheta$, the number of neighbours as $r^{2(D-1)}$. And i.i.d. Gaussian inputs are too few to show their 784 dimensions:
+# $\sqrt\vartheta$, the number of neighbours as $r^{2(D-1)}$: 8 dimensions for $D=5$, 18 for $D=10$. And a thousand i.i.d. Gaussian inputs are
+# too few to show their 784:
 
 # %%
 kinds_rng = np.random.default_rng((seed, 14))

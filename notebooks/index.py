@@ -78,8 +78,8 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 # %% [markdown]
 # ## The notebooks
 #
-# **[00 — Setup](00_setup.ipynb)** (Sec. 2). Networks, one-sample SGD, the two errors $\epsilon_g$ and $\epsilon_{1,2}$, the kinds of data, and what
-# the text leaves open.
+# **[00 — Setup](00_setup.ipynb)** (Sec. 2). Networks, one-sample SGD, the two errors $\epsilon_g$ and $\epsilon_{1,2}$, the kinds of data, how many
+# dimensions digits have, and what the text leaves open.
 #
 # **[01 — Independent students](01_independent_students.ipynb)** (Sec. 3.1, Fig. 1). Two students of digits, one error, different functions. With a
 # teacher on Gaussian inputs they learn the same.
