@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from hmm_utils import claims, experiments, results, sweep, training
+from hmm_utils import claims, dimension, experiments, results, sweep, training
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
@@ -101,7 +101,10 @@ def stored(kept: Path | None = None) -> dict[str, xr.Dataset]:
 
 def judge(kept: Path | None = None) -> claims.Judgements:
     """The verdicts on all claims, from the stored results."""
+    kept = kept or sweep.FIGURES
     found, order = stored(kept), [claim.number for claim in claims.CLAIMS]
+    if (images := dimension.stored(PROFILE, kept)) is not None:
+        found[dimension.NAME] = images
     notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
     judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]
     return claims.Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from hmm_utils import claims, experiments, paper, results, sweep
+from hmm_utils import claims, dimension, experiments, paper, results, sweep
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
@@ -24,10 +24,11 @@ def tiny(name, **more):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """The paper, small, with folders for its stored figures and for its store."""
+    """The paper, small and without C19, with folders for its stored figures and for its store."""
     runs = {name: tiny(name) for name in NAMES}
     monkeypatch.setattr(paper, "plan", lambda: runs)
     monkeypatch.setattr(sweep, "FIGURES", tmp_path / "results")
+    monkeypatch.setattr(dimension, "is_stored", lambda profile, folder: True)
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     return runs, tmp_path / "store", tmp_path / "results"
 
@@ -134,6 +135,14 @@ def test_dry_run(small, hmm, monkeypatch):
     assert not store.exists() and not kept.exists()
     paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
     assert hmm("run", "all", "--profile", "paper", "--dry-run")[1] == "Nothing to compute: all 6 runs are stored.\n"
+
+
+def test_dry_run_counts_the_intrinsic_dimension(small, hmm, monkeypatch):
+    runs, store, kept = small
+    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: {"fig3_left": runs["fig3_left"]})
+    monkeypatch.setattr(dimension, "is_stored", lambda profile, folder: False)
+    out = hmm("run", "00", "--profile", "paper", "--dry-run")[1]
+    assert out.splitlines() == ["fig3_left: 2 of 2 draws", "intrinsic_dimension: 1 of 1 draws", "3 draws to compute."]
 
 
 def test_dry_run_of_what_is_not_stored(hmm):
