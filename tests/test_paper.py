@@ -138,7 +138,7 @@ def test_dry_run(small, hmm, monkeypatch):
 
 
 def test_dry_run_counts_the_intrinsic_dimension(small, hmm, monkeypatch):
-    runs, store, kept = small
+    runs, _, _ = small
     monkeypatch.setattr(experiments, "plan", lambda notebook, *_: {"fig3_left": runs["fig3_left"]})
     monkeypatch.setattr(dimension, "is_stored", lambda profile, folder: False)
     out = hmm("run", "00", "--profile", "paper", "--dry-run")[1]
