@@ -510,7 +510,7 @@ def test_dimension_against_neighbours(measured):
                 mean, error = by_hand(values)
                 assert (to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) == (colour, marker, style)
                 np.testing.assert_array_equal(line.get_xdata(), [2, 10, 20])
-                np.testing.assert_allclose(line.get_ydata(), mean, rtol=1e-12)
+                np.testing.assert_allclose(np.asarray(line.get_ydata(), float), mean, rtol=1e-12)
                 low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
                 np.testing.assert_allclose([low, high], [mean - error, mean + error], rtol=1e-12)
             mean = float(result["dimension"].sel(inputs="digits", estimator=name, neighbours=k).mean())
