@@ -37,6 +37,7 @@ __all__ = [
     "run_all",
     "run_draws",
     "scale",
+    "settings",
     "together",
     "whole_plan",
 ]
@@ -204,7 +205,8 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
 
 
 @cache
-def _table() -> dict:
+def settings() -> dict:
+    """profiles.toml as it is written."""
     return tomllib.loads(files("hmm_utils").joinpath("profiles.toml").read_text(encoding="utf-8"))
 
 
@@ -241,7 +243,7 @@ def experiment(name: str, profile: str = "quick", **overrides: object) -> Experi
     The figures' names and values are in profiles.toml. For Fig. 4 the width of the network that is trained on the
     digits is `teacher_width`. Raises ValueError for unknown names and impossible values.
     """
-    table = _table()
+    table = settings()
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
     if name not in table["setups"]:
@@ -277,7 +279,7 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         raise ValueError(f"unknown notebook {notebook!r}: choose one of {', '.join(NOTEBOOKS)}.")
     for key in {"name", "profile"} & set(overrides):
         raise ValueError(f"unknown parameter {key!r}: a plan takes it as an argument of its own or not at all.")
-    table, runs = _table(), {}
+    table, runs = settings(), {}
     chosen = overrides.get("layers")
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
@@ -302,7 +304,7 @@ def measurement(name: str, profile: str, overrides: Mapping[str, object]) -> dic
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-    table = _table()
+    table = settings()
     values = {key: table["defaults"][key] for key in ("data", "seed")} | table["profiles"][profile][name]
     for key in overrides.keys() - values.keys():
         raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(values))}.")
@@ -312,7 +314,7 @@ def measurement(name: str, profile: str, overrides: Mapping[str, object]) -> dic
 
 def is_kept(profile: str) -> bool:
     """Whether results of a profile are worth a place on the disk."""
-    return _table()["profiles"][profile].get("kept", False)
+    return settings()["profiles"][profile].get("kept", False)
 
 
 def whole_plan(profile: str) -> dict[str, Experiment]:
@@ -327,7 +329,7 @@ def whole_plan(profile: str) -> dict[str, Experiment]:
 
 def longer(profile: str) -> dict[str, Experiment]:
     """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not kept."""
-    table = _table()["longer"]
+    table = settings()["longer"]
     time, widths = float(table["time"]), tuple(table["widths"])
     runs = {name: experiment(name, profile) for name in table["setups"] if is_kept(profile)}
     return {f"{name}/longer": replace(e, time=time, widths=widths) for name, e in runs.items()}
@@ -478,7 +480,8 @@ def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> s
 
 
 def scale(result: xr.Dataset) -> str:
-    """One line on how a result's scale compares with the paper's, for figures and verdicts."""
+    """One line on how a result's scale compares with the paper's, for figures and verdicts; other labels or layers than
+    the set-up's are no smaller scale, but are said as well."""
     at = result.attrs
     paper = experiment(at["name"], "paper", layers=at["layers"])
     size = (paper.n_inputs, at["n_inputs"], "N") if at["inputs"] != "digits" else (784, at["n_inputs"], "N")
@@ -492,6 +495,11 @@ def scale(result: xr.Dataset) -> str:
     smaller = [f"{name} = {here:g} ({there:g})" for there, here, name in pairs if here != there]
     if at["n_train"] != 76 * at["n_inputs"]:
         smaller.append(f"P = {at['n_train']} (76N)")
+    if at["labels"] != paper.labels:
+        smaller.append(f"{at['labels']} labels ({paper.labels})")
+    modes = settings()["setups"][at["name"]].get("layers", settings()["defaults"]["layers"])
+    if at["layers"] not in ([modes] if isinstance(modes, str) else modes):
+        smaller.append(f"layers trained: {at['layers']} ({modes})")
     what = "8×8 digits instead of MNIST; " if at["inputs"] == "digits" and at["n_inputs"] == 64 else ""
     if not smaller:
         return f"{what}the paper's scale"

@@ -1,9 +1,10 @@
-"""The stored results of the paper's figures: one netCDF file per figure, one group per data set, labelled axes.
+"""The stored results of the paper's figures: one netCDF file per figure and one for the scan of what captions leave
+open, one group per data set, labelled axes.
 
 A group holds the observables of all draws of one experiment, in single precision, with the attributes of
 `experiments.run` and the keys of the draws in the store (`store.key`), by which a draw is found again. Of the weights,
 only those of networks that teach others are kept, and those of the first pair of students of the digits, to be looked
-at: the other pairs' are NaN.
+at: the other pairs' are NaN. Of the scan's points all but three errors are left out.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from hmm_utils.experiments import Experiment
 from hmm_utils.files import read_dataset, replace
 from hmm_utils.store import plain
 
-__all__ = ["Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
+__all__ = ["SCANNED", "Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
+
+SCANNED = ", scanned"
+"""How the figure of an experiment ends that is a point of the scan (`hmm_utils.scan`) around that figure."""
 
 _PACKED = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
 _TEACHES = ("fig4_pretraining",)
 _LOOKED_AT = ("fig1_left", "fig10_left")
+_OF_THE_SCAN = ("eps_g_frac", "eps_g_mse", "eps_12_frac")  # what is looked at of its many points
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,10 @@ class Kept:
 
 
 def figure_file(e: Experiment) -> str:
-    """The file of the figure that an experiment belongs to: "Fig. 3 left" is in fig3.nc."""
+    """The file of the figure that an experiment belongs to: "Fig. 3 left" is in fig3.nc, "Fig. 3 left, scanned" with
+    all other points of the scan in scan.nc."""
+    if e.figure.endswith(SCANNED):
+        return "scan.nc"
     number = re.match(r"Fig\. (\d+)", e.figure)
     if number is None:
         raise ValueError(f"{e.name} belongs to {e.figure}, which is no figure: only runs of figures are stored.")
@@ -75,7 +83,7 @@ def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.
 def _write(place: Path, groups: Mapping[str, xr.Dataset]) -> Path:
     def write(aside: Path) -> None:
         for mode, (name, result) in zip(("w", *"a" * len(groups)), groups.items(), strict=False):
-            kept = _without_weights(name, result)
+            kept = _thinned(name, result)
             encoding = {variable: _PACKED for variable in kept.data_vars}
             kept.to_netcdf(aside, mode=mode, group=_group(name), engine="h5netcdf", encoding=encoding)
 
@@ -83,7 +91,10 @@ def _write(place: Path, groups: Mapping[str, xr.Dataset]) -> Path:
     return place
 
 
-def _without_weights(name: str, result: xr.Dataset) -> xr.Dataset:
+def _thinned(name: str, result: xr.Dataset) -> xr.Dataset:
+    """What is kept of a result."""
+    if result.attrs["figure"].endswith(SCANNED):
+        return result[[*_OF_THE_SCAN]]
     weights = [w for w in ("W", "v") if w in result]
     if name in _TEACHES:
         return result
@@ -112,10 +123,17 @@ def _read(place: Path, group: str) -> xr.Dataset | None:
     return result
 
 
+def _files(folder: Path) -> list[Path]:
+    """The figures' files in the order of the figures, then the scan's."""
+    numbered = {path: re.fullmatch(r"fig(\d+)\.nc", path.name) for path in folder.glob("fig*.nc")}
+    figures = sorted((path for path, number in numbered.items() if number), key=lambda path: int(numbered[path][1]))
+    return [*figures, *folder.glob("scan.nc")]
+
+
 def keys(folder: Path) -> dict[str, tuple[Path, str, int]]:
     """Where each stored draw is, by its key: file, group, and which of its draws. Damaged files are left out here."""
     found = {}
-    for place in sorted(folder.glob("fig*.nc")):
+    for place in _files(folder):
         try:
             with h5py.File(place) as file:
                 for group in file:
@@ -149,7 +167,8 @@ def _is_complete(result: xr.Dataset, e: Experiment | None) -> bool:
 
 def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
     """What is stored of what was planned, for a table."""
-    for place in sorted(folder.glob("fig*.nc"), key=lambda p: int(re.search(r"\d+", p.stem)[0])):
+    names = {_group(name): name for name in plan}
+    for place in _files(folder):
         with h5py.File(place) as file:
             groups = list(file)
         for group in groups:
@@ -157,7 +176,7 @@ def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
             if result is None:
                 break
             at = result.attrs
-            name = group.replace(", ", "/")
+            name = names.get(group, group)
             yield Kept(
                 figure=at["figure"],
                 name=name,
