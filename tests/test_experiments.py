@@ -756,6 +756,16 @@ def test_scale_tells_the_dimension_of_the_manifold():
     assert "D = 3 (10)" in scale(at_scale("fig3_right", inits=1, draws=1, n_latent=3))
 
 
+def test_scale_tells_other_labels_and_layers():
+    """Labels that are not the set-up's, and layers that its figure has no curve for; Fig. 2 has both."""
+    e = experiment("fig3_left", "paper")
+    other = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, labels="real", layers="first")
+    assert scale(other) == "real labels (sign), layers trained: first (both); the paper's in brackets"
+    for layers in ("first", "both"):
+        two = at_scale("fig2_right_latent", inits=e.n_inits, draws=e.n_draws, layers=layers)
+        assert scale(two) == "the paper's scale"
+
+
 def test_scale_of_digits():
     """Small digits are told from MNIST, whose N is the paper's."""
     e = experiment("fig1_left", "paper")

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from hmm_utils import datasets, dimension, experiments, figures
+from hmm_utils import datasets, dimension, experiments, figures, scan
 from hmm_utils.observables import early_stopping, final
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -576,6 +576,8 @@ def test_every_figure_can_be_drawn(modes, measured):
     rng = np.random.default_rng(6)
     inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
     inset = {"K = 2": modes["teacher"]}
+    points = {f"D = {D}": random_result("fig3_left", n_latent=D, train_size=40) for D in (10, 5)}
+    mnist, overfit = scan.like_mnist(points), scan.overfits(points)
     drawn = {
         "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),
         "intrinsic_dimension": figures.intrinsic_dimension({"": measured}),
@@ -585,6 +587,9 @@ def test_every_figure_can_be_drawn(modes, measured):
         "weights": figures.weights({"W": rng.standard_normal((2, 6))}, (2, 3)),
         "overlaps": figures.overlaps({"R": rng.standard_normal((2, 3))}),
         "spectra": figures.spectra(inputs),
+        "scan_map": figures.scan_map(mnist.isel(point=[0])),
+        "scan_lines": figures.scan_lines(mnist, overfit),
+        "scan_overfitting": figures.scan_overfitting(overfit),
     }
     assert set(drawn) == set(figures.__all__) - {"save", "style"}
     for fig in drawn.values():
