@@ -306,10 +306,12 @@ def _of_mode(measured: xr.Dataset, labels: str, layers: str) -> xr.Dataset:
 
 
 def scan_map(measured: xr.Dataset) -> Figure:
-    """Where C9 holds: `scan.like_mnist` of points that differ in P/N (columns), labels and layers (rows). In each panel
-    the end of training runs to the right, the largest width K upwards and colour is ε₁,₂ on Gaussian inputs at that K;
-    cells with a dot meet all three parts of the claim.
+    """Where C9 holds: `scan.like_mnist` of the points with N and D as at the first, over P/N (columns), labels and
+    layers (rows). In each panel the end of training runs to the right, the largest width K upwards and colour is ε₁,₂
+    on Gaussian inputs at that K; cells with a dot meet all three parts of the claim.
     """
+    for axis in ("n_inputs", "n_latent"):
+        measured = measured.isel(point=measured[axis] == measured[axis].values[0])
     alphas, modes = np.unique(measured["alpha"])[::-1], _modes(measured)
     size = (2.1 * len(alphas) + 2.0, 1.7 * len(modes) + 1.5)
     fig, axes = plt.subplots(len(modes), len(alphas), figsize=size, sharex=True, sharey=True, squeeze=False)

@@ -188,17 +188,20 @@ def _at_ten_dimensions(found: xr.Dataset) -> xr.DataArray:
 
 
 def where(holds: xr.DataArray) -> list[str]:
-    """In words, a line per point: where flags (point, time) are true, at which times; only points with at least one."""
-    lines = []
+    """In words, a line per point: where flags (point, time) are true, at which times; only points with at least one,
+    and first those where the last flag is true."""
+    at_end, before = [], []
     for flags in holds.transpose("point", "time"):
         times = flags["time"].values[flags.values]
-        if times.size:
-            last = "the end" if flags.values[-1] else f"{times[-1]:.3g}"
-            lines.append(f"{setting(flags)}: from t = {times[0]:.3g} to {last} ({times.size} of {flags.size} times)")
-    return lines
+        if times.size == 0:
+            continue
+        last = "the end" if flags.values[-1] else f"{times[-1]:.3g}"
+        line = f"{_setting(flags)}: from t = {times[0]:.3g} to {last} ({times.size} of {flags.size} times)"
+        (at_end if flags.values[-1] else before).append(line)
+    return at_end + before
 
 
-def setting(point: xr.DataArray | xr.Dataset) -> str:
+def _setting(point: xr.DataArray) -> str:
     """A point in words."""
     alpha, D, N = (point[axis].item() for axis in ("alpha", "n_latent", "n_inputs"))
     labels = {"sign": "labels ±1", "real": "real labels"}[point["labels"].item()]

@@ -198,6 +198,18 @@ def test_where_the_claim_holds():
     assert scan.where(found["holds"].sel(width=2)) == []
 
 
+def test_where_in_words():
+    """A line for every point with a true flag; those that hold at the end come first."""
+    measured = scan.like_mnist({name: made(alpha=alpha) for name, alpha in (("a", 76), ("b", 4), ("c", 1))})
+    flags = measured["holds"].sel(width=1) & False
+    flags[0, 2:4] = flags[2, 3:] = True
+    t, rest = measured["time"].values, "labels ±1, both layers, D = 10, N = 784: from t ="
+    assert scan.where(flags) == [
+        f"P = N, {rest} {t[3]:.3g} to the end (6 of 9 times)",
+        f"P = 76N, {rest} {t[2]:.3g} to {t[3]:.3g} (2 of 9 times)",
+    ]
+
+
 def test_an_untrained_student_is_no_evidence():
     """Before training students err, and disagree, in half of all cases: that is not what the claim means."""
     half = {name: lambda K, t: 0.1 + 0.4 * np.exp(-t) + 1e-4 * K for name in ("eps_g", "on_test", "on_gauss")}
@@ -323,6 +335,7 @@ def test_map():
     dots are where the claim holds, the line is the border of the ratio's region, and time 0 is left out."""
     late = dict(GOOD, on_test=lambda K, t: np.where(t > 20, 0.01, 0.05) + 0 * K)
     points = {"a": made(**GOOD), "b": made(alpha=76, **late), "c": made(labels="real", **BAD["grows"])}
+    points |= {"other D": made(alpha=4, D=20), "other N": made(alpha=4, N=100)}
     measured = scan.like_mnist(points)
     fig = figures.scan_map(measured)
     panels = np.array(fig.axes[:4]).reshape(2, 2)
