@@ -193,7 +193,7 @@ def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dic
         return []
     from hmm_utils import paper
 
-    return paper.asked_for(prepared.plans)
+    return paper.asked_for(prepared.plans, as_stated=not options.values)
 
 
 def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:

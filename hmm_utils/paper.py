@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from hmm_utils import claims, dimension, experiments, results, sweep, training
+from hmm_utils import claims, dimension, experiments, results, scan, sweep, training
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
@@ -19,13 +19,23 @@ _TAUGHT_BY = "fig4_pretraining"
 
 def plan() -> dict[str, Experiment]:
     """Every run that is stored, by name."""
-    return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE)
+    return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE) | scan.points(PROFILE)
 
 
-def asked_for(plans: Mapping[str, Mapping[str, Experiment]]) -> list[dict[str, Experiment]]:
-    """The runs that notebooks ask for (notebook → plan), in as few sweeps as their names allow."""
+_BESIDE = {"01_independent_students": "fig1_right/longer", "03_hidden_manifold_model": ("fig3_right/longer", "scan/")}
+
+
+def asked_for(
+    plans: Mapping[str, Mapping[str, Experiment]], *, as_stated: bool = True
+) -> list[dict[str, Experiment]]:
+    """The runs that notebooks ask for (notebook → plan), in as few sweeps as their names allow.
+
+    as_stated  whether no value was changed: then the runs that are trained on and the scan belong to it as well
+    """
     sweeps: list[dict[str, Experiment]] = []
-    for runs in plans.values():
+    for notebook, asked in plans.items():
+        beside = _BESIDE.get(notebook, ()) if as_stated else ()
+        runs = dict(asked) | {name: e for name, e in plan().items() if beside and name.startswith(beside)}
         fits = (s for s in sweeps if all(s.get(name, e) == e for name, e in runs.items()))
         if (known := next(fits, None)) is None:
             sweeps.append(known := {})

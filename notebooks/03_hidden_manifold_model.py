@@ -272,16 +272,16 @@ figures.save(figure, "scan_c9", out)
 
 # %% [markdown]
 # The `quick` scan has $N=200$ and the corners of the space. What follows is the scan at the paper's scale: $N=784$, four values of $P/N$,
-# trained until $t=10\,000$ with $K\le 64$; then lines along $D$ and $N$ through the setting of the caption; and, with $N=500$ and $D=250$,
+# trained until $t=4000$ with $K\le 64$; then lines along $D$ and $N$ through the setting of the caption; and, with $N=500$ and $D=250$,
 # claim C17 on the same grid: with latent labels the error grows with $K$, less so with early stopping, and is more than twice that at
 # $D=10$.
 
 # %%
-stored = scan.load(sweep.FIGURES)
-if not stored:
+stored_points = scan.load(sweep.FIGURES)
+if not stored_points:
     print("The scan at the paper's scale is not stored here: the quick one is used below.")
-mnist, overfit = scan.like_mnist(stored or scanned), scan.overfits(stored or scanned)
-if stored:
+mnist, overfit = scan.like_mnist(stored_points or scanned), scan.overfits(stored_points or scanned)
+if stored_points:
     figure = figures.scan_map(mnist)
     figures.save(figure, "scan_c9_paper", out)
 
