@@ -2,8 +2,10 @@
 
 The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `engine` with `blas`
 (`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
-`training` with `checkpoints`, `experiments`, `sweep` with `store`, `files` and `cluster`, `claims`, `figures`.
-`notebooks`, `terminal`, `running`, `verdicts` and `cli` run the notebooks.
+`training` with `checkpoints`, `experiments`, `sweep` with `store`, `files` and `cluster`, `results`, `claims` with
+`dimension`, `scan`, `figures`, `paper` with `paper_figures`. `notebooks`, `terminal`, `running`, `verdicts` and `cli`
+run the notebooks. Beyond the paper: `generators` of inputs, `streams` of fresh ones, `online` training on them, and
+`theory`, the equations that predict it.
 
 Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
 """
@@ -17,8 +19,9 @@ __version__ = "0.1.0"
 
 _MODULES = (
     *("activations", "backends", "blas", "checkpoints", "claims", "cli", "cluster", "datasets", "device"),
-    *("devices", "engine", "experiments", "figures", "files", "mnist", "networks", "notebooks"),
-    *("observables", "oracle", "running", "store", "sweep", "terminal", "training", "verdicts"),
+    *("devices", "dimension", "engine", "experiments", "figures", "files", "generators", "mnist", "networks"),
+    *("notebooks", "observables", "online", "oracle", "paper", "paper_figures", "results", "running"),
+    *("scan", "store", "streams", "sweep", "terminal", "theory", "training", "verdicts"),
 )
 
 
