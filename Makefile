@@ -18,10 +18,10 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test bench bench-scaling bench-paper bench-start bench-gpu lock lint notebooks clean
+.PHONY: help run lab test bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 	@echo '  The CPU build of torch instead of the CUDA one (much smaller), where pip would take the latter:'
 	@echo '    make run PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"'
 
@@ -41,6 +41,9 @@ bench: $(READY) ## measure speed and memory
 
 bench-scaling: $(READY) ## how cost grows with workers, fleet size, N, P and K
 	$(IN_VENV) $(BIN)/python benchmarks/scaling.py
+
+bench-online: $(READY) ## measure the speed of online SGD on fresh samples
+	$(IN_VENV) $(BIN)/python benchmarks/online.py
 
 bench-paper: $(READY) ## how long the whole paper would take here: a hundredth of it, extrapolated
 	$(IN_VENV) $(BIN)/python benchmarks/paper.py

@@ -25,6 +25,8 @@ __all__ = ["FreshInputs", "Source", "gaussian", "generator", "latent_task", "str
 
 # entries of x in one chunk, 16 MB: the product F c wants hundreds of samples at once to run at the full rate
 _CHUNK_ENTRIES = 1 << 22
+# what chunks are multiples of, so that the engine's blocks are whole
+_BLOCK = 64
 # entries of u that are folded at once, so that what the kernel writes besides stays in cache
 _FOLD_ENTRIES = 1 << 14
 
@@ -80,7 +82,7 @@ class Source:
         Latent coordinates are drawn in turn; the rest is done by `workers` threads, each on a chunk of its own, so
         that their number changes no number either.
         """
-        n = max(_CHUNK_ENTRIES // self.inputs.n_inputs, 1)
+        n = max(_CHUNK_ENTRIES // self.inputs.n_inputs // _BLOCK, 1) * _BLOCK
         with ThreadPoolExecutor(max_workers=workers) as pool:
             coming = deque()
             while True:

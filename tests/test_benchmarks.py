@@ -91,6 +91,82 @@ def test_the_whole_plan_is_every_figure_once():
     assert {e.name for e in plan.values()} == figures
 
 
+# ---- Online SGD -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def online(load, monkeypatch):
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    load("bench")
+    return load("online")
+
+
+@pytest.fixture
+def tiny(online):
+    return online.Size(rounds=2, squares=(16, 24), chunks=2, n_inputs=30, n_latent=5, widths=(1, 3))
+
+
+def test_online_script(online, tiny, tmp_path, capsys, monkeypatch):
+    """Every row is printed and written, and is a positive number."""
+    monkeypatch.setattr(online, "QUICK", tiny)
+    monkeypatch.setattr(online, "OUT", tmp_path / "build" / "online.json")
+    monkeypatch.setattr(online.streams, "_CHUNK_ENTRIES", 64 * 30)
+    online.main(["--quick"])
+    printed = capsys.readouterr().out
+    written = json.loads(online.OUT.read_text("utf-8"))
+    assert len(written["rows"]) == 1 + 3 * 2 + 1 + 1 + len(online.STAGES) + 3
+    for row in written["rows"]:
+        assert np.isfinite(row["value"]) and row["value"] > 0, row
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"{row['what']}  "))
+        assert f"{row['value']:.3g}" in line
+    assert np.all(np.concatenate(list(written["seconds"].values())) > 0)
+
+
+def test_arithmetic_of_the_online_table(online, tiny, monkeypatch):
+    """With every timing known the ratios are known too: two chunks of 64 samples, products at 1 and 3 Gflop/s."""
+    monkeypatch.setattr(online.streams, "_CHUNK_ENTRIES", 64 * 30)
+    took = {
+        "product 16": 2 * 16**3 / 1e9,
+        "product 24": 2 * 24**3 / 3e9,
+        "one student, f = sgn": 128 * 10e-6,
+        "one student, f = erf": 128 * 20e-6,
+        "2 students, f = sgn": 128 * 40e-6,
+        "one student, Gaussian inputs": 128 * 50e-6,
+        "two simulations, two threads": 128 * 16e-6,
+        "normal numbers": 64 * 1e-6,
+        "product Fc": 64 * 2e-6,
+        "folding f": 64 * 3e-6,
+        "labels": 64 * 4e-6,
+        "order parameters": 5e-3,
+    }
+    monkeypatch.setattr(online.bench, "interleave", lambda runs, n: {run: np.full(n, took[run]) for run in runs})
+    monkeypatch.setattr(online, "engine_stages", lambda *_: np.arange(5) * 1e-6)
+    value = {row.what: row.value for row in online.measure(tiny)[0]}
+    expected = {
+        "float32 matrix products, 24 × 24": 3.0,
+        "one student, f = sgn: student-steps a second": 1e5,
+        # 2DN + 4N ΣK operations a step: D = 5, N = 30, K = 2, and K = 1 and 3
+        "one student, f = sgn: useful rate / matrix products": 100 * (300 + 240) / 10e-6 / 3e9,
+        "2 students, f = sgn: student-steps a second": 2 / 40e-6,
+        "2 students, f = sgn: useful rate / matrix products": 100 * (300 + 480) / 40e-6 / 3e9,
+        "one student, Gaussian inputs: student-steps a second": 2e4,
+        "two simulations on two cores: speed / one on one": 20 / 16,
+        "one student, f = sgn: folding f, per step": 3.0,
+        "one student, f = sgn: update, per step": 4.0,
+        "one student, f = sgn: a step": 10.0,
+        "one student, f = sgn: share of the product Fc": 20.0,
+        "order parameters of 4 hidden units, once": 5.0,
+    }
+    assert {what: value[what] for what in expected} == pytest.approx(expected)
+
+
+def test_diverged_student_is_no_online_benchmark(online, tiny, monkeypatch):
+    monkeypatch.setattr(online.streams, "_CHUNK_ENTRIES", 64 * 30)
+    monkeypatch.setattr(online.bench, "LR", 1e30)
+    with pytest.raises(RuntimeError, match="diverged"):
+        online.measure(tiny)
+
+
 # ---- Start ----------------------------------------------------------------------------------------------------------
 
 

@@ -122,9 +122,9 @@ def test_any_generator_with_its_mean():
 
 def test_a_stream_depends_on_its_generator_only(monkeypatch):
     """Samples in chunks are those drawn at once, whatever the number of threads; another generator has others."""
-    monkeypatch.setattr(streams, "_CHUNK_ENTRIES", 32 * N)
+    monkeypatch.setattr(streams, "_CHUNK_ENTRIES", 64 * N)
     source, _, _ = problem("relu")
-    whole = source.samples(source.latent(np.random.default_rng(10), 160))
+    whole = source.samples(source.latent(np.random.default_rng(10), 320))
 
     def stream(seed, workers):
         chunks = source.chunks(np.random.default_rng(seed), workers)
@@ -133,7 +133,7 @@ def test_a_stream_depends_on_its_generator_only(monkeypatch):
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     x, y = stream(10, 1)
-    assert x.shape == (160, N)
+    assert x.shape == (320, N)
     # chunks of other sizes may be multiplied in another order
     np.testing.assert_allclose(x, whole[0], rtol=0, atol=FIELD)
     np.testing.assert_allclose(y, whole[2], rtol=0, atol=LABEL)
