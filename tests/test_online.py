@@ -447,6 +447,7 @@ SHARED = np.random.default_rng(28)
         ({"evaluate_at": [0, 1.1]}, "between 0 and time = 1"),
         ({"evaluate_at": [0, np.nan]}, "must increase"),
         ({"evaluate_at": []}, "evaluate_at"),
+        ({"block": 0}, "block = 0: "),
         ({"rngs": []}, "rngs must hold"),
         ({"rngs": [SHARED, SHARED]}, "rngs must hold"),
         ({"overlaps": lambda W: (W, W, W)}, "overlaps gives Q, R, T of shapes"),
