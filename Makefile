@@ -51,6 +51,9 @@ bench-paper: $(READY) ## how long the whole paper would take here: a hundredth o
 bench-start: $(READY) ## how long a reader waits for the first figure
 	$(IN_VENV) $(BIN)/python benchmarks/start.py
 
+bench-integrator: $(READY) ## time the equations of motion against Euler's method
+	$(IN_VENV) $(ONE_THREAD) $(BIN)/python benchmarks/integrator.py
+
 bench-gpu: $(READY) ## check and time the engine on a GPU
 	$(IN_VENV) $(BIN)/python benchmarks/gpu.py
 

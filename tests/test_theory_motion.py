@@ -296,7 +296,7 @@ def test_asymptotes_of_small_rates(delta):
     # near its minimum the error is flat: 1e-4 in R is 1e-8 in ε_g
     expected = error(np.linspace(0.5, 1.5, 10_001)).min()
     found = [
-        float(motion.integrate(ensemble(delta, 0.1 * np.eye(2)), [1500 / lr], lr=lr, lr_v=0)["eps_g_mse"])
+        motion.integrate(ensemble(delta, 0.1 * np.eye(2)), [1500 / lr], lr=lr, lr_v=0)["eps_g_mse"].item()
         for lr in (0.02, 0.01)
     ]
     # linear extrapolation leaves a term of second order, which is the square of 5–10 % at η = 0.2 times 1/200
