@@ -225,7 +225,7 @@ def train(
 
         simulations = list(pool.map(one, rngs))
     result = _label([records for records, _ in simulations], steps / N)
-    result["W"] = _weights([networks for _, networks in simulations], _diverged(result))
+    result["W"] = _weights([networks for _, networks in simulations])
     _warn_of_diverged(result, students)
     result = result.assign_coords(
         width=("student", [s.network.width for s in students], {"long_name": "K"}),
@@ -311,9 +311,7 @@ class _Fleets:
                     here, k = slice(first, last), slice(network.width)
                     found["Q"][u, k, k], found["R"][u, k], found["v"][u, k] = Q[here, here], R[here], network.v
                     found["eps_g_mse"][u] = eps_g(Q[here, here], R[here], T, network.v.astype(float), vt)
-        for name, values in measured.items():
-            found[name] = np.where(alive, values, np.nan)
-        return found | {"T": T}
+        return found | measured | {"T": T}
 
     def _test_errors(self, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
         total = 0
@@ -350,24 +348,20 @@ def _label(simulations: list[list[dict[str, np.ndarray]]], time: np.ndarray) -> 
     return result.assign_coords({dim: np.arange(size) for dim, size in result.sizes.items() if dim != "time"})
 
 
-def _diverged(result: xr.Dataset) -> xr.DataArray:
-    """(simulation, student)"""
-    return result["v"].isel(time=-1, k=0).isnull()
-
-
-def _weights(simulations: list[list[Network]], diverged: xr.DataArray) -> xr.DataArray:
-    """The final first layers, padded with NaN to the largest width; NaN for students that have diverged."""
+def _weights(simulations: list[list[Network]]) -> xr.DataArray:
+    """The final first layers, padded with NaN to the largest width; the engine leaves NaN of those that diverged."""
     networks = simulations[0]
     shape = (len(simulations), len(networks), max(n.width for n in networks), networks[0].n_inputs)
     W = np.full(shape, np.nan, np.float32)
-    for s, u in np.argwhere(~diverged.values):
+    for s, u in np.ndindex(shape[:2]):
         W[s, u, : networks[u].width] = simulations[s][u].W
     return xr.DataArray(W, dims=("simulation", "student", "k", "input"), attrs={"long_name": "W"})
 
 
 def _warn_of_diverged(result: xr.Dataset, students: Sequence[Student]) -> None:
+    diverged = result["v"].isel(time=-1, k=0).isnull()
     for u, student in enumerate(students):
-        if n := int(_diverged(result).sel(student=u).sum()):
+        if n := int(diverged.sel(student=u).sum()):
             warnings.warn(
                 f"student {u} (K={student.network.width}) diverged with lr = {student.lr:g} in {n} of "
                 f"{result.sizes['simulation']} simulations and is NaN from there on; use a smaller lr.",
