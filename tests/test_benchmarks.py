@@ -242,7 +242,8 @@ def test_integrators_solve_the_same_equations(load):
     module = load("integrator")
     rows = module.measure(module.Size(K=2, D=20, N=200, time=2.0, rounds=1), np.random.default_rng(3))
     errors = [row["error"] for row in rows.values()]
-    # Euler's method with steps of 0.01 is of first order, with rates of about 5; then as the names of the rows say
-    for error, allowed in zip(errors, (0.05, 2e-6, 2e-6, 5e-3, 5e-3), strict=True):
+    # Euler's method with steps of 0.01 is of first order, with rates of about 5; of a few
+    # bins the error is that of a few bins; the others as the names of the rows say
+    for error, allowed in zip(errors, (0.05, 2e-6, 2e-6, 0.05, 5e-3), strict=True):
         assert error < allowed
     assert all(row["seconds"] > 0 and len(row["samples"]) == 1 for row in rows.values())
