@@ -300,10 +300,12 @@ def test_points_are_stored_in_one_file(tmp_path):
     assert set(again) == set(plan)
     figure = {"fig10_latent": replace(next(iter(plan.values())), name="fig10_latent", figure="Fig. 10 center")}
     results.save(tmp_path, figure, sweep.run(figure, tmp_path / "store", progress=False))
-    rows = list(results.listed(tmp_path))
+    rows = list(results.listed(tmp_path, plan))
     assert [row.figure for row in rows] == ["Fig. 10 center", *["Fig. 3 left, scanned"] * 2]
     assert all("N = 20 (784), D = 3 (10)" in row.scale and "P = 40 (76N)" in row.scale for row in rows[1:])
-    assert any("layers trained: first (both)" in row.scale for row in rows[1:]) and not any(r.complete for r in rows)
+    assert any("layers trained: first (both)" in row.scale for row in rows[1:])
+    assert [row.complete for row in rows] == [False, True, True], "what was not planned is not complete"
+    assert [row.name for row in rows[1:]] == sorted(plan)
     assert scan.load(tmp_path / "nowhere") == {}
 
 
