@@ -163,6 +163,8 @@ def learning_curves(
     for ax, y_scale in zip(axes, ("linear", "log"), strict=True):
         ax.set(xscale="log", yscale=y_scale, xlabel="steps / $N$", ylabel=r"$\epsilon_g^{\mathrm{mse}}$")
     axes[0].set_ylim(bottom=0)
+    # a run that has found its teacher falls to where single precision ends, and would press the others flat
+    axes[1].set_ylim(bottom=min(float(np.nanmin(line.get_ydata())) for line in axes[1].lines) / 10)
     axes[0].legend(loc="upper right", fontsize=8)
     one_each = {label: next(iter(modes.values())) for label, modes in results.items() if modes}
     _footnote(fig, [*_scale_lines(one_each), "Bands: 16 % to 84 % of runs."])

@@ -24,7 +24,7 @@
 # **What you'll learn.** With a random teacher on Gaussian inputs the error falls, stands still for a long while, and drops
 # once more. On digits it does not stand still. What happens in the network while the error waits.
 #
-# **What you'll need.** `quick`: half a minute on one core, 0.9 GB. `paper`: 5 minutes on two cores, 1 GB (extrapolated by `make bench-paper`).
+# **What you'll need.** `quick`: half a minute on one core, 0.9 GB. `paper`: seconds, because its runs are stored; 5 minutes on two cores and 1 GB to compute them anew.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
@@ -89,6 +89,10 @@ figure = paper_figures.fig2_left(stored)
 figures.save(figure, "fig2_left_paper", out)
 
 # %% [markdown]
+# **At full scale.** With the first layer alone, all runs wait at the same height from $t\approx15$ to $t\approx500$, and then drop. With both layers there
+# is no common plateau: five teachers with random second layers have five different ones, or none, and their mean slides down. On MNIST both
+# curves bend once, for good, at an error twice as large as where the teacher task waits.
+#
 # **Reading the figure.** The paper draws the left panel; the right panel shows the same curves with a logarithmic error
 # axis, where a plateau at a small error is as visible as one at a large error. The blue curves fall within a few units of
 # time, stay nearly level for a decade or more, and fall again. The orange curves go down steadily: on a double logarithmic

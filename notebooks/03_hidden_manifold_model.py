@@ -145,6 +145,9 @@ figure = paper_figures.fig2_right(stored)
 figures.save(figure, "fig2_right_paper", out)
 
 # %% [markdown]
+# **At full scale.** As on digits, latent labels leave the curves to flatten for good. With teacher labels and the first layer alone trained the
+# error waits near $0.025$ and drops once more; with both layers, again, every teacher has its own time.
+#
 # **Reading the figure.** With teacher labels the dashed curve waits and drops once more. With latent labels the error falls,
 # with a shoulder early on, to a value it keeps: a student that sees inputs cannot read all of the latent label off them,
 # and so there is nothing left to specialise for. With both layers trained and a random second layer in the teacher, some
@@ -168,6 +171,11 @@ figure = paper_figures.fig3(stored)
 figures.save(figure, "fig3_paper", out)
 
 # %% [markdown]
+# **At full scale.** *Right:* as with i.i.d. inputs, but slower. Wide students agree on their data sooner than off it, and the disagreement on noise
+# grows with $K$ for a while yet. *Left:* the paper's figure shows $\epsilon_{1,2}$ on structured inputs on top of $\epsilon_g$, and on Gaussian inputs
+# rising towards one half. Here the first is a quarter of $\epsilon_g$ and the second stays below $0.1$. What it takes to see more is the subject of the
+# last section.
+#
 # **Reading the figure.** *Right:* as with i.i.d. inputs, wide students find the teacher, everywhere. *Left:* the error does
 # not vanish, and the students disagree far more on noise than on structured inputs, as they do on MNIST. But two
 # things the paper reports are weaker here: on structured inputs the students agree *better* than they perform, and their
@@ -219,6 +227,8 @@ figure = paper_figures.fig4(stored)
 figures.save(figure, "fig4_paper", out)
 
 # %% [markdown]
+# **At full scale.** Fig. 1 (middle) once more, and the inset has its plateau.
+#
 # **Reading the figure.** Nothing is left of the digits: the students agree on noise as well as they do on the test inputs (which
 # are noise), and the error waits on a plateau (inset; dashed: first layer, solid: both). The `quick` profile stops while
 # students with $K\ge M$ are just leaving that plateau, so their errors have not reached zero. A teacher that has seen structure

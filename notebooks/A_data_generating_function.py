@@ -25,7 +25,7 @@
 # **What you'll learn.** On a flat manifold two students disagree about everything off it, whatever they were taught; one line
 # of linear algebra says why. Which non-linear $f$ folds the manifold matters little.
 #
-# **What you'll need.** `quick`: half a minute on one core, 0.6 GB. `paper`: minutes on two cores, 1 GB.
+# **What you'll need.** `quick`: half a minute on one core, 0.6 GB. `paper`: seconds, because its runs are stored; a quarter of an hour on two cores and 1 GB to compute them anew.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
@@ -97,6 +97,8 @@ figure = paper_figures.fig5(stored)
 figures.save(figure, "fig5_paper", out)
 
 # %% [markdown]
+# **At full scale.** *Left:* as in the paper, two coins. *Right:* the disagreement on Gaussian inputs grows with $K$, to a quarter at $K=10$.
+#
 # **Reading the figure.** *Left:* both students have learnt the teacher to perfection, on the data. On Gaussian inputs they
 # agree in half the cases, like two coins. *Right:* with latent labels they disagree on Gaussian inputs as well, less often than in
 # half the cases, and more often the wider they are.
@@ -147,6 +149,10 @@ figure = paper_figures.fig6(stored)
 figures.save(figure, "fig6_paper", out)
 
 # %% [markdown]
+# **At full scale.** The fold by a ReLU leaves $\epsilon_g$ with teacher labels below half a per cent, but on Gaussian inputs wide students still differ in one
+# answer of eight, and more than with latent labels: directions in which the inputs hardly vary have not been learnt at $t=10\,000$. So the two panels
+# do not differ in kind here, as they do for the sign at the end of longer runs.
+#
 # **Reading the figure.** As with the sign: with latent labels (left) the students agree on the data and disagree on Gaussian inputs, the
 # more the wider they are; with teacher labels (right) all three errors are small. A fold gives every direction some variance, so
 # that none is left untouched for good. Some have little of it, which takes time: on Gaussian inputs the disagreement of wide students

@@ -24,7 +24,7 @@
 # **What you'll learn.** What was said about the ends of training holds for its best moments too: over-fitting is not what
 # makes students agree on the data and disagree elsewhere.
 #
-# **What you'll need.** `quick`: 20 seconds on one core, 0.6 GB. `paper`: minutes on two cores, 1 GB.
+# **What you'll need.** `quick`: 20 seconds on one core, 0.6 GB. `paper`: seconds, because its runs are stored; they are those of notebooks 01 and 03.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
@@ -100,6 +100,9 @@ figure = paper_figures.fig8(stored)
 figures.save(figure, "fig8_paper", out)
 
 # %% [markdown]
+# **At full scale.** The picture of the ends of training again. With latent labels the disagreement on Gaussian inputs is a little smaller and more
+# regular; nothing else has moved.
+#
 # **Reading the figure.** The same picture as at the end of training. On digits (left) the error falls with $K$ and the disagreement on Gaussian
 # inputs is many times that on images. With latent labels (centre) students agree on the data and disagree more elsewhere; with
 # teacher labels (right) they agree everywhere once they are wide enough. How much lower are the minima than the ends?
