@@ -234,7 +234,7 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
             for place in paper.write(found, runs, sweep.FIGURES):
                 print(f"{place} is new.")
     except (OSError, RuntimeError) as error:
-        _complain(f"{error} What was finished is stored: the same command goes on from there.")
+        _complain(error)
         return False
     return True
 

@@ -26,8 +26,8 @@
 # **What you'll learn.** Which of the two ingredients, structured inputs and latent labels, does what; and that one of the
 # paper's statements depends on more than its stated parameters.
 #
-# **What you'll need.** `quick`: a minute on one core, 0.8 GB. `paper`: 20 minutes on two cores, 1 GB (extrapolated by `make bench-paper`), and
-# three quarters of an hour more for the scan, if it is not stored.
+# **What you'll need.** `quick`: a minute on one core, 0.8 GB. `paper`: seconds, because its runs are stored; 25 minutes on two cores and 1 GB
+# to compute them anew, and as long again for the scan.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
