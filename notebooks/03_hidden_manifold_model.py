@@ -327,8 +327,8 @@ for K in widths_seen:
 # examples makes them agree. What keeps them apart for good is a lack of examples: with $P$ of a few $N$ or less the students fit what
 # they see and there the claim is met at the end of training, the more easily the wider the students; real labels and a second layer that
 # is not trained help in the same direction. So the figure needs fewer examples than the $76N$ of the other captions, or students that
-# are stopped early, and the lines printed above say which. C17 on the other hand does not depend on these choices in kind: the
-# error grows with $K$ at $D=N/2$ for $P=76N$ with either kind of labels.
+# are stopped early, and the lines printed above say which. Claim C17 is less particular: it is met at the setting of its caption,
+# too.
 #
 # ## Small and quick enough to check every time
 #
