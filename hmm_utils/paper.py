@@ -15,6 +15,7 @@ __all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored", "write"
 
 PROFILE = "paper"
 _TAUGHT_BY = "fig4_pretraining"
+_SCAN = "scan/"
 
 
 def plan() -> dict[str, Experiment]:
@@ -22,7 +23,7 @@ def plan() -> dict[str, Experiment]:
     return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE) | scan.points(PROFILE)
 
 
-_BESIDE = {"01_independent_students": "fig1_right/longer", "03_hidden_manifold_model": ("fig3_right/longer", "scan/")}
+_BESIDE = {"01_independent_students": "fig1_right/longer", "03_hidden_manifold_model": ("fig3_right/longer", _SCAN)}
 
 
 def asked_for(
@@ -94,12 +95,13 @@ def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], kept:
 
 
 def stored(kept: Path | None = None) -> dict[str, xr.Dataset]:
-    """The stored results of all runs by name, from a folder or from the project's; nothing is computed.
+    """The stored results of the figures' runs by name, from a folder or from the project's; nothing is computed. (The
+    points of the scan are read by `scan.load`.)
 
     Raises FileNotFoundError if one is missing.
     """
     kept = kept or sweep.FIGURES
-    found = {name: results.load(kept, name, e) for name, e in plan().items()}
+    found = {name: results.load(kept, name, e) for name, e in plan().items() if not name.startswith(_SCAN)}
     missing = [name for name, result in found.items() if result is None]
     if missing:
         raise FileNotFoundError(

@@ -104,6 +104,17 @@ def test_sweeps_that_notebooks_ask_for():
     assert paper.asked_for({"01": a, "02": c}) == [a, c]
 
 
+def test_what_belongs_to_a_notebook_beside_its_plan():
+    """Runs that are trained on and the scan, unless a value was changed."""
+    plans = {name: experiments.plan(name, "paper", {}) for name in ("01_independent_students", "02_plateaus")}
+    (stated,) = paper.asked_for(plans)
+    assert set(stated) == {"fig1_right/longer"}.union(*plans.values())
+    (changed,) = paper.asked_for(plans, as_stated=False)
+    assert set(changed) == set().union(*plans.values())
+    (all_runs,) = paper.asked_for({name: experiments.plan(name, "paper", {}) for name in experiments.NOTEBOOKS})
+    assert set(all_runs) == set(paper.plan()) | {"vanilla"}
+
+
 def test_a_missing_run_is_named(small):
     _, _, kept = small
     with pytest.raises(FileNotFoundError, match=r"results lacks 6 of 6 runs, fig2_left_iid/first for one: compute"):
