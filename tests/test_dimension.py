@@ -231,7 +231,7 @@ def tiny_profiles(monkeypatch):
         "defaults": {"data": "auto", "seed": 1},
         "profiles": {"quick": {NAME: scale}, "paper": {"kept": True, NAME: scale}},
     }
-    monkeypatch.setattr(experiments, "_table", lambda: table)
+    monkeypatch.setattr(experiments, "settings", lambda: table)
     monkeypatch.setattr(mnist, "load", lambda: (_ for _ in ()).throw(mnist.DataError("no MNIST in this test.")))
     monkeypatch.setattr(mnist, "is_available", lambda: False)
     measured, work = [], dimension.measure
