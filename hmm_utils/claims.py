@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 HOLDS = "holds"
+ONLY_IF = "holds only if "
 FAILS = "does not follow from the stated parameters"
 UNDECIDED = "not enough data"
 
@@ -385,8 +386,12 @@ def _not(finding: Finding) -> Finding:
 
 
 def _worst(verdicts: Sequence[str]) -> str:
-    """All parts must hold; one that fails decides."""
-    return FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    """All parts must hold; one that fails decides, and conditions add up."""
+    for verdict in (FAILS, UNDECIDED):
+        if verdict in verdicts:
+            return verdict
+    conditions = dict.fromkeys(v.removeprefix(ONLY_IF) for v in verdicts if v.startswith(ONLY_IF))
+    return ONLY_IF + ", and ".join(conditions) if conditions else HOLDS
 
 
 def _all(*parts: Finding) -> Finding:
@@ -394,7 +399,7 @@ def _all(*parts: Finding) -> Finding:
     return Finding(
         tuple(value for part in parts for value in part.values),
         _worst([part.verdict for part in parts]),
-        tuple(note for part in parts for note in part.notes),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
@@ -459,14 +464,30 @@ def _recovers(result: xr.Dataset, at: Reading = final) -> Finding:
 
 def _same_function(result: xr.Dataset, at: Reading = final) -> Finding:
     """ε₁,₂ on Gaussian inputs finite for K < M, which is empty for M = 1, and zero for K ≥ M (C5)."""
-    (narrow, wide), gauss = _split(result), _on(result, "gauss")
-    if not wide or (not narrow and result.attrs["teacher_width"] > 1):
-        return _unknown("widths on both sides of M are needed")
-    zero = _vanishes("ε₁,₂ Gaussian, K ≥ M", gauss, wide, at)
-    if not narrow:
-        return zero
-    finite = _mean("ε₁,₂ Gaussian, K < M", gauss, narrow, at)
-    return _all(Finding((finite,), _above(finite, SMALL)), zero)
+    return _all(_differ(result, at), _agree(result, at))
+
+
+def _one_sided(result: xr.Dataset) -> Finding | None:
+    """What is to say where C5 has nothing to compare."""
+    narrow, wide = _split(result)
+    if wide and (narrow or result.attrs["teacher_width"] == 1):
+        return None
+    return _unknown("widths on both sides of M are needed")
+
+
+def _differ(result: xr.Dataset, at: Reading = final) -> Finding:
+    """ε₁,₂ on Gaussian inputs finite for K < M, which is empty for M = 1."""
+    narrow, _ = _split(result)
+    if (nothing := _one_sided(result)) or not narrow:
+        return nothing or Finding((), HOLDS)
+    finite = _mean("ε₁,₂ Gaussian, K < M", _on(result, "gauss"), narrow, at)
+    return Finding((finite,), _above(finite, SMALL))
+
+
+def _agree(result: xr.Dataset, at: Reading = final) -> Finding:
+    """ε₁,₂ on Gaussian inputs zero for K ≥ M."""
+    _, wide = _split(result)
+    return _one_sided(result) or _vanishes("ε₁,₂ Gaussian, K ≥ M", _on(result, "gauss"), wide, at)
 
 
 def _like_mnist(result: xr.Dataset, at: Reading = final) -> Finding:
@@ -481,14 +502,16 @@ def _like_mnist(result: xr.Dataset, at: Reading = final) -> Finding:
     )
 
 
-def _trained_on(check: Callable[[xr.Dataset, Reading], Finding], results: Results, name: str, at: Reading) -> Finding:
-    """The finding on a run; where it is open because errors still fall, that on the same run trained on decides."""
-    finding, longer = check(results[name], at), results.get(f"{name}/longer")
+def _trained_on(
+    vanishes: Callable[[xr.Dataset, Reading], Finding], results: Results, name: str, at: Reading
+) -> Finding:
+    """Whether errors of a run vanish; where that is open, because they still fall, the same run trained on decides."""
+    finding, longer = vanishes(results[name], at), results.get(f"{name}/longer")
     if finding.verdict != UNDECIDED or longer is None:
         return finding
     end = f"t = {float(longer['time'][-1]):g}"
-    later = check(longer, at)
-    verdict = f"holds only if training goes on to {end}" if later.verdict == HOLDS else later.verdict
+    later = vanishes(longer, at)
+    verdict = f"{ONLY_IF}training goes on to {end}" if later.verdict == HOLDS else later.verdict
     return replace(_all(finding, _under(end, later)), verdict=verdict)
 
 
@@ -498,8 +521,7 @@ def _conditional(first: tuple[str, Finding], second: tuple[str, Finding]) -> Fin
     verdicts = {a.verdict, b.verdict}
     if FAILS in verdicts and len(verdicts) == 2 and UNDECIDED not in verdicts:
         case, found = (other, b) if a.verdict == FAILS else (one, a)
-        and_also = found.verdict.removeprefix(HOLDS).replace(" only if", ", and")
-        return replace(_all(a, b), verdict=f"holds only if {case}{and_also}")
+        return replace(_all(a, b), verdict=_worst([ONLY_IF + case, found.verdict]))
     return replace(_all(a, b), verdict=a.verdict if len(verdicts) == 1 else UNDECIDED)
 
 
@@ -550,16 +572,26 @@ def _c3(results: Results, at: Reading = final) -> Finding:
     return _parts_company(results["fig1_left"], at)
 
 
-def _real_or_signs(check: Callable[[xr.Dataset, Reading], Finding], results: Results) -> Finding:
-    real, signs = (_trained_on(check, results, name, final) for name in ("fig1_right", "fig1_right_signs"))
+def _real_or_signs(check: Callable[[Results, str], Finding], results: Results) -> Finding:
+    real, signs = (check(results, name) for name in ("fig1_right", "fig1_right_signs"))
     return _conditional(
         ("the labels are the teacher's real outputs, as Eq. (4) says, not their signs", _under("real labels", real)),
         ("the labels are the signs of the teacher's outputs", _under("labels ±1", signs)),
     )
 
 
+def _recovered(results: Results, name: str, at: Reading = final) -> Finding:
+    """C4."""
+    return _trained_on(_recovers, results, name, at)
+
+
+def _one_function(results: Results, name: str, at: Reading = final) -> Finding:
+    """C5."""
+    return _all(_differ(results[name], at), _trained_on(_agree, results, name, at))
+
+
 def _c8(results: Results, at: Reading = final) -> Finding:
-    return _trained_on(_teacher_task, results, "fig3_right", at)
+    return _all(_recovered(results, "fig3_right", at), _one_function(results, "fig3_right", at))
 
 
 def _teacher_task(result: xr.Dataset, at: Reading = final) -> Finding:
@@ -787,13 +819,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "C4", "With i.i.d. inputs and a teacher the test error goes to zero for K ≥ M.", "3.1", "Fig. 1 right",
         "01_independent_students", ("fig1_right", "fig1_right_signs"), f"{_SMALL_RULE}; {_LONGER_RULE}", _SMALL_WHY,
-        partial(_real_or_signs, _recovers),
+        partial(_real_or_signs, _recovered),
     ),
     Claim(
         "C5", "There, students disagree on Gaussian inputs for K < M and learn one function for K ≥ M.",
         "3.1", "Fig. 1 right", "01_independent_students", ("fig1_right", "fig1_right_signs"),
         f"mean over K < M above {SMALL}, over K ≥ M below; {_LONGER_RULE}", _SMALL_WHY,
-        partial(_real_or_signs, _same_function),
+        partial(_real_or_signs, _one_function),
     ),
     Claim(
         "C6", "With i.i.d. inputs and a teacher the test error stays on a plateau and then drops.", "3.2",
