@@ -197,7 +197,7 @@ def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dic
 
 
 def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
-    from hmm_utils import dimension, paper, sweep
+    from hmm_utils import paper, sweep
 
     sweeps = _sweeps(prepared, options)
     if not sweeps:
@@ -209,9 +209,9 @@ def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
         for name, n in paper.lacking(runs, sweep.store_folder(), sweep.FIGURES).items():
             print(f"{name}: {n} of {runs[name].n_draws} draws")
             draws += n
-    if "00_setup" in prepared.plans and not dimension.is_stored(options.profile, sweep.FIGURES):
-        print("intrinsic_dimension: 1 of 1 draws")
-        draws += 1
+    for name, n in paper.unmeasured(prepared.plans, sweep.FIGURES).items():
+        print(f"{name}: {n} to measure")
+        draws += n
     print(f"{draws} draws to compute." if draws else f"Nothing to compute: all {n_runs} runs are stored.")
     return 0
 

@@ -208,6 +208,7 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
                 "t1/simulation", "t1/scaling", "t1/error_against_delta", "t1/error_against_width", "t1/plateaus",
             ),
         ),
+        "T2_deep_generators": Notebook("Deep generators", "2006.14709", (), (), measurements=("t2",)),
         "index": Notebook("The paper on one page", "", (), ()),
     }
 )  # fmt: skip

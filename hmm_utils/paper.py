@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import xarray as xr
@@ -10,8 +10,9 @@ import xarray as xr
 from hmm_utils import claims, dimension, experiments, results, scan, sweep, training
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
+from hmm_utils.theory import comparison, deep
 
-__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored", "write"]
+__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored", "unmeasured", "write"]
 
 PROFILE = "paper"
 _TAUGHT_BY = "fig4_pretraining"
@@ -68,6 +69,17 @@ def lacking(runs: Mapping[str, Experiment], folder: Path, kept: Path) -> dict[st
     return {name: counts[name] for name in runs if counts[name]}
 
 
+def unmeasured(notebooks: Collection[str], kept: Path) -> dict[str, int]:
+    """How many parts of what notebooks measure without training the figures' students are not stored in `kept`."""
+    parts = comparison.parts(comparison.configuration(PROFILE))
+    counts = {
+        "00_setup": (dimension.NAME, int(not dimension.is_stored(PROFILE, kept))),
+        "T1_equations_of_motion": (comparison.NAME, len(parts) - len(comparison.stored(PROFILE, kept))),
+        "T2_deep_generators": (deep.NAME, int(not deep.is_stored(PROFILE, kept))),
+    }
+    return {name: n for notebook, (name, n) in counts.items() if notebook in notebooks and n}
+
+
 def compute(runs: Mapping[str, Experiment], folder: Path, kept: Path, **how: object) -> dict[str, xr.Dataset]:
     """The results of these runs by name: those that are stored are read, the others computed and put into the store.
 
@@ -115,8 +127,10 @@ def judge(kept: Path | None = None) -> claims.Judgements:
     """The verdicts on all claims, from the stored results."""
     kept = kept or sweep.FIGURES
     found, order = stored(kept), [claim.number for claim in claims.CLAIMS]
-    if (images := dimension.stored(PROFILE, kept)) is not None:
-        found[dimension.NAME] = images
+    found |= comparison.stored(PROFILE, kept)
+    for name, measured in ((dimension.NAME, dimension), (deep.NAME, deep)):
+        if (result := measured.stored(PROFILE, kept)) is not None:
+            found[name] = result
     notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
     judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]
     return claims.Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))

@@ -99,9 +99,14 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 #
 # **[E — ReLU students](E_relu_students.ipynb)** (Fig. 10). Another activation, another start.
 #
+# **[T1 — The equations of motion](T1_equations_of_motion.ipynb)** (version 4 of the paper). Why inputs on a manifold look Gaussian to a network,
+# and equations that predict the test error at all times; theory on top of simulation.
+#
+# **[T2 — Deep generators](T2_deep_generators.ipynb)** (arXiv:2006.14709). The same for inputs of deep random networks, and of one trained on digits.
+#
 # ## The claims
 #
-# Each claim of the paper is judged by numbers, in the notebook named beside it: there one finds what was measured, the criterion and its
+# Each claim, of the paper (C) and of its successors (T), is judged by numbers, in the notebook named beside it: there one finds what was measured, the criterion and its
 # tolerance. These are the verdicts on the stored runs, at the paper's scale.
 
 # %%

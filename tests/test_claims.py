@@ -12,6 +12,7 @@ from scipy import stats
 
 from hmm_utils import claims, cli, dimension, experiments, mnist, networks, training
 from hmm_utils.claims import CLAIMS, Judgement, Judgements, Value, judge, plateau_strength, save
+from hmm_utils.theory import deep
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
 ONLY_FIRST = "holds only if the first layer alone is trained"
@@ -367,6 +368,8 @@ def results(number, laws, spread=0.01, **overrides):
         return {dimension.NAME: measured((1, 1, 1))}
     if claim.number.startswith("T1."):
         return {name: found for name, found in theory().items() if name.startswith(claim.setups)}
+    if claim.setups == (deep.NAME,):
+        return {deep.NAME: generated()}
     overrides = {"n_inits": 4, "n_draws": 1} | overrides
     plan = experiments.plan(claim.notebook, "paper", overrides)
     if claim.compared:
@@ -1399,6 +1402,89 @@ def test_c19_needs_several_subsamples_and_the_usual_neighbourhoods():
     assert found.verdict == UNDECIDED and "k = 20 for MLE, k = 20 for CorrInt" in found.measured
 
 
+# ---- deep generators ---------------------------------------------------------------------------------------------
+
+
+def generated(*, overlaps=None, tests=None, propagated=0.1, fields=None, n=4, spread=0.01):
+    """A result as `deep.measure` labels it: ε_g from Q and R is 1 + `overlaps` times the theory, on test inputs
+    1 + `tests` times (name → deviation, a number or one per start), the theory with propagated covariances is off by
+    `propagated`, and `fields` is the skewness (name → number)."""
+    names, rng = list(deep.CASES), np.random.default_rng(3)
+    usual = {name: 0.01 * (i + 1) for i, name in enumerate(names)}
+
+    def off(given):
+        d = np.stack([np.broadcast_to((usual | (given or {}))[name], n) for name in names])
+        d = d * rng.normal(1, spread, d.shape)
+        return (1 + d)[:, :, None, None] * np.ones((2, 8))
+
+    curves = ("generator", "start", "simulation", "time")
+    skewness = np.array([(usual | (fields or {}))[name] for name in names])[:, None, None] * np.ones((2, 4))
+    ones = np.ones((len(names), n, 8))
+    return xr.Dataset(
+        {
+            "eps_g_mse": (curves, off({name: 0.005 for name in deep.RANDOM} | (overlaps or {}))),
+            "eps_g_test_mse": (curves, off(tests)),
+            "theory": (curves[:2] + curves[3:], ones),
+            "propagated": (curves[:2] + curves[3:], ones * (1 + np.array(propagated))[..., None, None]),
+            "skewness": (("generator", "when", "field"), skewness),
+            "excess_kurtosis": (("generator", "when", "field"), 0 * skewness),
+            "n_inputs": ("generator", np.full(len(names), 100)),
+        },
+        {"generator": names, "when": ["start", "end"], "time": np.arange(8.0)},
+        {"inputs": "generator", "notice": "", "configuration": "{}"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "how", "expected"),
+    [
+        ("T2.1", {}, HOLDS),
+        ("T2.1", {"overlaps": {"tanh, deep": 0.03}}, FAILS),
+        ("T2.1", {"overlaps": {name: [0.01, 0.03, 0.01, 0.03] for name in deep.RANDOM}}, UNDECIDED),
+        ("T2.1", {"overlaps": {"convolutional": [0.01, 0.05, 0.01, 0.01]}}, HOLDS),
+        ("T2.1", {"overlaps": {"decoder": 0.5, "f even": 0.5}}, HOLDS),
+        ("T2.2", {}, HOLDS),
+        ("T2.2", {"overlaps": {"decoder": 0.2}}, FAILS),
+        ("T2.2", {"tests": {"decoder": 0.01}}, FAILS),
+        ("T2.2", {"overlaps": {"decoder": [0.02, 0.18, 0.02, 0.18]}}, UNDECIDED),
+        ("T2.2", {"tests": {"decoder": [0.01, 0.06, 0.01, 0.06]}}, UNDECIDED),
+        ("T2.3", {}, HOLDS),
+        ("T2.3", {"fields": {name: -0.1 + 0.01 * i for i, name in enumerate(deep.CASES)}}, FAILS),
+        ("T2.3", {"fields": {name: 0.05 * (i % 2) + 0.01 for i, name in enumerate(deep.CASES)}}, UNDECIDED),
+        ("T2.4", {"tests": {"tanh, deep": 0.03}}, HOLDS),
+        ("T2.4", {"tests": {"tanh, deep": 0.08}}, FAILS),
+        ("T2.4", {"tests": {"tanh, deep": [0.02, 0.08, 0.02, 0.08]}}, UNDECIDED),
+    ],
+)
+def test_t2(number, how, expected):
+    """Means over four draws with a spread of 1 %: T2.1 asks for 0.02 of all random generators together and
+    that none is clearly above, T2.2 for 0.1 of the decoder and more than the others on test inputs, T2.3 for one order
+    of fields and deviations over nine generators, T2.4 for more than the 0.1 that propagated covariances are off."""
+    found = find(number, {deep.NAME: generated(**how)})
+    assert found.verdict == expected, found.measured
+    assert found.values
+
+
+def test_t2_tells_its_scale():
+    """Judged like the others, with how much was measured; without results nothing is decided."""
+    found = judge("T2_deep_generators", {deep.NAME: generated()})
+    assert [j.claim for j in found] == ["T2.1", "T2.2", "T2.3", "T2.4"]
+    assert {j.scale for j in found} == {"N = 100, 4 teachers, 2 simulations of each up to time 7"}
+    assert {j.verdict for j in judge("T2_deep_generators", {})} == {UNDECIDED}
+
+
+def test_t2_3_is_spearmans_rank_correlation():
+    """scipy's, with Fisher's interval; five generators or more are needed."""
+    result = generated(fields={"f even": 0.001, "sgn, deep": 0.05})
+    (value,) = find("T2.3", {deep.NAME: result}).values
+    fields = result["skewness"].isel(when=0, field=0)
+    expected = stats.spearmanr(fields, result["eps_g_test_mse"].mean(("start", "simulation", "time"))).statistic
+    assert value.mean == pytest.approx(expected) and value.n == 9
+    half = 1.959964 * np.sqrt(1.06 / 6)
+    assert np.arctanh([value.low, value.high]) == pytest.approx(np.arctanh(expected) + np.array([-half, half]))
+    assert find("T2.3", {deep.NAME: result.isel(generator=slice(4))}).verdict == UNDECIDED
+
+
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
@@ -1446,8 +1532,9 @@ def test_theory_undecided():
 
 
 def test_claims_are_numbered():
-    """The claims are C1 to C19, then T1.1 to T1.7, in order, each once."""
-    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 20)] + [f"T1.{n}" for n in range(1, 8)]
+    """The claims are C1 to C19, then those of the chapters on theory, in order, each once."""
+    numbers = [f"C{n}" for n in range(1, 20)] + [f"T1.{n}" for n in range(1, 8)] + [f"T2.{n}" for n in range(1, 5)]
+    assert [claim.number for claim in CLAIMS] == numbers
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)

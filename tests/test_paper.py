@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from hmm_utils import claims, dimension, experiments, paper, results, sweep
+from hmm_utils.theory import comparison
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
@@ -24,11 +25,11 @@ def tiny(name, **more):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """The paper, small and without C19, with folders for its stored figures and for its store."""
+    """The paper, small and without what is no run, with folders for its stored figures and for its store."""
     runs = {name: tiny(name) for name in NAMES}
     monkeypatch.setattr(paper, "plan", lambda: runs)
     monkeypatch.setattr(sweep, "FIGURES", tmp_path / "results")
-    monkeypatch.setattr(dimension, "is_stored", lambda profile, folder: True)
+    monkeypatch.setattr(paper, "unmeasured", lambda notebooks, kept: {})
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     return runs, tmp_path / "store", tmp_path / "results"
 
@@ -148,12 +149,21 @@ def test_dry_run(small, hmm, monkeypatch):
     assert hmm("run", "all", "--profile", "paper", "--dry-run")[1] == "Nothing to compute: all 6 runs are stored.\n"
 
 
-def test_dry_run_counts_the_intrinsic_dimension(small, hmm, monkeypatch):
+def test_dry_run_counts_what_is_no_run(small, hmm, monkeypatch):
     runs, _, _ = small
     monkeypatch.setattr(experiments, "plan", lambda notebook, *_: {"fig3_left": runs["fig3_left"]})
-    monkeypatch.setattr(dimension, "is_stored", lambda profile, folder: False)
+    monkeypatch.setattr(paper, "unmeasured", lambda notebooks, kept: {"c19": int("00_setup" in notebooks)})
     out = hmm("run", "00", "--profile", "paper", "--dry-run")[1]
-    assert out.splitlines() == ["fig3_left: 2 of 2 draws", "intrinsic_dimension: 1 of 1 draws", "3 draws to compute."]
+    assert out.splitlines() == ["fig3_left: 2 of 2 draws", "c19: 1 to measure", "3 draws to compute."]
+
+
+def test_what_is_not_measured_is_counted(tmp_path):
+    """Everything where there is nothing, of the notebooks that are asked for; nothing of what is stored."""
+    parts = comparison.parts(comparison.configuration("paper"))
+    everything = {"intrinsic_dimension": 1, "t1": len(parts), "t2": 1}
+    assert paper.unmeasured(experiments.NOTEBOOKS, tmp_path) == everything
+    assert paper.unmeasured(["00_setup"], tmp_path) == {"intrinsic_dimension": 1}
+    assert dimension.NAME not in paper.unmeasured(experiments.NOTEBOOKS, sweep.FIGURES)
 
 
 def test_dry_run_of_what_is_not_stored(hmm):

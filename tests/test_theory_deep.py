@@ -1,0 +1,327 @@
+"""hmm_utils.theory.deep: theory and simulation where fields are Gaussian for certain, what is read off and kept."""
+
+from dataclasses import replace
+from math import sqrt
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmm_utils import experiments, generators, streams, sweep
+from hmm_utils.files import DamagedFileWarning
+from hmm_utils.generators import Generator, Layer
+from hmm_utils.theory import deep, deep_figures
+
+TINY = deep.Configuration(
+    n_inputs=24, n_latent=6, hidden=(8,), channels=(2,), stride=7, few=2, n_samples=200, n_fields=200, n_test=50,
+    n_starts=2, n_simulations=2, width=2, teacher_width=1, lr=0.2, time=100.0, n_times=5, seed=3,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _short_chunks(monkeypatch):
+    """Streams of small inputs make 4096 · 1024 numbers at a time, far more than is used here."""
+    monkeypatch.setattr(streams, "_CHUNK_ENTRIES", 1 << 14)
+
+
+def linear(N, D, rng):
+    """x = Fc with its exact moments, for which fields are Gaussian whatever the weights; mean of x² is 1."""
+    F = rng.standard_normal((N, D)).astype(np.float32)
+    F /= np.float32(sqrt((F**2).sum() / N))
+    layers = (Layer(F, "identity"),)
+    case = deep.Case(generator=generators.fully_connected(layers), layers=layers)
+    F = F.astype(float)
+    return case, xr.Dataset({"omega": (("input", "other"), F @ F.T), "phi": (("input", "latent"), F)})
+
+
+# ---- theory and simulation ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_linear():
+    rng = np.random.default_rng(0)
+    case, moments = linear(400, 200, rng)
+    c = replace(TINY, n_simulations=8, n_test=4000, n_fields=4000, time=4.0, n_times=6, teacher_width=2)
+    return deep.compare(case, moments, c, rng=rng)
+
+
+@pytest.mark.parametrize("of", ["eps_g_mse", "eps_g_test_mse"])
+def test_a_linear_generator_is_predicted(of_linear, of):
+    """Fields are exactly Gaussian: what is left is the scatter of the mean over simulations, that of the test set, and
+    corrections of order 1/√N·1/√D, below 2 % of ε_g."""
+    simulated = of_linear[of]
+    error = simulated.std("simulation", ddof=1) / sqrt(simulated.sizes["simulation"])
+    if of == "eps_g_test_mse":
+        error = np.hypot(error, of_linear["eps_g_test_mse_se"].mean("simulation"))
+    difference = abs(simulated.mean("simulation") - of_linear["theory"])
+    assert (difference < 5 * error + 0.02 * of_linear["theory"]).all()
+    # and there is something to predict
+    assert (of_linear["theory"].isel(time=-1) < 0.8 * of_linear["theory"].isel(time=0)).all()
+
+
+def test_a_linear_generator_is_followed_exactly(of_linear):
+    """From layer to layer the covariances of Fc are FFᵀ and F: the theory is the same to the integrator's 1e-6."""
+    np.testing.assert_allclose(of_linear["propagated"], of_linear["theory"], rtol=1e-5)
+
+
+def test_fields_of_a_linear_generator_are_gaussian(of_linear):
+    """Skewness and excess kurtosis are within 5 of their standard errors √(6/n), √(24/n); the density integrates to 1
+    but for what lies beyond 5 standard deviations."""
+    n = 4000
+    assert (abs(of_linear["skewness"]) < 5 * sqrt(6 / n)).all()
+    assert (abs(of_linear["excess_kurtosis"]) < 5 * sqrt(24 / n)).all()
+    assert deep.non_gaussianity(of_linear).max() < 5 / sqrt(n)
+    width = float(np.diff(of_linear["bin"])[0])
+    np.testing.assert_allclose(of_linear["density"].sum("bin") * width, 1, rtol=1e-6)
+
+
+def test_the_spectrum_is_that_of_the_covariance(of_linear):
+    """Eigenvalues at their ranks, from 1 to N; the participation ratio is the formula, and c can be recovered."""
+    _, moments = linear(400, 200, np.random.default_rng(0))
+    rho = np.linalg.eigvalsh(moments["omega"].values)[::-1]
+    ranks = of_linear["eigenvalue_rank"].dropna("rank").values.astype(int)
+    np.testing.assert_allclose(of_linear["eigenvalue"].dropna("rank"), rho[ranks - 1], atol=1e-10)
+    assert ranks[0] == 1 and ranks[-1] == 400
+    assert float(of_linear["participation"]) == pytest.approx(400**2 / (rho**2).sum())
+    assert float(of_linear["recoverability"]) == pytest.approx(1)
+
+
+# ---- the cases ---------------------------------------------------------------------------------------------------
+
+
+def test_the_decoder_of_few_latents_is_the_decoder():
+    """It is the trained one with the other latent coordinates at 0, on every 7th pixel in both directions."""
+    layers, _ = generators.load_layers(generators.TRAINED)
+    case = deep.CASES["decoder, few latents"](TINY, np.random.default_rng(0))
+    largest = np.argsort(-np.sqrt((layers[0].F ** 2).sum(0)))[:2]
+    few = np.random.default_rng(1).standard_normal((3, 2)).astype(np.float32)
+    c = np.zeros((3, layers[0].F.shape[1]), np.float32)
+    c[:, largest] = few
+    whole = generators.fully_connected(layers)(c).reshape(3, 28, 28)
+    np.testing.assert_allclose(case.generator(few), whole[:, ::7, ::7].reshape(3, 16), rtol=1e-5, atol=1e-6)
+    assert case.shape == (4, 4)
+
+
+@pytest.mark.parametrize("name", deep.CASES)
+def test_cases(name):
+    """Inputs are standardised, of the announced sizes, and the same whatever else is measured."""
+    case, moments = deep.with_moments(replace(TINY, n_samples=2000), name)
+    x = case.generator(np.random.default_rng(5).standard_normal((4000, case.generator.n_latent), dtype=np.float32))
+    # means and variances of 4000 inputs beside those of 2000 others, over N ≥ 16 components
+    assert np.abs(x.mean(0)).max() < 6 * sqrt(1 / 2000 + 1 / 4000) * x.std(0).max()
+    assert np.trace(moments["omega"].values) == pytest.approx(case.generator.n_inputs)
+    again, _ = deep.with_moments(replace(TINY, n_samples=2000), name)
+    assert again.generator.content == case.generator.content
+    broken = name not in deep.RANDOM
+    assert bool(case.condition) == broken
+    pictures = deep.pictures(case, 3, rng=np.random.default_rng(0))
+    assert len(pictures) == 3 and pictures[0].size == case.generator.n_inputs
+
+
+def test_an_aligned_student_looks_at_single_inputs():
+    """λ_k = x_k."""
+    case, _ = deep.with_moments(TINY, "sgn, aligned student")
+    W = case.start((2, 24), np.random.default_rng(0))
+    x = np.random.default_rng(1).standard_normal((5, 24))
+    np.testing.assert_allclose(x @ W.T / sqrt(24), x[:, :2])
+
+
+# ---- what is read off --------------------------------------------------------------------------------------------
+
+
+def test_deviation():
+    """|mean over simulations / theory − 1|: its mean, its largest, its mean over the last quarter of the times."""
+    simulated = np.array([[[1.0, 2.0, 3.0, 4.0], [1.2, 2.0, 2.0, 2.0]]])
+    result = xr.Dataset(
+        {
+            "eps_g_mse": (("start", "simulation", "time"), simulated),
+            "other": (("start", "simulation", "time"), 2 * simulated),
+            "theory": (("start", "time"), [[1.0, 2.0, 2.0, 4.0]]),
+        }
+    )
+    d = [0.1, 0, 0.25, 0.25]
+    found = deep.deviation(result)
+    assert found["mean"].item() == pytest.approx(np.mean(d))
+    assert (found["largest"].item(), found["late"].item()) == pytest.approx((0.25, 0.25))
+    assert deep.deviation(result, "other")["mean"].item() == pytest.approx(np.mean([1.2, 1, 1.5, 0.5]))
+
+
+def test_non_gaussianity():
+    """The root of the mean over fields of κ₃²/12 + κ₄²/48."""
+    result = xr.Dataset({"skewness": ("field", [0.6, 0.0]), "excess_kurtosis": ("field", [0.0, -2.0])})
+    assert float(deep.non_gaussianity(result)) == pytest.approx(sqrt((0.36 / 12 + 4 / 48) / 2))
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------------
+
+
+def _of(push, n_inputs=400):
+    return deep.Case(generator=Generator(name="G", n_latent=200, n_inputs=n_inputs, push=push, content="made up"))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda case, m: (case, m.assign(omega=m["omega"] - 0.1 * np.eye(400))), "a covariance is positive semi-def"),
+        (lambda case, m: (case, m.assign(omega=m["omega"] * np.nan)), "Ω holds values that are not finite"),
+        (lambda case, m: (case, m.isel(latent=slice(5))), r"needs \(400, 400\) and \(400, 200\)"),
+        (lambda case, m: (_of(lambda c: c), m), r"G maps latent .* of shape \(.*, 200\): \(.*, 400\) was announced"),
+        (lambda case, m: (_of(lambda c: np.full((len(c), 400), np.nan)), m), "G gives inputs that are not finite"),
+    ],
+    ids=["not positive", "nan", "wrong phi", "wrong size", "nan inputs"],
+)
+def test_what_cannot_be_compared(break_it, sentence):
+    """One sentence, before anything is trained."""
+    case, moments = break_it(*linear(400, 200, np.random.default_rng(0)))
+    with pytest.raises(ValueError, match=sentence) as error:
+        deep.compare(case, moments, TINY, rng=np.random.default_rng(0))
+    assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"n_starts": 0}, "n_starts = 0: give a whole number of at least 1"),
+        ({"hidden": (5, 0)}, "hidden = 0: give a whole number"),
+        ({"time": float("nan")}, "time = nan: give a positive, finite number"),
+        ({"lr": -1.0}, "lr = -1.0: give a positive"),
+        ({"hidden": (5, 2.5)}, "hidden = 2.5: give a whole number"),
+        ({"n_start": 3}, "unknown parameter 'n_start'"),
+    ],
+    ids=["none", "no layer", "nan", "negative", "fraction", "misspelt"],
+)
+def test_what_cannot_be_configured(overrides, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        deep.configuration("quick", **overrides)
+
+
+def test_times_within_one_step():
+    with pytest.raises(ValueError, match="n_times = 5: some are within one step of N = 400, give fewer"):
+        deep.compare(*linear(400, 200, np.random.default_rng(0)), replace(TINY, time=1.0), rng=np.random.default_rng(0))
+
+
+def test_an_unknown_case():
+    with pytest.raises(ValueError, match="unknown case 'sgn': choose one of sgn, one layer"):
+        deep.with_moments(TINY, "sgn")
+
+
+# ---- what is kept ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(streams, "_CHUNK_ENTRIES", 1 << 14)
+    folder = tmp_path_factory.mktemp("cases")
+    result = deep.measure(TINY, folder=folder, progress=False)
+    patch.undo()
+    return result, folder
+
+
+def test_a_measurement_goes_on_where_it_stopped(measured, monkeypatch):
+    """Cases that are kept are not computed again, those of another configuration are."""
+    result, folder = measured
+
+    def refuse(*args, **how):
+        raise RuntimeError("computed")
+
+    monkeypatch.setattr(deep, "compare", refuse)
+    again = deep.measure(TINY, folder=folder, progress=False)
+    xr.testing.assert_identical(again.drop_attrs(), result.drop_attrs())
+    with pytest.raises(RuntimeError, match="computed"):
+        deep.measure(replace(TINY, seed=4), folder=folder, progress=False)
+
+
+def test_every_case_is_measured(measured):
+    """One entry per case, with numbers; the covariances of odd random layers alone are followed from layer to layer."""
+    result, _ = measured
+    assert list(result["generator"].values) == list(deep.CASES)
+    assert np.isfinite(result["theory"]).all() and np.isfinite(result["eps_g_mse"]).all()
+    followed = [str(name) for name in deep.CASES if np.isfinite(result["propagated"].sel(generator=name)).all()]
+    assert followed == ["sgn, one layer", "sgn, deep", "tanh, deep", "sgn, few latents", "sgn, aligned student"]
+    assert deep.scale(result) == "N = 16, 24, 48, 2 teachers, 2 simulations of each up to time 100"
+
+
+def test_summary_is_what_it_says(measured):
+    result, _ = measured
+    found, one = deep.summary(result).sel(generator="tanh, deep"), result.sel(generator="tanh, deep")
+    assert float(found["test_largest"]) == pytest.approx(
+        float(deep.deviation(one, "eps_g_test_mse")["largest"].mean()), rel=1e-6
+    )
+    assert float(found["skewness"]) == pytest.approx(float(np.sqrt((one["skewness"][1] ** 2).mean())), rel=1e-6)
+    assert float(found["non_gaussianity"]) == pytest.approx(float(deep.non_gaussianity(one).max()), rel=1e-6)
+
+
+def test_a_result_is_stored_and_found(measured, tmp_path, monkeypatch):
+    """A kept profile's result is written in single precision and read again; of another version it is none."""
+    result, _ = measured
+    monkeypatch.setattr(deep, "configuration", lambda profile, **overrides: TINY)
+    monkeypatch.setattr(deep, "measure", lambda c, **how: result)
+    assert deep.stored("paper", tmp_path) is None
+    deep.run("paper", tmp_path)
+    monkeypatch.setattr(deep, "measure", None)
+    found = deep.run("paper", tmp_path)
+    xr.testing.assert_allclose(found.drop_attrs(), result.drop_attrs(), rtol=1e-6)
+    assert {"configuration", "commit", "versions", "date"} <= set(found.attrs)
+    monkeypatch.setattr(deep, "VERSION", deep.VERSION + 1)
+    assert not deep.is_stored("paper", tmp_path)
+    (tmp_path / "t2.nc").write_bytes(b"no netCDF")
+    with pytest.warns(DamagedFileWarning):
+        assert deep.stored("paper", tmp_path) is None
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_profiles(profile):
+    """Both profiles are complete, end where they say, and start at 0."""
+    c = deep.configuration(profile)
+    assert c.times[0] == 0 and c.times[-1] == pytest.approx(c.time) and len(c.times) == c.n_times
+    assert c.n_simulations >= 5 and (c.width, c.teacher_width, c.lr) == (2, 2, 0.2)
+
+
+# ---- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_learning_draws_what_was_measured(measured):
+    """A panel per case with theory, means of ε_g and means on test inputs for every start."""
+    result, _ = measured
+    figure = deep_figures.learning(result)
+    panels = {axis.get_title().partition(" (")[0]: axis for axis in figure.axes}
+    assert set(panels) == set(deep.CASES)
+    later = result.sel(generator="tanh, deep").isel(time=slice(1, None))
+    lines = [line.get_ydata() for line in panels["tanh, deep"].lines]
+    for start in range(2):
+        one = later.isel(start=start)
+        expected = one["theory"], one["eps_g_mse"].mean("simulation"), one["eps_g_test_mse"].mean("simulation")
+        for line, values in zip(lines[3 * start :], expected, strict=False):
+            np.testing.assert_allclose(line, values)
+    plt.close(figure)
+
+
+def test_other_figures(measured):
+    """Fields, spectra, deviations and what propagation makes of them, each with a curve or point per case."""
+    result, _ = measured
+    n = len(deep.CASES)
+    of_fields = deep_figures.fields(result)
+    assert [len(axis.lines) for axis in of_fields.axes] == [n + 1] * 2
+    assert len(deep_figures.spectra(result).axes[0].lines) == n
+    summary = deep.summary(result)
+    points = deep_figures.against_gaussianity(summary).axes[0].lines
+    assert float(points[1].get_ydata()[0]) == pytest.approx(float(summary["mean"][0]))
+    assert float(points[2].get_ydata()[0]) == pytest.approx(float(summary["test_mean"][0]))
+    followed = deep_figures.propagation(result).axes
+    assert [axis.get_title() for axis in followed] == ["sgn, one layer", "sgn, deep", "tanh, deep"]
+    one = result.sel(generator="tanh, deep").isel(time=slice(1, None))
+    expected = (one["eps_g_test_mse"].mean("simulation") / one["propagated"] - 1).mean("start")
+    np.testing.assert_allclose(followed[2].lines[1].get_ydata(), expected)
+    coloured = deep_figures.images({"one": np.zeros((2, 3, 4, 4)), "two": np.zeros((2, 5, 6))}).axes
+    assert coloured[0].images[0].get_array().shape == (4, 4, 3) and coloured[2].images[0].get_array().shape == (5, 6)
+    plt.close("all")
+
+
+def test_the_stored_results():
+    """They are those of the configuration, in little space, with where they come from."""
+    result = deep.stored("paper", sweep.FIGURES)
+    assert list(result["generator"].values) == list(deep.CASES)
+    assert (sweep.FIGURES / "t2.nc").stat().st_size < 1.5e6
+    assert result.attrs["commit"] and not result.attrs["commit"].endswith("+")
