@@ -1195,7 +1195,8 @@ def _found(claim: Claim, used: Results) -> Finding:
         finding = replace(_noted(finding, note), verdict=UNDECIDED)
     if any(result.attrs.get("inputs") == "digits" and result.attrs["n_inputs"] == 64 for result in used.values()):
         finding = _noted(finding, "on 8×8 digits instead of MNIST")
-    if any(result.attrs.get("inputs", "digits") != "digits" and result.sizes["draw"] == 1 for result in used.values()):
+    synthetic = [result for result in used.values() if result.attrs.get("inputs", "digits") != "digits"]
+    if any(result.sizes.get("draw") == 1 for result in synthetic):
         finding = _noted(finding, "intervals over the initialisations of a single draw of inputs and teacher")
     return finding
 

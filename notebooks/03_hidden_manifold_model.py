@@ -314,21 +314,25 @@ for K in widths_seen:
     print(f"C9 as captioned, K ≤ {K}: ε₁,₂/ε_g = {float(here['ratio']):.2f}, dε₁,₂/dlnK = {float(here['slope']):.3f}, "
           f"ε₁,₂ = {float(here['chance']):.2f} on Gaussian inputs; met: {bool(here['holds'])}")  # fmt: skip
 for K in widths_seen:
-    print(f"\nC9 is met with K ≤ {K} at", *scan.where(mnist["holds"].sel(width=K)) or ["no setting"], sep="\n  ")
+    met = scan.where(mnist["holds"].sel(width=K))
+    lasting = [line for line in met if "to the end" in line]
+    print(f"\nC9 is met with K ≤ {K} until the end at", *lasting or ["no setting"], sep="\n  ")
+    print(f"and for a while at {len(met) - len(lasting)} more of {mnist.sizes['point']} settings")
 
 # %%
 extensive = overfit.isel(point=2 * overfit["n_latent"] == overfit["n_inputs"])
 for K in widths_seen:
-    print(f"C17 (latent labels, D = N/2) is met with K ≤ {K} at", *scan.where(extensive["holds"].sel(width=K)), sep="\n  ")
+    lasting = [line for line in scan.where(extensive["holds"].sel(width=K)) if "to the end" in line]
+    print(f"\nC17 (latent labels, D = N/2) is met with K ≤ {K} until the end at", *lasting or ["no setting"], sep="\n  ")
 
 # %% [markdown]
-# **What this says.** The caption's own setting does not give Fig. 3 at the end of training, at any width. It passes through something
+# **What this says.** The caption's own setting does not give Fig. 3 at the end of training, at any width up to 64. It passes through something
 # like it: for a short while, when students have just learnt what they will, they still disagree on noise. Then training on many
-# examples makes them agree. What keeps them apart for good is a lack of examples: with $P$ of a few $N$ or less the students fit what
-# they see and there the claim is met at the end of training, the more easily the wider the students; real labels and a second layer that
-# is not trained help in the same direction. So the figure needs fewer examples than the $76N$ of the other captions, or students that
-# are stopped early, and the lines printed above say which. Claim C17 is less particular: it is met at the setting of its caption,
-# too.
+# examples makes them agree. Three things keep them apart for good: few examples ($P=N$, with any labels and layers but ±1 and both;
+# $P=4N$ with real labels and the first layer alone), far wider students (with $K\le64$ every setting with $P\le4N$, and with
+# $P=76N$ those with real labels), and a manifold of many dimensions. With $P=76N$ and $K\le8$, as the paper has it, there is no setting
+# at $D=10$ that keeps them apart until the end. So the figure needs fewer examples, real labels and wide students, or students that are
+# stopped early. Claim C17 is less particular: by the means of these runs it is met at the setting of its caption, and at most others.
 #
 # ## Small and quick enough to check every time
 #
