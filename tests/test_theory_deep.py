@@ -323,5 +323,6 @@ def test_the_stored_results():
     """They are those of the configuration, in little space, with where they come from."""
     result = deep.stored("paper", sweep.FIGURES)
     assert list(result["generator"].values) == list(deep.CASES)
+    assert str(result["condition"].sel(generator="f even").values) == "b = E u f(u) = 0"
     assert (sweep.FIGURES / "t2.nc").stat().st_size < 1.5e6
     assert result.attrs["commit"] and not result.attrs["commit"].endswith("+")

@@ -378,7 +378,10 @@ def measure(c: Configuration, *, folder: Path | None = None, progress: bool = Tr
     bar = tqdm(CASES, desc="generators", **({} if progress else {"disable": True}))
     # evaluations are after whole numbers of steps: times of different N differ by less than one, 1/N
     found = [_kept_case(c, name, folder).assign_coords(time=c.times) for name in bar]
-    result = xr.concat(found, xr.Variable("generator", list(CASES)))
+    # texts of different lengths would be cut to the shortest
+    conditions = [str(one["condition"].values) for one in found]
+    result = xr.concat([one.drop_vars("condition") for one in found], xr.Variable("generator", list(CASES)))
+    result = result.assign_coords(condition=("generator", conditions))
     return result.assign_attrs(inputs="generator", configuration=_text(c), notice="")
 
 
