@@ -171,7 +171,7 @@ def test_claims_are_collected(finished, hmm, monkeypatch):
     monkeypatch.chdir(finished.folder)
     code, out, _ = hmm("claims", "--out", "build")
     assert code == 0 and out in finished.out
-    code, out, _ = hmm("claims", "--json")
+    code, out, _ = hmm("claims", "--out", "build", "--json")
     assert code == 0 and json.loads(out) == claims
 
 
