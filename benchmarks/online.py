@@ -21,7 +21,7 @@ import bench
 import numpy as np
 from bench import Row, median
 
-from hmm_utils import datasets, devices, engine, networks, online, streams
+from hmm_utils import datasets, devices, engine, networks, observables, streams
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-online.json"
 STAGES = ("normal numbers", "product Fc", "folding f", "labels", *bench.STAGES)
@@ -128,8 +128,8 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
         )
     making = parts(size, sgn, F, "sgn", steps // size.chunks, rng)
     runs |= making
-    overlaps = fleets[f"{len(size.widths)} students, f = sgn"].W
-    runs["order parameters"] = lambda: online.hidden_manifold_overlaps(overlaps, F=F, wt=sgn.teacher.W, b=0.8, zeta=0.4)
+    W, known = fleets[f"{len(size.widths)} students, f = sgn"].W, {"wt": sgn.teacher.W, "b": 0.8, "zeta": 0.4}
+    runs["order parameters"] = lambda: observables.hidden_manifold_overlaps(W, F=F, **known)
     took = bench.interleave(runs, size.rounds)
     working = np.median([engine_stages(size, sgn, fleets[first], rng) for _ in range(size.rounds + 1)][1:], axis=0)
     if not all(fleet.alive.all() for fleet in (*fleets.values(), *twins)):

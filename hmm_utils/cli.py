@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -37,13 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     options = _parser().parse_args(argv)
     try:
-        return options.command(options)
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
     except notebooks.Refused as refusal:
         _complain(refusal)
         return 2
     except verdicts.ClaimsError as error:
         _complain(error)
         return 1
+    except BrokenPipeError:
+        # whoever reads, head or less, has seen enough; at its end Python would complain about the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         _complain("Interrupted: what was finished stays, the rest left nothing.")
         return 130

@@ -29,7 +29,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from hmm_utils import datasets, experiments, mnist, store
-from hmm_utils.files import read_dataset, replace
+from hmm_utils.files import write_datasets
 
 __all__ = [
     "ESTIMATORS", "NAME", "PAPER", "USUAL", "VERSION", "Configuration", "configuration", "estimate", "is_stored",
@@ -178,24 +178,16 @@ def run(profile: str, folder: Path, progress: bool = True, **overrides: object) 
     if result is None:
         result = measure(c, progress=progress)
         result.attrs |= store.provenance() | {"estimators": f"scikit-dimension {version('scikit-dimension')}"}
-        _write(folder / f"{NAME}.nc", result)
+        write_datasets(folder / f"{NAME}.nc", {None: result})
     return result
-
-
-def _write(place: Path, result: xr.Dataset) -> None:
-    packed = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
-    encoding = dict.fromkeys(result.data_vars, packed)
-    replace(place, lambda aside: result.to_netcdf(aside, engine="h5netcdf", encoding=encoding))
 
 
 def stored(profile: str, folder: Path) -> xr.Dataset | None:
     """The result of a profile that is in `folder`; None if there is none of this configuration and version, or if it is
     of the 8×8 digits where MNIST can be had by now. A file that cannot be read is set aside with a warning."""
-    result = read_dataset(folder / f"{NAME}.nc")
-    if result is None or result.attrs.get("configuration") != _text(c := configuration(profile)):
-        return None
-    result.attrs = store.plain(result.attrs)
-    stands_in = c.data == "auto" and result.attrs["n_inputs"] == 64
+    c = configuration(profile)
+    result = store.configured(folder / f"{NAME}.nc", _text(c))
+    stands_in = result is not None and c.data == "auto" and result.attrs["n_inputs"] == 64
     return None if stands_in and mnist.is_available() else result
 
 

@@ -14,7 +14,15 @@ import h5py
 import numpy as np
 import xarray as xr
 
-__all__ = ["DamagedFileWarning", "read_arrays", "read_dataset", "replace", "set_aside", "write_arrays"]
+__all__ = [
+    "DamagedFileWarning",
+    "read_arrays",
+    "read_dataset",
+    "replace",
+    "set_aside",
+    "write_arrays",
+    "write_datasets",
+]
 
 
 class DamagedFileWarning(UserWarning):
@@ -84,6 +92,20 @@ def read_dataset(path: Path, group: str | None = None) -> xr.Dataset | None:
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         _cannot_be_read(path, error)
         return None
+
+
+def write_datasets(path: Path, groups: Mapping[str | None, xr.Dataset]) -> None:
+    """Writes a netCDF file of one group for each result (None: the file itself is the group), in single precision,
+    compressed and with checksums. Raises OSError if it cannot be written, and then an old file is still there."""
+
+    def write(aside: Path) -> None:
+        for mode, (group, result) in zip(("w", *"a" * len(groups)), groups.items(), strict=False):
+            packed = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
+            # a single number has nothing to compress, and netCDF refuses to
+            encoding = dict.fromkeys((name for name in result.data_vars if result[name].ndim), packed)
+            result.to_netcdf(aside, mode=mode, group=group, engine="h5netcdf", encoding=encoding)
+
+    replace(path, write)
 
 
 def _cannot_be_read(path: Path, error: Exception) -> None:

@@ -1,4 +1,5 @@
-"""What is measured: the generalisation error ε_g, Eq. (3), the disagreement ε₁,₂, Eq. (5), and early stopping.
+"""What is measured: the generalisation error ε_g, Eq. (3), the disagreement ε₁,₂, Eq. (5), early stopping, and the
+order parameters Q, R, T of weights.
 
 All errors come in two kinds. `mse` is half the mean squared difference; `frac` is the fraction of inputs on which two
 signs differ, without the factor ½ that Eq. (5) prints: only so is ½ "no better than chance", as the text says.
@@ -6,10 +7,27 @@ signs differ, without the factor ½ that Eq. (5) prints: only so is ½ "no bette
 
 from __future__ import annotations
 
+from math import pi
+
 import numpy as np
 import xarray as xr
 
-__all__ = ["early_stopping", "errors", "final", "frac", "moments", "mse", "standard_error"]
+__all__ = [
+    "Overlaps",
+    "covariance_overlaps",
+    "early_stopping",
+    "eps_g_erf",
+    "errors",
+    "final",
+    "frac",
+    "gaussian_overlaps",
+    "hidden_manifold_overlaps",
+    "latent_overlaps",
+    "moments",
+    "mse",
+    "sampled_overlaps",
+    "standard_error",
+]
 
 
 def mse(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -65,3 +83,64 @@ def standard_error(values: xr.DataArray, dim: str | list[str] = "init") -> xr.Da
     """Standard error of the mean over `dim`, s/√n with the unbiased s over the finite values; NaN for n < 2."""
     n = values.notnull().sum(dim)
     return (values.std(dim, ddof=1) / np.sqrt(n)).where(n > 1)
+
+
+# ---- order parameters --------------------------------------------------------------------------------------------
+
+Overlaps = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Q = E λλᵀ, R = E λνᵀ and T = E ννᵀ of the local fields λ_k = w_k·x/√N of students and ν_m of teachers."""
+
+
+def gaussian_overlaps(W: np.ndarray, *, wt: np.ndarray) -> Overlaps:
+    """Q = WWᵀ/N, R = Ww̃ᵀ/N, T = w̃w̃ᵀ/N: i.i.d. inputs, teacher w̃ (M, N) on the inputs."""
+    W, wt = np.asarray(W, float), np.asarray(wt, float)
+    N = W.shape[1]
+    return W @ W.T / N, W @ wt.T / N, wt @ wt.T / N
+
+
+def hidden_manifold_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray, b: float, zeta: float) -> Overlaps:
+    """Q = ζ WWᵀ/N + b² SSᵀ/D, R = (b/D) Sw̃ᵀ, T = w̃w̃ᵀ/D with S = WF/√N, by Gaussian equivalence.
+
+    x = f(Fc/√D) − a with F (N, D) and teacher w̃ (M, D) on c; b = E u f(u), ζ = E f(u)² − a² − b² for u ~ N(0, 1).
+    Exact for N, D → ∞ and weights that are not aligned with single features.
+    """
+    own, known, shared, T = latent_overlaps(W, F=F, wt=wt)
+    return zeta * own + b**2 * known, b * shared, T
+
+
+def latent_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray) -> tuple[np.ndarray, ...]:
+    """WWᵀ/N, Σ = SSᵀ/D, Sw̃ᵀ/D and T = w̃w̃ᵀ/D with S = WF/√N and F (N, D): what the folding weighs with b and ζ."""
+    N, D = F.shape
+    # in the precision of F: a copy of a large F takes longer than the product
+    S = np.asarray(np.asarray(W, F.dtype) @ F, float) / np.sqrt(N)
+    W, wt = np.asarray(W, float), np.asarray(wt, float)
+    return W @ W.T / N, S @ S.T / D, S @ wt.T / D, wt @ wt.T / D
+
+
+def covariance_overlaps(W: np.ndarray, *, omega: np.ndarray, phi: np.ndarray, wt: np.ndarray) -> Overlaps:
+    """Q = WΩWᵀ/N, R = WΦw̃ᵀ/√(ND), T = w̃w̃ᵀ/D: any generator with Ω = E xxᵀ (N, N), Φ = E xcᵀ (N, D), w̃ (M, D) on c."""
+    W, wt = np.asarray(W, float), np.asarray(wt, float)
+    N, D = phi.shape
+    return W @ omega @ W.T / N, W @ phi @ wt.T / np.sqrt(N * D), wt @ wt.T / D
+
+
+def sampled_overlaps(W: np.ndarray, *, x: np.ndarray, z: np.ndarray, wt: np.ndarray) -> Overlaps:
+    """Q, R and T as means over given samples: x (n, N), and what the teacher w̃ sees, z (n, D) or (n, N).
+
+    For any source, with the error 1/√n of the mean; `Source.samples` gives x and z.
+    """
+    lam = np.asarray(x @ np.asarray(W, x.dtype).T, float) / np.sqrt(x.shape[1])
+    nu = np.asarray(z @ np.asarray(wt, z.dtype).T, float) / np.sqrt(z.shape[1])
+    return lam.T @ lam / len(x), lam.T @ nu / len(x), nu.T @ nu / len(x)
+
+
+def eps_g_erf(Q: np.ndarray, R: np.ndarray, T: np.ndarray, v: np.ndarray, vt: np.ndarray) -> float:
+    """ε_g = ½ E(φ − y)², Eq. (3), for g = erf(·/√2) in student and teacher and Gaussian fields.
+
+    ε_g = ½ Σ_ab u_a u_b I₂(a, b) with u = (v, −ṽ), C = [[Q, R], [Rᵀ, T]] and
+    I₂(a, b) = E g(x_a) g(x_b) = (2/π) arcsin(C_ab / √((1 + C_aa)(1 + C_bb))).
+    """
+    C = np.block([[Q, R], [R.T, T]])
+    u = np.concatenate([v, -vt])
+    scale = np.sqrt(1 + np.diag(C))
+    return u @ np.arcsin(C / np.outer(scale, scale)) @ u / pi

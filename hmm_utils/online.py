@@ -5,9 +5,9 @@ Students that start from given weights are trained on streams of fresh samples (
 
     w_k ← w_k − (η/√N) v_k Δ g'(λ_k) x,        v_k ← v_k − (η/N) Δ g(λ_k) if v is trained,        time = steps/N.
 
-With the teacher's fields ν_m the order parameters are Q = E λλᵀ, R = E λνᵀ, T = E ννᵀ. The functions `…_overlaps` give
-them from the weights W (K, N), for several students at once if their rows are put on top of each other; which of them
-is right depends on the source.
+With the teacher's fields ν_m the order parameters are Q = E λλᵀ, R = E λνᵀ, T = E ννᵀ. The functions `…_overlaps` of
+`observables` give them from the weights W (K, N), for several students at once if their rows are put on top of each
+other; which of them is right depends on the source.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from math import inf, pi
+from math import inf
 
 import numpy as np
 import xarray as xr
@@ -28,21 +28,11 @@ from hmm_utils.activations import ERF
 from hmm_utils.devices import threads
 from hmm_utils.engine import Fleet, advance, outputs
 from hmm_utils.networks import LAYERS, Network
-from hmm_utils.observables import errors, moments
+from hmm_utils.observables import Overlaps, eps_g_erf, errors, moments
 from hmm_utils.streams import Source
 from hmm_utils.training import DivergenceWarning, evaluation_times
 
-__all__ = [
-    "Student",
-    "covariance_overlaps",
-    "eps_g_erf",
-    "gaussian_overlaps",
-    "hidden_manifold_overlaps",
-    "sampled_overlaps",
-    "train",
-]
-
-Overlaps = tuple[np.ndarray, np.ndarray, np.ndarray]
+__all__ = ["Student", "train"]
 
 # test inputs whose outputs are computed at once
 _SLAB = 1024
@@ -70,55 +60,6 @@ class Student:
             raise ValueError(f"lr = {self.lr}: give a positive, finite number.")
         if self.layers not in LAYERS:
             raise ValueError(f"layers = {self.layers!r}: choose one of {', '.join(LAYERS)}.")
-
-
-def gaussian_overlaps(W: np.ndarray, *, wt: np.ndarray) -> Overlaps:
-    """Q = WWᵀ/N, R = Ww̃ᵀ/N, T = w̃w̃ᵀ/N: i.i.d. inputs, teacher w̃ (M, N) on the inputs."""
-    W, wt = np.asarray(W, float), np.asarray(wt, float)
-    N = W.shape[1]
-    return W @ W.T / N, W @ wt.T / N, wt @ wt.T / N
-
-
-def hidden_manifold_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray, b: float, zeta: float) -> Overlaps:
-    """Q = ζ WWᵀ/N + b² SSᵀ/D, R = (b/D) Sw̃ᵀ, T = w̃w̃ᵀ/D with S = WF/√N, by Gaussian equivalence.
-
-    x = f(Fc/√D) − a with F (N, D) and teacher w̃ (M, D) on c; b = E u f(u), ζ = E f(u)² − a² − b² for u ~ N(0, 1).
-    Exact for N, D → ∞ and weights that are not aligned with single features.
-    """
-    N, D = F.shape
-    # in the precision of F: a copy of a large F takes longer than the product
-    S = np.asarray(np.asarray(W, F.dtype) @ F, float) / np.sqrt(N)
-    W, wt = np.asarray(W, float), np.asarray(wt, float)
-    return zeta * (W @ W.T) / N + b**2 * (S @ S.T) / D, b * (S @ wt.T) / D, wt @ wt.T / D
-
-
-def covariance_overlaps(W: np.ndarray, *, omega: np.ndarray, phi: np.ndarray, wt: np.ndarray) -> Overlaps:
-    """Q = WΩWᵀ/N, R = WΦw̃ᵀ/√(ND), T = w̃w̃ᵀ/D: any generator with Ω = E xxᵀ (N, N), Φ = E xcᵀ (N, D), w̃ (M, D) on c."""
-    W, wt = np.asarray(W, float), np.asarray(wt, float)
-    N, D = phi.shape
-    return W @ omega @ W.T / N, W @ phi @ wt.T / np.sqrt(N * D), wt @ wt.T / D
-
-
-def sampled_overlaps(W: np.ndarray, *, x: np.ndarray, z: np.ndarray, wt: np.ndarray) -> Overlaps:
-    """Q, R and T as means over given samples: x (n, N), and what the teacher w̃ sees, z (n, D) or (n, N).
-
-    For any source, with the error 1/√n of the mean; `Source.samples` gives x and z.
-    """
-    lam = np.asarray(x @ np.asarray(W, x.dtype).T, float) / np.sqrt(x.shape[1])
-    nu = np.asarray(z @ np.asarray(wt, z.dtype).T, float) / np.sqrt(z.shape[1])
-    return lam.T @ lam / len(x), lam.T @ nu / len(x), nu.T @ nu / len(x)
-
-
-def eps_g_erf(Q: np.ndarray, R: np.ndarray, T: np.ndarray, v: np.ndarray, vt: np.ndarray) -> float:
-    """ε_g = ½ E(φ − y)², Eq. (3), for g = erf(·/√2) in student and teacher and Gaussian fields.
-
-    ε_g = ½ Σ_ab u_a u_b I₂(a, b) with u = (v, −ṽ), C = [[Q, R], [Rᵀ, T]] and
-    I₂(a, b) = E g(x_a) g(x_b) = (2/π) arcsin(C_ab / √((1 + C_aa)(1 + C_bb))).
-    """
-    C = np.block([[Q, R], [R.T, T]])
-    u = np.concatenate([v, -vt])
-    scale = np.sqrt(1 + np.diag(C))
-    return u @ np.arcsin(C / np.outer(scale, scale)) @ u / pi
 
 
 def _check(
@@ -169,7 +110,7 @@ def train(
     in their samples. Each runs in a thread, and what threads are left make samples ahead.
 
     time         end of training in units of steps/N
-    overlaps     W (rows, N) → Q (rows, rows), R (rows, M), T (M, M): one of the functions above with its constants,
+    overlaps     W (rows, N) → Q (rows, rows), R (rows, M), T (M, M): one of `observables` with its constants,
                  functools.partial(hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta)
     rngs         one for each simulation; the streams are theirs alone
     evaluate_at  increasing times (steps/N) at which to measure; default: 0 and 39 log-spaced ones

@@ -21,7 +21,7 @@ import xarray as xr
 
 from hmm_utils import engine, experiments
 from hmm_utils.experiments import Experiment
-from hmm_utils.files import read_dataset, replace
+from hmm_utils.files import read_dataset, write_datasets
 from hmm_utils.store import plain
 
 __all__ = ["SCANNED", "Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
@@ -29,7 +29,6 @@ __all__ = ["SCANNED", "Kept", "draw", "figure_file", "keys", "listed", "load", "
 SCANNED = ", scanned"
 """How the figure of an experiment ends that is a point of the scan (`hmm_utils.scan`) around that figure."""
 
-_PACKED = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
 _TEACHES = ("fig4_pretraining",)
 _LOOKED_AT = ("fig1_left", "fig10_left")
 _OF_THE_SCAN = ("eps_g_frac", "eps_g_mse", "eps_12_frac")  # what is looked at of its many points
@@ -81,13 +80,7 @@ def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.
 
 
 def _write(place: Path, groups: Mapping[str, xr.Dataset]) -> Path:
-    def write(aside: Path) -> None:
-        for mode, (name, result) in zip(("w", *"a" * len(groups)), groups.items(), strict=False):
-            kept = _thinned(name, result)
-            encoding = {variable: _PACKED for variable in kept.data_vars}
-            kept.to_netcdf(aside, mode=mode, group=_group(name), engine="h5netcdf", encoding=encoding)
-
-    replace(place, write)
+    write_datasets(place, {_group(name): _thinned(name, result) for name, result in groups.items()})
     return place
 
 

@@ -25,10 +25,10 @@ import hmm_utils
 from hmm_utils import engine
 from hmm_utils.devices import cores
 from hmm_utils.experiments import Experiment
-from hmm_utils.files import read_dataset, replace, set_aside
+from hmm_utils.files import read_dataset, set_aside, write_datasets
 from hmm_utils.networks import Network
 
-__all__ = ["content", "key", "load", "path", "plain", "provenance", "save"]
+__all__ = ["configured", "content", "key", "load", "path", "plain", "provenance", "save"]
 
 # what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
@@ -64,10 +64,8 @@ def save(folder: Path, key: str, result: xr.Dataset, **attributes: object) -> No
 
     attributes  of the file; `provenance` is that of this process where they do not say otherwise
     """
-    result = result.assign_attrs(key=key, engine=engine.VERSION, **(provenance() | attributes))
-    packed = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}
-    numbers = {name: packed | {"dtype": "float32"} for name in result.data_vars}
-    replace(path(folder, key), lambda aside: result.to_netcdf(aside, engine="h5netcdf", encoding=numbers))
+    made = provenance() | attributes
+    write_datasets(path(folder, key), {None: result.assign_attrs(key=key, engine=engine.VERSION, **made)})
 
 
 def load(folder: Path, key: str) -> xr.Dataset | None:
@@ -82,6 +80,16 @@ def load(folder: Path, key: str) -> xr.Dataset | None:
         return None
     if result.attrs.get("key") != key or result.attrs.get("engine") != engine.VERSION:
         set_aside(place, "is not what its name says, or was made by another version of the engine")
+        return None
+    result.attrs = plain(result.attrs)
+    return result
+
+
+def configured(place: Path, text: str, group: str | None = None) -> xr.Dataset | None:
+    """What a file, or a group of one, holds, if its attribute `configuration` is this text; None if not, or if there is
+    no such file. One that cannot be read is set aside with a warning."""
+    result = read_dataset(place, group)
+    if result is None or result.attrs.get("configuration") != text:
         return None
     result.attrs = plain(result.attrs)
     return result

@@ -1,6 +1,7 @@
 """`hmm`: what it says, what it refuses before anything runs, and its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,16 @@ def test_data(hmm, monkeypatch):
 
     monkeypatch.setattr(mnist, "load", unreachable)
     assert hmm("data") == (1, "", "hmm: The files cannot be had: go online.\n")
+
+
+def test_a_reader_that_has_seen_enough():
+    """A pipe that is closed, as by `hmm list | head`, is no error and leaves no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "hmm_utils.cli", "list"]
+    process = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_start_up_is_quick():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from hmm_utils import online, oracle, streams
+from hmm_utils import observables, online, oracle, streams
 from hmm_utils.activations import get
 from hmm_utils.networks import Network, random_network
 from hmm_utils.online import Student, train
@@ -41,7 +41,7 @@ def problem(f="sgn", *, seed=1, activation="erf", n=N, n_latent=D):
     F = rng.standard_normal((n, n_latent)).astype("f4").astype(float)
     teacher = single(random_network(n_latent, M, rng=rng, activation=activation))
     source = streams.latent_task(streams.structured(F, f, a), teacher)
-    return source, partial(online.hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta), F
+    return source, partial(observables.hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta), F
 
 
 def student(K, *, seed=7, activation="erf", layers="both", lr=None, n=N):
@@ -150,7 +150,7 @@ def erf_fields():
     """An erf student and teacher of i.i.d. inputs, with 400 000 of the Gaussian fields that their overlaps imply."""
     rng = np.random.default_rng(12)
     net, teacher = random_network(N, 3, rng=rng), random_network(N, M, rng=rng)
-    Q, R, T = online.gaussian_overlaps(net.W, wt=teacher.W)
+    Q, R, T = observables.gaussian_overlaps(net.W, wt=teacher.W)
     fields = rng.standard_normal((400_000, N)) @ np.concatenate([net.W, teacher.W]).T / sqrt(N)
     return net, teacher, (Q, R, T), fields
 
@@ -159,7 +159,7 @@ def test_eps_g_of_erf_units_is_that_of_sampled_fields(erf_fields):
     net, teacher, overlaps, fields = erf_fields
     g = erf(fields / sqrt(2))
     q = (g[:, :3] @ net.v - g[:, 3:] @ teacher.v) ** 2 / 2
-    ours = online.eps_g_erf(*overlaps, net.v, teacher.v)
+    ours = observables.eps_g_erf(*overlaps, net.v, teacher.v)
     assert abs(ours - q.mean()) < SE * q.std() / sqrt(len(q))
     assert q.std() / sqrt(len(q)) < 0.01 * ours
 
@@ -184,10 +184,10 @@ def test_overlaps_agree_with_sampled_fields(f):
     W, wt = rng.standard_normal((3, 1000)), source.teacher.W
     expected = overlaps(W)
     omega, phi = zeta * np.eye(1000) + b**2 / 200 * F @ F.T, b / sqrt(200) * F
-    for ours, other in zip(expected, online.covariance_overlaps(W, omega=omega, phi=phi, wt=wt), strict=True):
+    for ours, other in zip(expected, observables.covariance_overlaps(W, omega=omega, phi=phi, wt=wt), strict=True):
         np.testing.assert_allclose(ours, other, rtol=0, atol=1e-11)
     x, z, _ = source.samples(source.latent(rng, 20_000))
-    measured = online.sampled_overlaps(W, x=x, z=z, wt=wt)
+    measured = observables.sampled_overlaps(W, x=x, z=z, wt=wt)
     for ours, other in zip(expected, measured, strict=True):
         # SE standard errors √((C_aa C_bb + C_ab²)/n) of a covariance are 5 %, of numbers of order 1
         np.testing.assert_allclose(ours, other, rtol=0, atol=0.1)
@@ -261,7 +261,7 @@ def test_order_parameters_along_the_run_are_those_of_the_weights():
             # weights are off by 1e-5 at most (previous test) and overlaps are sums of N products over N
             for name, value in (("Q", Q), ("R", R), ("T", T), ("v", net.v)):
                 np.testing.assert_allclose(now[name], value, rtol=0, atol=1e-4)
-            expected = online.eps_g_erf(Q, R, T, net.v, source.teacher.v)
+            expected = observables.eps_g_erf(Q, R, T, net.v, source.teacher.v)
             np.testing.assert_allclose(now["eps_g_mse"], expected, rtol=0, atol=1e-4)
         padding = result.isel(student=u, k=slice(K, None))
         assert all(padding[name].isnull().all() for name in ("Q", "R", "v", "W"))
@@ -349,7 +349,7 @@ def test_mean_curves_are_those_of_direct_simulations():
             v = v - 0.2 / n * delta * erf(lam / sqrt(2))
             W = W - 0.2 / sqrt(n) * gradient[:, None] * x
         Q, R, T = overlaps(W)
-        direct.append(np.concatenate([[online.eps_g_erf(Q, R, T, v, source.teacher.v)], Q.ravel(), R.ravel(), v]))
+        direct.append(np.concatenate([[observables.eps_g_erf(Q, R, T, v, source.teacher.v)], Q.ravel(), R.ravel(), v]))
     last = ours.isel(student=0, time=-1)
     engine = np.concatenate([last[name].values.reshape(runs, -1) for name in ("eps_g_mse", "Q", "R", "v")], axis=1)
     direct = np.array(direct)

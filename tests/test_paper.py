@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import xarray as xr
+from test_sweep import counted
 
 from hmm_utils import claims, dimension, experiments, paper, results, sweep
 from hmm_utils.theory import comparison
@@ -36,15 +37,7 @@ def small(monkeypatch, tmp_path):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """The jobs that are computed from now on."""
-    jobs, run_draws = [], experiments.run_draws
-
-    def watched(plan, todo, **how):
-        jobs.extend(todo)
-        return run_draws(plan, todo, **how)
-
-    monkeypatch.setattr(experiments, "run_draws", watched)
-    return jobs
+    return counted(monkeypatch)
 
 
 ALL = {"fig2_left_iid/first": 2, "fig2_left_iid/both": 2, "fig3_left": 2, "fig3_right": 2, "fig4_pretraining": 1,

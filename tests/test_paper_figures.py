@@ -84,6 +84,16 @@ def test_figure_7_marks_where_its_curves_end():
     assert heights == ends
 
 
+def test_a_run_that_found_its_teacher_does_not_press_the_others_flat():
+    """The logarithmic panel ends a decade below the lowest mean, however low single runs are."""
+    results = {name: random_result(name, layers="first", widths=[6]) for name in ("fig7_latent", "fig7_teacher")}
+    taught = results["fig7_teacher"]
+    lowest = taught["eps_g_mse"].where((taught["init"] > 0) | (taught["time"] == 0), 1e-12)
+    results["fig7_teacher"] = taught.assign(eps_g_mse=lowest)
+    means = [r["eps_g_mse"].isel(time=slice(1, None)).mean(["draw", "init", "student"]).min() for r in results.values()]
+    assert paper_figures.fig7(results).axes[1].get_ylim()[0] == pytest.approx(float(min(means)) / 10)
+
+
 def test_every_figure_has_a_function():
     """The ten figures, of which Fig. 2 has its two halves in two notebooks."""
     numbers = {e.figure.split()[1].split(",")[0] for e in experiments.whole_plan("paper").values()} | {"8"}

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hmm_utils import experiments, online, store, streams
+from hmm_utils import experiments, observables, online, store, streams
 from hmm_utils.datasets import FOLDINGS
-from hmm_utils.files import read_dataset, replace
+from hmm_utils.files import write_datasets
 from hmm_utils.networks import LAYERS, Network, random_network
 from hmm_utils.theory import motion, predictions
 from hmm_utils.theory.foldings import constants
@@ -163,7 +163,7 @@ def _draw(case: Case, M: int, n_simulations: int, n_times: int, rng: np.random.G
         ],
         time=case.time,
         evaluate_at=np.geomspace(FIRST_TIME, case.time, n_times),
-        overlaps=partial(online.hidden_manifold_overlaps, F=F, wt=teacher.W, b=folding.b, zeta=folding.zeta),
+        overlaps=partial(observables.hidden_manifold_overlaps, F=F, wt=teacher.W, b=folding.b, zeta=folding.zeta),
         rngs=rng.spawn(n_simulations),
         progress=None,
     )
@@ -278,21 +278,8 @@ def run(profile: str, folder: Path, **overrides: object) -> dict[str, xr.Dataset
         part.attrs |= {"configuration": text} | (store.provenance() if kept else {})
         found[f"{NAME}/{name}"] = part
         if kept:
-            _write(folder / FILE, found)
+            write_datasets(folder / FILE, {of.removeprefix(f"{NAME}/"): one for of, one in found.items()})
     return found
-
-
-def _write(place: Path, found: Mapping[str, xr.Dataset]) -> None:
-    packed = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
-
-    def write(aside: Path) -> None:
-        for name, part in found.items():
-            encoding = dict.fromkeys(part.data_vars, packed)
-            group = name.removeprefix(f"{NAME}/")
-            mode = "a" if aside.exists() else "w"
-            part.to_netcdf(aside, mode=mode, group=group, engine="h5netcdf", encoding=encoding)
-
-    replace(place, write)
 
 
 def stored(profile: str, folder: Path) -> dict[str, xr.Dataset]:
@@ -300,9 +287,7 @@ def stored(profile: str, folder: Path) -> dict[str, xr.Dataset]:
     set aside with a warning and holds none."""
     found = {}
     for name, (text, _) in parts(configuration(profile)).items():
-        part = read_dataset(folder / FILE, group=name)
-        if part is not None and part.attrs.get("configuration") == text:
-            part.attrs = store.plain(part.attrs)
+        if (part := store.configured(folder / FILE, text, group=name)) is not None:
             found[f"{NAME}/{name}"] = part
     return found
 

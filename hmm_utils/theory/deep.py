@@ -28,8 +28,8 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from hmm_utils import experiments, generators, online, store, streams
-from hmm_utils.files import read_dataset, replace
+from hmm_utils import experiments, generators, observables, online, store, streams
+from hmm_utils.files import replace, write_datasets
 from hmm_utils.generators import Generator, Layer
 from hmm_utils.networks import Network, random_network
 from hmm_utils.theory import motion
@@ -283,7 +283,7 @@ def _start(
         source,
         [online.Student(network=student, lr=c.lr)],
         time=c.time,
-        overlaps=partial(online.covariance_overlaps, omega=omega, phi=phi, wt=teacher.W),
+        overlaps=partial(observables.covariance_overlaps, omega=omega, phi=phi, wt=teacher.W),
         rngs=streamed.spawn(c.n_simulations),
         evaluate_at=c.times,
         test=(x, y),
@@ -387,8 +387,8 @@ def measure(c: Configuration, *, folder: Path | None = None, progress: bool = Tr
 
 def _kept_case(c: Configuration, name: str, folder: Path | None) -> xr.Dataset:
     place = None if folder is None else folder / f"{NAME}-{list(CASES).index(name)}.nc"
-    kept = None if place is None else read_dataset(place)
-    if kept is not None and kept.attrs.get("configuration") == _text(c):
+    kept = None if place is None else store.configured(place, _text(c))
+    if kept is not None:
         return kept.drop_attrs()
     case, moments = with_moments(c, name, folder)
     found = compare(case, moments, c, rng=_rngs(c, name, "student")[0]).drop_attrs()
@@ -423,20 +423,14 @@ def run(profile: str, folder: Path, work: Path | None = None, progress: bool = T
     result = stored(profile, folder)
     if result is None:
         result = measure(c, folder=work, progress=progress).assign_attrs(store.provenance())
-        packed = {"zlib": True, "complevel": 6, "shuffle": True, "fletcher32": True, "dtype": "float32"}
-        encoding = dict.fromkeys((name for name in result.data_vars if result[name].ndim), packed)
-        place = folder / f"{NAME}.nc"
-        replace(place, lambda aside: result.to_netcdf(aside, engine="h5netcdf", encoding=encoding))
+        write_datasets(folder / f"{NAME}.nc", {None: result})
     return result
 
 
 def stored(profile: str, folder: Path) -> xr.Dataset | None:
     """The result of a profile that is in `folder`; None if there is none of this configuration and version. A file that
     cannot be read is set aside with a warning."""
-    result = read_dataset(folder / f"{NAME}.nc")
-    if result is None or result.attrs.get("configuration") != _text(configuration(profile)):
-        return None
-    return result.assign_attrs(store.plain(result.attrs))
+    return store.configured(folder / f"{NAME}.nc", _text(configuration(profile)))
 
 
 def is_stored(profile: str, folder: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from hmm_utils import online, streams
+from hmm_utils import observables, streams
 from hmm_utils.networks import random_network
 from hmm_utils.theory.foldings import constants
 
@@ -36,7 +36,7 @@ def local_fields(
     source = streams.latent_task(streams.structured(F, f, folding.a), teacher)
     x, c, _ = source.samples(source.latent(rng, n_samples))
     lam, nu = x @ student.W.T / sqrt(n_inputs), c @ teacher.W.T / sqrt(n_latent)
-    Q, R, T = online.hidden_manifold_overlaps(student.W, F=F, wt=teacher.W, b=folding.b, zeta=folding.zeta)
+    Q, R, T = observables.hidden_manifold_overlaps(student.W, F=F, wt=teacher.W, b=folding.b, zeta=folding.zeta)
     fields = np.hstack([lam, nu])
     names = [f"{kind}{i + 1}" for kind in "λν" for i in range(width)]
     return xr.Dataset(

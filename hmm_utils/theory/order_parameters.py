@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from hmm_utils.observables import covariance_overlaps, gaussian_overlaps, latent_overlaps
+
 if TYPE_CHECKING:
     from hmm_utils.theory.foldings import Constants
 
@@ -104,15 +106,12 @@ def hidden_manifold(w: np.ndarray, w_teacher: np.ndarray, F: np.ndarray, constan
     """
     F = _matrix("F", F)
     w, w_teacher = _matrix("w", w, F.shape[1]), _matrix("w_teacher", w_teacher, F.shape[0])
-    D, N = F.shape
-    S = w @ F.T / sqrt(N)
-    W, Sigma = w @ w.T / N, S @ S.T / D
-    found = _labelled(constants.zeta * W + constants.b**2 * Sigma, constants.b * S @ w_teacher.T / D, w_teacher)
+    W, Sigma, shared, T = latent_overlaps(w, F=F.T, wt=w_teacher)
+    found = _labelled(constants.zeta * W + constants.b**2 * Sigma, constants.b * shared, T)
     return found.assign(W=(("i", "j"), W), Sigma=(("i", "j"), Sigma))
 
 
-def _labelled(Q: np.ndarray, R: np.ndarray, w_teacher: np.ndarray) -> xr.Dataset:
-    T = w_teacher @ w_teacher.T / w_teacher.shape[1]
+def _labelled(Q: np.ndarray, R: np.ndarray, T: np.ndarray) -> xr.Dataset:
     return xr.Dataset({"Q": (("i", "j"), Q), "R": (("i", "m"), R), "T": (("m", "n"), T)})
 
 
@@ -164,8 +163,8 @@ def generator(w: np.ndarray, w_teacher: np.ndarray, Omega: np.ndarray, Phi: np.n
     Returns Q (i, j), R (i, m), T (m, n) and W = w wᵀ/N (i, j). Raises ValueError for shapes that do not agree.
     """
     w, w_teacher, Phi = _of_generator(w, w_teacher, Phi)
-    N, D = Phi.shape
-    found = _labelled(w @ _matrix("Omega", Omega, N) @ w.T / N, w @ Phi @ w_teacher.T / sqrt(N * D), w_teacher)
+    N = len(Phi)
+    found = _labelled(*covariance_overlaps(w, omega=_matrix("Omega", Omega, N), phi=Phi, wt=w_teacher))
     return found.assign(W=(("i", "j"), w @ w.T / N))
 
 
@@ -194,4 +193,4 @@ def iid(w: np.ndarray, w_teacher: np.ndarray) -> xr.Dataset:
     """Q = w wᵀ/N, R = w w̃ᵀ/N, T = w̃ w̃ᵀ/N for inputs x ~ N(0, I_N) and a teacher (M, N) that acts on them, Eq. (4)."""
     w = _matrix("w", w)
     w_teacher = _matrix("w_teacher", w_teacher, w.shape[1])
-    return _labelled(w @ w.T / w.shape[1], w @ w_teacher.T / w.shape[1], w_teacher)
+    return _labelled(*gaussian_overlaps(w, wt=w_teacher))
