@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from test_sweep import counted
 
-from hmm_utils import claims, dimension, experiments, paper, results, sweep
+from hmm_utils import claims, dimension, experiments, paper, results, running, sweep
 from hmm_utils.theory import comparison
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
@@ -165,10 +165,35 @@ def test_dry_run_of_what_is_not_stored(hmm):
     assert out.splitlines()[0] == "02_plateaus: fig2_left_iid/first" and out.endswith("in the notebooks.\n")
 
 
-def test_a_cluster_is_for_what_is_stored(hmm):
-    code, out, err = hmm("run", "02", "--scheduler", "tcp://127.0.0.1:1")
+def test_a_cluster_is_for_what_is_stored(hmm, tmp_path):
+    code, out, err = hmm("run", "02", "--scheduler", "tcp://127.0.0.1:1", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     assert err.startswith("hmm: --scheduler is for runs that are stored") and err.count("\n") == 1
+
+
+def test_a_run_computes_what_is_missing_before_its_notebooks(small, hmm, monkeypatch, tmp_path):
+    """What the notebooks will read is computed and written first."""
+    runs, _, kept = small
+    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: runs)
+    monkeypatch.setattr(running, "run", lambda jobs, n: [] if (kept / "fig3.nc").exists() else pytest.fail("too early"))
+    code, out, _ = hmm("run", "03", "--profile", "paper", "--out", tmp_path / "out")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.endswith("is new.")] == [
+        f"{kept / name} is new." for name in ("fig2.nc", "fig3.nc", "fig4.nc")
+    ]
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device."), RuntimeError("a worker died.")], ids=repr)
+def test_a_sweep_that_stops_runs_no_notebook(small, hmm, monkeypatch, tmp_path, error):
+    """One sentence, exit code 1, and nothing is executed."""
+
+    def stops(*_, **__):
+        raise error
+
+    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: small[0])
+    monkeypatch.setattr(paper, "compute", stops)
+    monkeypatch.setattr(running, "run", lambda *_: pytest.fail("notebooks were run"))
+    assert hmm("run", "03", "--profile", "paper", "--out", tmp_path / "out") == (1, "", f"hmm: {error}\n")
 
 
 def test_results_are_listed(small, hmm):
