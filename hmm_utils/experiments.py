@@ -199,6 +199,9 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
         "E_relu_students": Notebook(
             "ReLU students", "E", ("Fig. 10",), ("fig10_left", "fig10_latent", "fig10_teacher")
         ),
+        "T1_equations_of_motion": Notebook(
+            "The equations of motion", "theory", (), (), measurements=("t1",)
+        ),
         "index": Notebook("The paper on one page", "", (), ()),
     }
 )  # fmt: skip
