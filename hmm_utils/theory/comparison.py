@@ -31,7 +31,7 @@ from hmm_utils.theory import motion, predictions
 from hmm_utils.theory.foldings import constants
 
 __all__ = [
-    "FILE", "NAME", "SCALING", "VERSION", "Case", "Configuration", "compare", "configuration", "deviations",
+    "FILE", "NAME", "VERSION", "Case", "Configuration", "compare", "configuration", "deviations",
     "exponent", "is_stored", "jackknife", "parts", "run", "scale", "simulations", "stored",
 ]  # fmt: skip
 
@@ -39,9 +39,6 @@ NAME = "t1"
 FILE = f"{NAME}.nc"
 VERSION = 1
 """Of what decides the numbers here; a stored part of another version is computed again."""
-
-SCALING = "scaling"
-"""How the cases begin whose deviations are fitted against N."""
 
 FIRST_TIME = 0.05
 # six digits of ε_g at D/N = 0.5
@@ -83,7 +80,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{SCALING if self.scaling else 'simulation'}_{self.f}_N{self.n_inputs}_D{self.n_latent}"
+        return f"{'scaling' if self.scaling else 'simulation'}/{self.f}_N{self.n_inputs}_D{self.n_latent}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,8 +221,8 @@ def jackknife(found: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset] = d
 def simulations(results: Mapping[str, xr.Dataset], *, scaling: bool = False) -> dict[str, xr.Dataset]:
     """The parts that hold simulations, by their names in `results`: those that are compared, or those that differ in N
     alone."""
-    prefix = f"{NAME}/{SCALING if scaling else 'simulation'}_"
-    return {name: found for name, found in results.items() if name.startswith(prefix)}
+    prefix = f"{NAME}/{'scaling' if scaling else 'simulation'}/"
+    return {name: results[name] for name in results if name.startswith(prefix)}
 
 
 def exponent(results: Mapping[str, xr.Dataset], of: str = "mean") -> tuple[float, float, int]:
@@ -314,6 +311,7 @@ def scale(result: xr.Dataset) -> str:
     """One line on how much was computed."""
     at = result.attrs
     if "simulation" not in result.dims:
-        return f"equations of motion, {result.sizes.get('draw', 1)} draws"
+        draws = result.sizes.get("draw", 0)
+        return f"equations of motion, {draws} draws" if draws else "equations of motion"
     draws = f"{result.sizes['draw']} draws × " if result.sizes["draw"] > 1 else ""
-    return f"f = {at['f']}, N = {at['n_inputs']}, D = {at['n_latent']}: {draws}{result.sizes['simulation']} simulations"
+    return f"{at['f']}, N = {at['n_inputs']}, D = {at['n_latent']}: {draws}{result.sizes['simulation']} simulations"
