@@ -200,7 +200,13 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
             "ReLU students", "E", ("Fig. 10",), ("fig10_left", "fig10_latent", "fig10_teacher")
         ),
         "T1_equations_of_motion": Notebook(
-            "The equations of motion", "theory", (), (), measurements=("t1",)
+            "The equations of motion",
+            "v4",
+            (),
+            (),
+            measurements=(
+                "t1/simulation", "t1/scaling", "t1/error_against_delta", "t1/error_against_width", "t1/plateaus",
+            ),
         ),
         "index": Notebook("The paper on one page", "", (), ()),
     }
