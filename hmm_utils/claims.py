@@ -782,13 +782,16 @@ def _worst_deviation(found: Iterable[xr.Dataset], of: str) -> Value:
     candidates = []
     for result in found:
         values, errors = comparison.deviations(result)[of][0], comparison.jackknife(result)[of][0]
-        u, at = int(values.argmax()), result.attrs
+        u, at = int(np.argmax(values.values)), result.attrs
         K, layers = int(result["width"][u]), result["layers"].values[u]
         half = float(errors[u]) * float(stats.t.ppf(0.975, result.sizes["simulation"] - 1))
         name = f"{_WORDS[of]} ({at['f']}, D/N = {at['n_latent'] / at['n_inputs']:.2g}, K = {K}, {layers})"
-        mean = float(values[u])
-        candidates.append(Value(name, mean, max(mean - half, 0.0), mean + half, result.sizes["simulation"], "runs"))
-    return max(candidates, key=lambda value: value.mean)
+        mean, low, high = float(values[u]), max(float(values[u]) - half, 0.0), float(values[u]) + half
+        if not math.isfinite(mean):
+            low, high = -math.inf, math.inf
+        candidates.append(Value(name, mean, low, high, result.sizes["simulation"], "runs"))
+    # a student that diverged is the furthest from theory
+    return max(candidates, key=lambda value: value.mean if math.isfinite(value.mean) else math.inf)
 
 
 def _agrees(measures: Sequence[str], results: Results) -> Finding:
@@ -806,10 +809,13 @@ def _agrees(measures: Sequence[str], results: Results) -> Finding:
 
 
 def _t1_3(results: Results) -> Finding:
+    """The power of N with which the mean deviation falls."""
     try:
         alpha, error, n = comparison.exponent(results)
     except ValueError as why:
         return _unknown(str(why).rstrip("."))
+    if not math.isfinite(alpha):
+        return _unknown("a simulation diverged")
     half = error * float(stats.t.ppf(0.975, n - 2))
     value = Value("α of mean deviation ∝ N^−α", float(alpha), alpha - half, alpha + half, n, DRAWS)
     return Finding((value,), _above(value, 0))
@@ -852,9 +858,10 @@ def _t1_7(results: Results) -> Finding:
     found = results[f"{comparison.NAME}/error_against_width"]
     eps_g = np.log(found["eps_g"].sel(width=slice(2, None)))
     log_K = np.log(eps_g["width"].values)
+    log_K -= log_K.mean()
+    slopes = (eps_g * log_K).sum("width", skipna=False) / (log_K @ log_K)
     first, both = (
-        _value(f"dlnε_g/dlnK, {layers}", np.polyfit(log_K, eps_g.sel(layers=layers).values.T, 1)[0], DRAWS)
-        for layers in ("first", "both")
+        _value(f"dlnε_g/dlnK, {layers}", slopes.sel(layers=layers).values, DRAWS) for layers in ("first", "both")
     )
     return _all(Finding((first,), _above(first, 0)), Finding((both,), _below(both, 0)))
 

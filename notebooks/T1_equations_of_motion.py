@@ -82,7 +82,8 @@ figures.save(figure, "T1_gaussianity", out)
 
 # %% [markdown]
 # **Reading the figure.** Odd foldings have symmetric fields: their skewness is that of a finite sample (dashed) at every $N$. What they lack
-# is in the fourth moment, which reaches the floor where $D=N/10$ is some tens. Even and one-sided foldings are skewed until then.
+# is in the fourth moment, which falls as $1/N$ or so for all of them. Even and one-sided foldings are skewed besides: every $x_i$ holds a term of
+# $|\mathbf c|^2/D-1$, which all inputs share and which shrinks only as $1/\sqrt D$.
 #
 # Where $b=0$ the theorem holds and leaves nothing to learn: $R=bS\tilde w^T/D$ vanishes, and stays there.
 
@@ -184,7 +185,7 @@ figures.save(figure, "T1_scaling", out)
 # %%
 N, D, times = 784, 78, np.geomspace(0.1, 1000, 80)
 curves = []
-for draw in range(8):
+for _ in range(8):
     F, teacher = rng.standard_normal((D, N)), networks.random_network(D, 2, rng=rng, layers="first")
     student = networks.random_network(N, 2, rng=rng, layers="first")
     start = motion.quadrature(motion.hidden_manifold(student, teacher, F, foldings.constants("erf")), 12)
@@ -241,7 +242,7 @@ figures.save(figure, "T1_width", out)
 # ## Plateaus: the paper's question, answered by its equations
 #
 # Section 3.2 of the paper sees a plateau with i.i.d. inputs and none with latent labels (C6–C10), and asks why. Here are the equations at the size
-# of Fig. 2: $N=784$, $K=3$, $M=4$, $\eta=0.2$, with three real foldings and, for comparison, none at all.
+# of Fig. 2: $N=784$, $K=3$, $M=4$, $\eta=0.2$, with three foldings and, for comparison, none at all.
 
 # %%
 seen = stored.get("t1/plateaus", live["t1/plateaus"])
@@ -260,8 +261,9 @@ for layers in seen.layers.values:
 # So it is not the latent task as such. A plateau is the time in which all units are alike, and it is seen if the error it has is well above the
 # one at the end. The noise of the folding sets that end: with $\zeta/c_0=0.36$ for the sign and $D/N\gtrsim0.1$ the floor, about
 # $\zeta\delta/b^2$, lies near the height of the plateau and there is nothing to drop to. Take the noise away, by a gentle folding
-# ($\mathrm{erf}$, $\zeta/c_0=0.05$), and latent labels show a plateau as long as that of a teacher on i.i.d. inputs. At $D=10$ the teacher's few modes
-# are so unequal that every draw has a course of its own: starting overlaps of size $1/\sqrt D$ are hardly small, and many students never are alike.
+# ($\mathrm{erf}$, $\zeta/c_0=0.05$) or of few directions ($D/N=0.01$ in the figure of the limit above, where $R$ starts small), and latent labels show a
+# plateau and a drop. At $D=10$ starting overlaps of size $1/\sqrt D$ are hardly small and the few modes unequal: every draw has a course of its own, some
+# with a shoulder, and the mean lies nearest to the border where both layers learn.
 
 # %% [markdown]
 # ## Verdicts

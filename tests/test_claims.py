@@ -119,6 +119,67 @@ def test_made_up_dimensions_are_labelled_like_real_ones():
         xr.testing.assert_equal(mine[coordinate], real[coordinate])
 
 
+def theory(
+    off=0.002, *, N=4000, off_QR=0.01, averaged=0.2, shrinks=0.5, against_delta=1.01, drop=(3, 0), power=(0.2, -0.1)
+):
+    """Made-up results of `theory.comparison`: relative deviations of ε_g, absolute ones of Q and R, the power of N with
+    which the former fall, the quotient of integrated and analytic error, how often the error of a teacher and of a
+    latent task is divided by e after a flat stretch, and the powers of K for the layers first and both."""
+    rng = np.random.default_rng(1)
+
+    def compared(f, n_inputs, n_latent, off, n_draws=1):
+        time = np.geomspace(0.05, 50, 12)
+        eps_g = np.exp(-np.log1p(time))
+        noise = 1e-4 * rng.standard_normal((n_draws, 10, 1, 12))
+        Q = 0.001 * rng.standard_normal((n_draws, 10, 1, 12, 2, 2))
+        dims = ("draw", "simulation", "student", "time")
+        spread = np.exp(0.1 * rng.standard_normal(n_draws))[:, None, None, None]
+        return xr.Dataset(
+            {
+                "eps_g": (dims, eps_g * (1 + off * spread) * (1 + noise)),
+                "Q": ((*dims, "k", "l"), Q + off_QR), "R": ((*dims, "k", "m"), Q + off_QR),
+                "eps_g_theory": (("draw", "student", "time"), np.ones((n_draws, 1, 1)) * eps_g),
+                "eps_g_averaged": (("draw", "student", "time"), np.ones((n_draws, 1, 1)) * eps_g * (1 + averaged)),
+                "Q_theory": (("draw", "student", "time", "k", "l"), np.zeros((n_draws, 1, 12, 2, 2))),
+                "R_theory": (("draw", "student", "time", "k", "m"), np.zeros((n_draws, 1, 12, 2, 2))),
+            },
+            {"time": time, "width": ("student", [2]), "layers": ("student", ["first"]), "lr": ("student", [0.2])},
+            {"f": f, "n_inputs": n_inputs, "n_latent": n_latent},
+        )  # fmt: skip
+
+    found = {
+        f"t1/simulation/{f}_N{N}_D{N // part}": compared(f, N, N // part, off)
+        for f in ("sgn", "erf", "relu")
+        for part in (2, 10)
+    }
+    for n in (500, 1000, 2000):
+        found[f"t1/scaling/sgn_N{n}_D{n // 10}"] = compared("sgn", n, n // 10, 0.01 * (n / 500) ** -shrinks, n_draws=4)
+    deltas = [0.1, 0.5]
+    found["t1/error_against_delta"] = xr.Dataset(
+        {"extrapolated": ("delta", [0.1 * against_delta] * 2), "analytic": ("delta", [0.1] * 2)}, {"delta": deltas}
+    )
+    time = np.geomspace(0.1, 3000, 60)
+    late = 1 / (1 + np.exp(-8 * np.log(time / 300)))
+    flat = np.maximum(-2 * np.log1p(time), -4)
+    curves = np.exp([flat - late * drop[0], flat - late * drop[1], flat - late * drop[1]])
+    curves = curves * np.exp(0.01 * rng.standard_normal((5, 2, 3, 1)))
+    found["t1/plateaus"] = xr.Dataset(
+        {"eps_g": (("draw", "layers", "task", "time"), curves)},
+        {
+            "layers": ["both", "first"],
+            "time": time,
+            "f": ("task", ["iid", "sgn", "sgn"]),
+            "n_latent": ("task", [0, 10, 78]),
+        },
+    )
+    K = np.array([1, 2, 4, 8])
+    by_layers = np.stack([0.1 * K ** power[1], 0.1 * K ** power[0]]) * np.exp(0.01 * rng.standard_normal((5, 2, 4)))
+    found["t1/error_against_width"] = xr.Dataset(
+        {"eps_g": (("draw", "layers", "width"), by_layers)}, {"layers": ["both", "first"], "width": K}
+    )
+    return found
+
+
 TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_inits=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
 
 
@@ -304,6 +365,8 @@ def results(number, laws, spread=0.01, **overrides):
     claim = BY_NUMBER[number]
     if claim.setups == (dimension.NAME,):
         return {dimension.NAME: measured((1, 1, 1))}
+    if claim.number.startswith("T1."):
+        return {name: found for name, found in theory().items() if name.startswith(claim.setups)}
     overrides = {"n_inits": 4, "n_draws": 1} | overrides
     plan = experiments.plan(claim.notebook, "paper", overrides)
     if claim.compared:
@@ -1339,9 +1402,52 @@ def test_c19_needs_several_subsamples_and_the_usual_neighbourhoods():
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
+def theory_judged(**laws):
+    """The verdicts on T1.1 to T1.7 from made-up results."""
+    return [j.verdict for j in judge("T1_equations_of_motion", theory(**laws))]
+
+
+def test_theory_holds():
+    """All seven hold on results that are as they say."""
+    assert theory_judged() == [HOLDS] * 7
+
+
+@pytest.mark.parametrize(
+    ("number", "laws"),
+    [
+        (1, {"off": 0.02}),
+        (2, {"off_QR": 0.05}),
+        (3, {"shrinks": -0.5}),
+        (4, {"averaged": 0.001}),
+        (5, {"against_delta": 1.05}),
+        (6, {"drop": (3, 3)}),
+        (6, {"drop": (0, 0)}),
+        (7, {"power": (-0.2, -0.1)}),
+        (7, {"power": (0.2, 0.1)}),
+    ],
+    ids=lambda value: str(value),
+)
+def test_theory_fails(number, laws):
+    """Each fails where what it is about is otherwise, and none of the others does."""
+    verdicts = theory_judged(**laws)
+    assert verdicts[number - 1] == FAILS
+    assert [v for i, v in enumerate(verdicts) if i != number - 1] == [HOLDS] * 6
+
+
+def test_theory_undecided():
+    """At small N a deviation decides nothing, nor do results without all foldings and D/N, or of a single size."""
+    assert theory_judged(N=500, off=0.02, off_QR=0.05)[:2] == [UNDECIDED] * 2
+    found = {name: part for name, part in theory().items() if "relu_N4000_D2000" not in name}
+    first = judge("T1_equations_of_motion", found)[0]
+    assert first.verdict == UNDECIDED and "relu at D/N = 0.5" in first.measured
+    found = {name: part for name, part in theory().items() if "scaling" not in name or "N500_" in name}
+    assert judge("T1_equations_of_motion", found)[2].verdict == UNDECIDED
+    assert [j.verdict for j in judge("T1_equations_of_motion", {})] == [UNDECIDED] * 7
+
+
 def test_claims_are_numbered():
-    """The claims are C1 to C19, in order, each once."""
-    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 20)]
+    """The claims are C1 to C19, then T1.1 to T1.7, in order, each once."""
+    assert [claim.number for claim in CLAIMS] == [f"C{n}" for n in range(1, 20)] + [f"T1.{n}" for n in range(1, 8)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
@@ -1372,7 +1478,8 @@ def test_claims_read_no_other_setups(claim):
             return super().__getitem__(key)
 
     claim.check(Watched(found))
-    assert {name.partition("/")[0] for name in read} == set(claim.setups + claim.compared)
+    named = claim.setups + claim.compared
+    assert {next(n for n in named if name == n or name.startswith(f"{n}/")) for name in read} == set(named)
 
 
 def test_every_setup_is_judged():

@@ -199,14 +199,19 @@ def deviations(found: xr.Dataset) -> xr.Dataset:
     mean, largest            of |ē − e|/ē over time
     mean_averaged, largest_averaged   the same of the theory with the averaged teacher
     Q, R                     the largest |Q̄ − Q|, |R̄ − R| over entries and time
+
+    NaN where a simulation diverged.
     """
-    mean = found[["eps_g", "Q", "R"]].mean("simulation")
+    mean = found[["eps_g", "Q", "R"]].mean("simulation", skipna=False)
     measured = {}
     for label, theory in {"": "eps_g_theory", "_averaged": "eps_g_averaged"}.items():
         relative = abs(mean["eps_g"] - found[theory]) / mean["eps_g"]
-        measured |= {f"mean{label}": relative.mean("time"), f"largest{label}": relative.max("time")}
+        measured |= {f"mean{label}": relative.mean("time", skipna=False)}
+        measured |= {f"largest{label}": relative.max("time", skipna=False)}
     for name, entries in {"Q": ("k", "l"), "R": ("k", "m")}.items():
-        measured[name] = abs(mean[name] - found[f"{name}_theory"]).max(["time", *entries])
+        off = abs(mean[name] - found[f"{name}_theory"])
+        # entries of hidden units that there are not are NaN at all times, others if a simulation diverged
+        measured[name] = off.max(entries).max("time", skipna=False)
     return xr.Dataset(measured)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from hmm_utils.figures import BLUE, GREEN, ORANGE
 from hmm_utils.observables import standard_error
@@ -47,7 +48,7 @@ def gaussianity(found: xr.Dataset) -> Figure:
     n = found.attrs["n_samples"]
     panels = {"skewness": ("skewness", (6 / n) ** 0.5), "kurtosis": ("excess kurtosis", (24 / n) ** 0.5),
               "covariance": ("largest error of the covariance", None)}  # fmt: skip
-    fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
+    fig, axes = plt.subplots(1, 3, figsize=(11.5, 3.4))
     for axis, (name, (label, floor)) in zip(axes, panels.items(), strict=True):
         for f, colour, marker in zip(found["f"].values, _COLOURS, "osD^v", strict=False):
             axis.plot(found["n_inputs"], found[name].sel(f=f), marker=marker, color=colour, label=f)
@@ -57,6 +58,7 @@ def gaussianity(found: xr.Dataset) -> Figure:
         N = found["n_inputs"].values
         axis.set_xticks(N, [str(size) for size in N])
         axis.set_xticks([], minor=True)
+        axis.yaxis.set_minor_formatter(NullFormatter())
     axes[0].legend(fontsize=8)
     return fig
 
@@ -79,7 +81,7 @@ def _title(found: xr.Dataset) -> str:
 def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
     """ε_g of simulations (points, mean and standard error) and by the equations of motion (lines), one panel per case
     of `comparison.compare`, a colour per student; below, the deviation of the two in per cent."""
-    columns = min(len(results), 3)
+    columns = 2 if len(results) in (2, 4) else min(len(results), 3)
     rows = -(-len(results) // columns)
     fig, axes = plt.subplots(
         2 * rows, columns, figsize=(3.7 * columns, 4.6 * rows), squeeze=False, sharex="col",
@@ -99,6 +101,7 @@ def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
         below.axhspan(-1, 1, color="0.9", zorder=0)
         below.axhline(0, color="0.3", lw=0.6)
         below.set_xlabel(_TIME)
+        below.tick_params(labelbottom=True)
         limit = max(3.3, 1.1 * np.abs(below.dataLim.intervaly).max())
         below.set_ylim(-limit, limit)
     for i in range(len(results), rows * columns):
@@ -191,7 +194,7 @@ def starts(curves: Sequence[xr.Dataset], average: xr.Dataset) -> Figure:
     """ε_g from the weights of several draws, thin, and from the average over all of them, dashed."""
     fig, axis = plt.subplots(figsize=(5.0, 3.6))
     for i, curve in enumerate(curves):
-        axis.plot(curve["time"], curve["eps_g_mse"], color=BLUE, lw=0.9, alpha=0.7, label=None if i else "one draw each")
+        axis.plot(curve["time"], curve["eps_g_mse"], color=BLUE, lw=0.9, label=None if i else "one draw each")
     axis.plot(average["time"], average["eps_g_mse"], "--", color=ORANGE, lw=2, label="average over draws")
     axis.set(xscale="log", yscale="log", xlabel=_TIME, ylabel=_ERROR)
     axis.legend(fontsize=8)
@@ -250,5 +253,5 @@ def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
         if f != "iid":
             axis.legend(fontsize=8, loc="lower left")
     axes[0].set_ylabel(_ERROR)
-    axes[0].set_ylim(bottom=1e-4)
+    axes[0].set_ylim(bottom=1e-3)
     return fig

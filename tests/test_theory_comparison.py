@@ -1,0 +1,273 @@
+"""hmm_utils.theory.comparison, equivalence and predictions: deviations on made-up data, a tiny comparison, its file."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmm_utils import experiments
+from hmm_utils.files import DamagedFileWarning
+from hmm_utils.theory import comparison, equivalence, predictions
+from hmm_utils.theory.comparison import Case, compare, deviations, exponent, jackknife
+from hmm_utils.theory.foldings import constants
+
+CASE = Case(f="sgn", n_inputs=300, n_latent=30, time=4, students=((2, "first", 0.2), (3, "both", 0.2)))
+HOW = dict(teacher_width=2, n_simulations=6, n_times=8, seed=1)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return compare(CASE, **HOW)
+
+
+# ---- deviations --------------------------------------------------------------------------------------------------
+
+
+def made_up(off, n_draws=1, n_inputs=1000):
+    """ε_g of theory is 1, 2, 4 and that of two simulations `off` above and below a mean that is `off` too high."""
+    theory = np.ones((n_draws, 1, 1)) * np.array([1.0, 2.0, 4.0])
+    eps_g = np.stack([theory * (1 + off), theory * (1 + off)], axis=1)
+    eps_g = eps_g * np.array([0.9, 1.1])[:, None, None]
+    dims = ("draw", "simulation", "student", "time")
+    Q = np.zeros((n_draws, 2, 1, 3, 2, 2))
+    Q[:, :, 0, 1, 0, 1], R = [0.1, 0.3], np.zeros((n_draws, 2, 1, 3, 2, 1))
+    return xr.Dataset(
+        {
+            "eps_g": (dims, eps_g),
+            "eps_g_theory": (("draw", "student", "time"), theory),
+            "eps_g_averaged": (("draw", "student", "time"), theory * np.array([1, 1, 2])),
+            "Q": ((*dims, "k", "l"), Q),
+            "R": ((*dims, "k", "m"), R),
+            "Q_theory": (("draw", "student", "time", "k", "l"), Q[:, 0] * 0),
+            "R_theory": (("draw", "student", "time", "k", "m"), R[:, 0] - 0.05),
+        },
+        {"time": [1.0, 2.0, 3.0]},
+        {"n_inputs": n_inputs},
+    )
+
+
+def test_deviations_are_their_formula():
+    """The mean over simulations is compared, relative to itself, and entries of Q and R by their largest difference."""
+    off = deviations(made_up(0.25)).isel(draw=0, student=0)
+    np.testing.assert_allclose([off["mean"], off.largest], 0.25 / 1.25)
+    np.testing.assert_allclose(off.largest_averaged, abs(1.25 - 2) / 1.25)
+    np.testing.assert_allclose(off.mean_averaged, (0.2 + 0.2 + 0.6) / 3)
+    np.testing.assert_allclose([off.Q, off.R], [0.2, 0.05])
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    """For a statistic that is a mean, √(n − 1) times the spread of the means without one is s/√n."""
+    values = np.random.default_rng(1).standard_normal(7)
+    found = xr.Dataset({"x": ("simulation", values)})
+    error = jackknife(found, lambda d: d.mean("simulation"))["x"]
+    np.testing.assert_allclose(error, values.std(ddof=1) / np.sqrt(7))
+
+
+def test_the_exponent_is_that_of_a_power_law():
+    """Deviations 10/N of three sizes give α = 1 without error; one size gives none."""
+    parts = {}
+    for N in (100, 200, 400):
+        d = 10 / N
+        parts[f"t1/scaling/sgn_N{N}"] = made_up(d / (1 - d), n_draws=2, n_inputs=N)
+    alpha, error, n = exponent(parts)
+    np.testing.assert_allclose([alpha, error], [1, 0], atol=1e-7)
+    assert n == 6
+    with pytest.raises(ValueError, match="a fit needs two sizes"):
+        exponent({"t1/scaling/sgn_N100": parts["t1/scaling/sgn_N100"]})
+
+
+# ---- a comparison ------------------------------------------------------------------------------------------------
+
+
+def test_theory_and_simulation_start_from_the_same_weights(compared):
+    """At the first time, 15 steps of η/√N each, they differ by what so few steps can move: Q by less than 0.02."""
+    first = compared.isel(time=0, draw=0)
+    for name in ("Q", "R"):
+        np.testing.assert_allclose(
+            first[name].mean("simulation"), first[f"{name}_theory"].transpose(*first[name].dims[1:]), atol=0.02
+        )
+
+
+def test_theory_is_within_the_spread_of_runs(compared):
+    """The mean of 6 runs is within 5 of its standard errors of theory, and 0.6/√N = 3.5 % of it for what is left at
+    N = 300, while ε_g falls by a third at least."""
+    mean, spread = compared.eps_g.mean("simulation"), compared.eps_g.std("simulation", ddof=1)
+    allowed = 5 * spread / np.sqrt(6) + 0.6 / np.sqrt(300) * compared.eps_g_theory
+    assert bool((abs(mean - compared.eps_g_theory) < allowed).all())
+    assert float((mean.isel(time=0) / mean.isel(time=-1)).min()) > 1.5
+
+
+def test_the_error_is_that_of_the_overlaps(compared):
+    """ε_g of theory and simulation is one function of Q, R and v: at t → 0 the same number."""
+    first = compared.isel(time=0, draw=0)
+    np.testing.assert_allclose(first.eps_g.mean("simulation"), first.eps_g_theory, rtol=0.05)
+
+
+def test_dimensions_and_padding(compared):
+    """Students of different widths share an array; what is not there is NaN in theory and simulation alike."""
+    assert compared.eps_g.dims == ("draw", "simulation", "student", "time")
+    for name in ("Q", "R"):
+        missing = compared[name].isnull().isel(simulation=0)
+        xr.testing.assert_equal(missing, compared[f"{name}_theory"].isnull().transpose(*missing.dims))
+    assert compared.width.values.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"f": "cube"}, "f = 'cube': choose one of"),
+        ({"n_latent": 0}, "give at least 1 of each"),
+        ({"time": 0.01}, "a time above"),
+        ({"students": ()}, "0 students"),
+        ({"students": ((2, "second", 0.2),)}, "with layers both or first"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_impossible_cases(wrong, message):
+    good = dict(f="sgn", n_inputs=10, n_latent=2, time=1.0, students=((2, "first", 0.2),))
+    with pytest.raises(ValueError, match=message):
+        Case(**(good | wrong))
+
+
+@pytest.mark.parametrize("profile", experiments.PROFILES)
+def test_profiles(profile):
+    """Either profile can be read, and no two of its parts have one name."""
+    c = comparison.configuration(profile)
+    assert len(comparison.parts(c)) == len(predictions.PREDICTIONS) + len(c.cases)
+    with pytest.raises(ValueError, match="n_simulations = 1: give at least 2"):
+        comparison.configuration(profile, n_simulations=1)
+    with pytest.raises(ValueError, match="unknown parameter 'n_sims'"):
+        comparison.configuration(profile, n_sims=3)
+
+
+# ---- what is stored ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Profiles with two tiny cases and one prediction, and a list of what is computed."""
+    case = dict(f="sgn", n_inputs=40, n_latent=4, time=1.0, students=[[1, "first", 0.2]])
+    values = dict(teacher_width=1, n_simulations=2, n_times=3, n_predicted=2, cases=[case, case | {"f": "erf"}])
+    table = {
+        "defaults": {"data": "auto", "seed": 1},
+        "profiles": {"paper": {"kept": True, "t1": values}, "quick": {"t1": dict(values)}},
+    }
+    monkeypatch.setattr(experiments, "settings", lambda: table)
+    computed = []
+
+    def predicted(*, n_draws, seed):
+        computed.append("predicted")
+        return xr.Dataset({"x": ("draw", np.arange(n_draws) + 0.5)})
+
+    monkeypatch.setattr(predictions, "PREDICTIONS", {"x": predicted})
+
+    def counted(case, **how):
+        computed.append(case.f)
+        return compare(case, **how)
+
+    monkeypatch.setattr(comparison, "compare", counted)
+    return table, computed
+
+
+def test_what_is_stored_is_read_again(tiny, tmp_path):
+    """Results go to one file and come back the same, to single precision, with where they come from."""
+    _, computed = tiny
+    assert comparison.stored("paper", tmp_path) == {} and not comparison.is_stored("paper", tmp_path)
+    first = comparison.run("paper", tmp_path)
+    assert comparison.is_stored("paper", tmp_path) and [p.name for p in tmp_path.iterdir()] == ["t1.nc"]
+    again = comparison.run("paper", tmp_path)
+    assert computed == ["predicted", "sgn", "erf"]
+    assert list(first) == list(again) == ["t1/x", "t1/simulation/sgn_N40_D4", "t1/simulation/erf_N40_D4"]
+    for name, part in first.items():
+        xr.testing.assert_allclose(part.drop_attrs(), again[name].drop_attrs(), rtol=1e-6)
+        assert again[name].attrs.keys() == part.attrs.keys() >= {"configuration", "versions", "commit", "date"}
+
+
+def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
+    """Of a case whose values changed, that alone is computed again; so is all of another version."""
+    table, computed = tiny
+    comparison.run("paper", tmp_path)
+    table["profiles"]["paper"]["t1"]["cases"][1] |= {"time": 2.0}
+    assert len(comparison.stored("paper", tmp_path)) == 2
+    comparison.run("paper", tmp_path)
+    assert computed == ["predicted", "sgn", "erf", "erf"]
+
+
+def test_other_values_are_not_stored(tiny, tmp_path):
+    """The quick profile, and values other than the profile's, are computed and go nowhere."""
+    comparison.run("quick", tmp_path)
+    comparison.run("paper", tmp_path, seed=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_set_aside(tiny, tmp_path):
+    comparison.run("paper", tmp_path)
+    place = tmp_path / comparison.FILE
+    place.write_bytes(place.read_bytes()[:200])
+    with pytest.warns(DamagedFileWarning, match=r"t1\.nc cannot be read"):
+        assert not comparison.is_stored("paper", tmp_path)
+    assert (tmp_path / "t1.nc.damaged-0").exists()
+
+
+# ---- the Gaussian equivalence ------------------------------------------------------------------------------------
+
+
+def test_moments_of_gaussian_fields():
+    """Skewness, kurtosis and covariance of normal numbers are those of a normal law: within 5 standard errors."""
+    n = 20_000
+    C = np.array([[2.0, 0.5], [0.5, 1.0]])
+    x = np.random.default_rng(3).multivariate_normal([0, 0], C, n)
+    found = xr.Dataset(
+        {"fields": (("sample", "field"), x), "predicted": (("field", "other"), C),
+         "measured": (("field", "other"), np.cov(x.T))},
+        {"field": ["λ1", "ν1"]},
+    )  # fmt: skip
+    off = equivalence.moments(found)
+    assert float(abs(off.skewness).max()) < 5 * np.sqrt(6 / n)
+    assert float(abs(off.kurtosis).max()) < 5 * np.sqrt(24 / n)
+    assert float(off.covariance) < 5 * np.sqrt(2 / n)
+
+
+def test_moments_of_skewed_fields():
+    """A χ² number with one degree of freedom has skewness √8 and excess kurtosis 12; sampled to 10 % and 30 %."""
+    x = np.random.default_rng(4).standard_normal((200_000, 1)) ** 2
+    found = xr.Dataset(
+        {"fields": (("sample", "field"), x), "predicted": (("field", "other"), [[4.0]]),
+         "measured": (("field", "other"), [[2.0]])},
+        {"field": ["λ1"]},
+    )  # fmt: skip
+    off = equivalence.moments(found)
+    np.testing.assert_allclose([off.skewness[0], off.kurtosis[0]], [np.sqrt(8), 12], rtol=0.3)
+    np.testing.assert_allclose(off.covariance, 0.5)
+
+
+def test_fields_have_the_predicted_covariance():
+    """N = 400, f = erf: sampled over 8000 inputs, within 5 standard errors √(2/n) and 5/√N·ζ/c₀ of what is left."""
+    found = equivalence.local_fields("erf", 400, 100, n_samples=8000, rng=np.random.default_rng(5))
+    left = 5 / np.sqrt(400) * constants("erf").zeta / constants("erf").c0
+    assert float(equivalence.moments(found).covariance) < 5 * np.sqrt(2 / 8000) + left
+
+
+def test_convergence_is_labelled():
+    found = equivalence.convergence(("sgn",), (20, 40), ratio=0.1, n_samples=200, n_draws=2, seed=1)
+    assert found.skewness.dims == ("f", "n_inputs") and found.n_inputs.values.tolist() == [20, 40]
+
+
+# ---- predictions -------------------------------------------------------------------------------------------------
+
+
+def test_error_against_delta_is_the_analytic_one():
+    """Extrapolated to η = 0 the integrated error is the analytic one, up to O(η²): a hundredth for η = 0.1."""
+    found = predictions.error_against_delta(n_draws=1, seed=1, deltas=(0.1,))
+    np.testing.assert_allclose(found.extrapolated, found.analytic, rtol=0.01)
+    assert bool((found.eps_g > found.analytic).all())
+
+
+def test_predictions_are_labelled():
+    """Few draws of small problems, all finite."""
+    widths = predictions.error_against_width(n_draws=1, seed=1, widths=(1, 2), n_inputs=100, n_latent=10)
+    assert widths.eps_g.dims == ("draw", "layers", "width")
+    curves = predictions.plateaus(n_draws=1, seed=1, tasks=(("iid", 0), ("erf", 10)), n_inputs=100, end=5.0)
+    assert curves.eps_g.dims == ("draw", "layers", "task", "time")
+    np.testing.assert_allclose(curves.noise, [0, constants("erf").zeta / constants("erf").c0])
+    for found in (widths, curves):
+        assert bool(np.isfinite(found.eps_g).all()) and bool((found.eps_g > 0).all())
