@@ -1,12 +1,13 @@
 """hmm_utils.theory.comparison, equivalence and predictions: deviations on made-up data, a tiny comparison, its file."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
 from hmm_utils import experiments
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.theory import comparison, equivalence, predictions
+from hmm_utils.theory import comparison, equivalence, figures, predictions
 from hmm_utils.theory.comparison import Case, compare, deviations, exponent, jackknife
 from hmm_utils.theory.foldings import constants
 
@@ -271,3 +272,41 @@ def test_predictions_are_labelled():
     np.testing.assert_allclose(curves.noise, [0, constants("erf").zeta / constants("erf").c0])
     for found in (widths, curves):
         assert bool(np.isfinite(found.eps_g).all()) and bool((found.eps_g > 0).all())
+
+
+# ---- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_trajectories_show_points_on_lines(compared):
+    """A line of theory and points of simulations for every student, and their quotient in per cent below."""
+    fig = figures.trajectories({"one": compared})
+    top, below = fig.axes
+    drawn = {line.get_label(): line for line in top.lines if not line.get_label().startswith("_")}
+    assert list(drawn) == [r"$K = 2$, first layer, $\eta = 0.2$", r"$K = 3$, both layers, $\eta = 0.2$"]
+    for u, line in enumerate(drawn.values()):
+        one = compared.isel(draw=0, student=u)
+        np.testing.assert_array_equal(line.get_ydata(), one.eps_g_theory)
+        percent = 100 * (one.eps_g.mean("simulation") / one.eps_g_theory - 1)
+        np.testing.assert_allclose(below.lines[u].get_ydata(), percent)
+    points = [bars.lines[0].get_ydata(orig=False) for bars in top.containers]
+    np.testing.assert_allclose(points, compared.eps_g.isel(draw=0).mean("simulation"))
+    plt.close(fig)
+
+
+def test_every_figure_is_drawn(compared):
+    """Each figure takes what its part of the results is, and names its axes."""
+    samples = {"sgn": equivalence.local_fields("sgn", 20, 4, n_samples=200, rng=np.random.default_rng(1))}
+    converging = equivalence.convergence(("sgn",), (20, 40), ratio=0.1, n_samples=200, n_draws=2, seed=1)
+    delta = predictions.error_against_delta(n_draws=1, seed=1, deltas=(0.5, 0.8))
+    width = predictions.error_against_width(n_draws=2, seed=1, widths=(1, 2), n_inputs=100, n_latent=10)
+    curves = predictions.plateaus(n_draws=2, seed=1, tasks=(("iid", 0), ("erf", 10)), n_inputs=100, end=5.0)
+    sizes = {f"t1/scaling/sgn_N{N}": made_up(10 / N, n_draws=2, n_inputs=N) for N in (100, 200)}
+    drawn = [
+        figures.histograms(samples), figures.gaussianity(converging), figures.overlaps({"one": compared}),
+        figures.averaging(compared), figures.scaling({"quick": sizes}), figures.error_against_delta(delta),
+        figures.error_against_width(width), figures.plateaus(curves),
+    ]  # fmt: skip
+    for fig in drawn:
+        assert all(axis.get_xlabel() for axis in fig.axes[-1:]) and any(axis.get_ylabel() for axis in fig.axes)
+        assert all(axis.has_data() for axis in fig.axes)
+        plt.close(fig)
