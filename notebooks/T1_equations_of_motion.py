@@ -25,8 +25,8 @@
 # **What you'll learn.** That the folding $f$ enters through two numbers only; that the theory needs one equation per eigenvalue of
 # $\mathbf F^T\mathbf F/N$ and what goes wrong with fewer; where students end; and what decides whether there is a plateau.
 #
-# **What you'll need.** About a minute with the `quick` profile on one core. With `paper`, what is stored is read; it took about a
-# quarter of an hour on two cores.
+# **What you'll need.** About a minute with the `quick` profile on one core. With `paper`, cases that are stored are read and the others computed,
+# one after the other: half an hour on one core for all of them (extrapolated).
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the simulations: quick or paper
@@ -119,7 +119,9 @@ figures.save(figure, "T1_errors", out)
 
 # %% [markdown]
 # **Reading the figure.** Lines run through the points from the first decay through the plateau of the erf students, with their features still
-# alike, to the end. The grey band is one per cent. The deviation is largest where $\epsilon_g$ is small or changes fastest. With $N=4000$, stored:
+# alike, to the end. The grey band is one per cent. The deviation is largest where $\epsilon_g$ is small or changes fastest. For the ReLU, and $N=500$, it
+# reaches a fifth at the end: its inputs share the term $|\mathbf c|^2/D-1$ of above, which is not in the equations and is gone only for large $D$. Stored, at
+# $N=4000$:
 
 # %%
 there = comparison.simulations(stored)
@@ -268,7 +270,8 @@ for layers in seen.layers.values:
 # %% [markdown]
 # ## Verdicts
 #
-# On what was computed here, and on what is stored. T1.1 and T1.2 are about large $N$:
+# On what was computed here, and then on what is stored. T1.1 and T1.2 are about large $N$ and about all three foldings at both $D/N$; cases that have
+# not been computed are named, and the claim is undecided until they are.
 
 # %%
 judgements = claims.judge("T1_equations_of_motion", live)
