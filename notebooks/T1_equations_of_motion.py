@@ -265,7 +265,7 @@ for layers in seen.layers.values:
 # $\zeta\delta/b^2$, lies near the height of the plateau and there is nothing to drop to. Take the noise away, by a gentle folding
 # ($\mathrm{erf}$, $\zeta/c_0=0.05$) or of few directions ($D/N=0.01$ in the figure of the limit above, where $R$ starts small), and latent labels show a
 # plateau and a drop. At $D=10$ starting overlaps of size $1/\sqrt D$ are hardly small and the few modes unequal: every draw has a course of its own, some
-# with a shoulder, and the mean lies nearest to the border where both layers learn.
+# with a shoulder, and where both layers learn these are enough to bring the mean to the border of what counts as a plateau.
 
 # %% [markdown]
 # ## Verdicts
