@@ -1,0 +1,80 @@
+"""hmm_utils.theory.foldings: the closed forms against quadrature, and both against drawn numbers and the data sets."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hmm_utils.datasets import FOLDINGS, structured
+from hmm_utils.theory.foldings import Constants, constants
+
+SE = 5  # standard errors allowed: one test in two million fails by chance
+
+
+@pytest.mark.parametrize("name", ["sgn", "relu", "identity", "erf", "abs"])
+def test_quadrature_gives_the_closed_forms(name):
+    """The function itself goes through quadrature, its name through the closed form: both agree to 1e-10."""
+    exact, ours = constants(name), constants(FOLDINGS[name])
+    np.testing.assert_allclose([ours.a, ours.b, ours.c], [exact.a, exact.b, exact.c], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", FOLDINGS)
+def test_constants_are_the_moments_of_drawn_numbers(name):
+    """a, b and c are the sample means of f(u), u f(u) and f(u)² over a million u, within five standard errors."""
+    u = np.random.default_rng(1).standard_normal(10**6)
+    f, k = FOLDINGS[name](u), constants(name)
+    for value, sample in ((k.a, f), (k.b, u * f), (k.c, f * f)):
+        assert abs(sample.mean() - value) <= SE * sample.std() / 1000 + 1e-15
+
+
+def test_jumps_and_kinks_anywhere():
+    """A step at u = 0.3 and a hinge at −1.7 have their exact constants."""
+
+    def density(t):
+        return math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+
+    def above(t):
+        return math.erfc(t / math.sqrt(2)) / 2
+
+    step = constants(lambda u: np.where(u > 0.3, 1.0, 0.0))
+    np.testing.assert_allclose([step.a, step.b, step.c], [above(0.3), density(0.3), above(0.3)], rtol=0, atol=1e-10)
+    hinge = constants(lambda u: np.maximum(u + 1.7, 0))
+    a, c = density(1.7) + 1.7 * above(-1.7), (1 + 1.7**2) * above(-1.7) + 1.7 * density(1.7)
+    np.testing.assert_allclose([hinge.a, hinge.b, hinge.c], [a, above(-1.7), c], rtol=0, atol=1e-10)
+
+
+def test_zeta_and_the_variance_of_a_centred_input():
+    """ζ and c₀ are the variances that remain of f after taking off its linear part, and its mean."""
+    u = np.random.default_rng(2).standard_normal(10**6)
+    k = constants("relu")
+    rest = np.maximum(u, 0) - k.a - k.b * u
+    assert abs(rest.var() - k.zeta) <= SE * (rest**2).std() / 1000
+    centred = np.maximum(u, 0) - k.a
+    assert abs(centred.var() - k.c0) <= SE * (centred**2).std() / 1000
+    assert constants("sgn").zeta == pytest.approx(1 - 2 / math.pi, rel=1e-15)
+    assert constants("identity").zeta == 0
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "sgn", "abs"])
+def test_standardised_constants_are_those_of_the_data_set(name):
+    """Inputs from `datasets.structured` correlate with their u = (CF/√D) by the standardised b, and have c = 1."""
+    inputs = structured(name, 400, 400, 500, 10, rng=np.random.default_rng(3))
+    u = inputs.latent_train.astype(float) @ inputs.features / 20
+    k = constants(name).standardised
+    assert k.a == 0 and k.c == 1 and k.zeta == pytest.approx(1 - k.b**2)
+    # 200 000 products x u. The norm of c fluctuates by 1/√(2D) from sample to sample and that of F's columns likewise,
+    # which moves E u x by at most as much, relatively: 1/√(2·400·500) for the mean over samples, less over the columns.
+    x = inputs.x_train.astype(float)
+    assert abs((u * x).mean() - k.b) <= SE * (1 / math.sqrt(u.size) + 2 / math.sqrt(2 * 400 * 400))
+
+
+def test_unknown_name_and_moments_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match=r"unknown f 'sign': choose one of sgn, relu"):
+        constants("sign")
+    with pytest.raises(ValueError, match=r"the moments of f come out as .* f must be finite"):
+        constants(lambda u: np.full_like(u, np.nan))
+
+
+def test_record_is_frozen():
+    with pytest.raises(AttributeError):
+        Constants(0.0, 1.0, 1.0).a = 1.0
