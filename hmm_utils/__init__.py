@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     *("activations", "backends", "blas", "checkpoints", "claims", "cli", "datasets", "device"),
-    *("devices", "engine", "experiments", "figures", "files", "mnist", "networks", "notebooks"),
+    *("devices", "engine", "experiments", "figures", "files", "generators", "mnist", "networks", "notebooks"),
     *("observables", "oracle", "running", "store", "sweep", "terminal", "training", "verdicts"),
 )
 
