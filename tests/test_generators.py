@@ -1,0 +1,559 @@
+"""hmm_utils.generators: against closed forms, plain loops, sampled numbers; and the trained decoder with its script."""
+
+import importlib.util
+import inspect
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hmm_utils import generators, mnist
+from hmm_utils.datasets import FOLDINGS
+from hmm_utils.files import DamagedFileWarning
+from hmm_utils.generators import (
+    TRAINED,
+    Generator,
+    Layer,
+    convolutional,
+    covariances,
+    field_moments,
+    fully_connected,
+    load_layers,
+    local_fields,
+    participation_ratio,
+    propagated,
+    random_layers,
+    recoverability,
+    save_layers,
+    standardised,
+)
+from hmm_utils.theory.asymptotics import estimable_fraction
+from hmm_utils.theory.foldings import constants
+
+SE = 5  # standard errors allowed: one test in two million fails by chance
+U = 2.0**-24  # unit roundoff of float32
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def plain(push, D, N, content="plain"):
+    return Generator(name="plain", n_latent=D, n_inputs=N, push=push, content=content)
+
+
+def latent(n, D, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32)
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x))))
+
+
+# ---- Fully connected ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f", FOLDINGS)
+def test_one_random_layer_is_the_hidden_manifold(f):
+    """x_i = f(Σ_r F_ir c_r/√D), sample by sample and sum by sum, with F_ir ~ N(0, 1)."""
+    D, N = 30, 50
+    (layer,) = random_layers((D, N), f, rng=np.random.default_rng(1))
+    F = layer.F.astype(float) * math.sqrt(D)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (4, 3, 96)):
+        assert abs((F**power).mean() - moment) < SE * math.sqrt(variance / F.size)
+    c = latent(7, D)
+    u = np.array([[sum(F[i, r] * c[n, r] for r in range(D)) for i in range(N)] for n in range(7)]) / math.sqrt(D)
+    x = fully_connected([layer])(c)
+    assert x.shape == (7, N) and x.dtype == np.float32
+    if f == "sgn":
+        clear = np.abs(u) > 1e-5
+        np.testing.assert_array_equal(x[clear], np.sign(u[clear]))
+    else:
+        # D products and their sum, and f with a slope of at most 1, in float32
+        np.testing.assert_allclose(x, FOLDINGS[f](u), rtol=0, atol=2 * D * U)
+
+
+def test_layers_with_biases_follow_each_other():
+    """Three layers of different widths and functions, written out."""
+    rng = np.random.default_rng(2)
+    a, b, d = rng.standard_normal((4, 3)), rng.standard_normal((5, 4)), rng.standard_normal((2, 5))
+    p, q = rng.standard_normal(4), rng.standard_normal(2)
+    generator = fully_connected([Layer(a, "relu", p), Layer(b, "tanh"), Layer(d, "sigmoid", q)], "three layers")
+    c = latent(6, 3)
+    u = np.tanh(np.maximum(c @ a.T + p, 0) @ b.T) @ d.T + q
+    np.testing.assert_allclose(generator(c), 1 / (1 + np.exp(-u)), rtol=1e-12)
+    assert (generator.n_latent, generator.n_inputs) == (3, 2)
+    assert repr(generator) == "Generator(three layers; D=3, N=2)"
+
+
+def test_content_names_the_function():
+    """The same layers have the same content; another weight, bias, function or shape has another."""
+    rng = np.random.default_rng(3)
+    F = rng.standard_normal((4, 4))
+    other = F.copy()
+    other[3, 3] += 1e-12
+    made = [
+        [Layer(F, "relu")],
+        [Layer(other, "relu")],
+        [Layer(F, "abs")],
+        [Layer(F, "relu", np.zeros(4))],
+        [Layer(F, "relu"), Layer(F, "relu")],
+        [Layer(F.reshape(2, 8), "relu")],
+    ]
+    assert len({fully_connected(layers).content for layers in made}) == len(made)
+    assert fully_connected([Layer(F.copy(), "relu")]).content == fully_connected(made[0], "a name").content
+
+
+def test_layers_survive_a_file(tmp_path):
+    """Weights, biases, functions and metadata come back as they were, and the generator is the same."""
+    rng = np.random.default_rng(4)
+    layers = [
+        Layer(rng.standard_normal((4, 3), dtype=np.float32), "relu", rng.standard_normal(4, dtype=np.float32)),
+        Layer(rng.standard_normal((6, 4), dtype=np.float32), "sigmoid"),
+    ]
+    path = tmp_path / "new" / "layers.safetensors"
+    save_layers(path, layers, {"data": "none"})
+    back, metadata = load_layers(path)
+    assert metadata == {"data": "none"}
+    assert back[1].bias is None and [layer.folding for layer in back] == ["relu", "sigmoid"]
+    assert fully_connected(back).content == fully_connected(layers).content
+    assert [p.name for p in path.parent.iterdir()] == ["layers.safetensors"]
+
+
+def test_files_that_hold_no_layers(tmp_path):
+    from safetensors.numpy import save_file
+
+    with pytest.raises(FileNotFoundError):
+        load_layers(tmp_path / "none")
+    (tmp_path / "text").write_text("not a file of tensors")
+    save_file({"weights": np.ones(3)}, tmp_path / "other")
+    for name in ("text", "other"):
+        with pytest.raises(ValueError, match=f"{name} holds no layers .*: train again with tools/train_generator.py"):
+            load_layers(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plain(None, 0, 3), "D = 0 and N = 3: both must be at least 1"),
+        (lambda: plain(None, 3, -1), "D = 3 and N = -1: both must be at least 1"),
+        (lambda: random_layers((3,), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3,\): give D, …, N"),
+        (lambda: random_layers((3, 0), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3, 0\): give D, …, N"),
+        (lambda: Layer(np.ones((2, 3)), "sign"), "unknown f 'sign': choose one of sgn, .*, sigmoid"),
+        (lambda: Layer(np.ones(3), "sgn"), r"F has shape \(3,\) and the bias None: give F as \(N', N\)"),
+        (lambda: Layer(np.ones((2, 3)), "sgn", np.ones(3)), r"F has shape \(2, 3\) and the bias \(3,\)"),
+        (lambda: fully_connected([]), "a generator without layers was asked for"),
+        (
+            lambda: fully_connected([Layer(np.ones((2, 3)), "sgn"), Layer(np.ones((2, 3)), "sgn")]),
+            "a layer of 2 units is followed by one that takes 3",
+        ),
+        (lambda: plain(lambda c: c, 2, 2)(latent(5, 3)), r"shape \(5, 3\): plain takes \(n, 2\)"),
+        (
+            lambda: plain(lambda c: c, 2, 3)(latent(5, 2)),
+            r"plain maps latent coordinates of shape \(5, 2\) to inputs of shape \(5, 2\): \(5, 3\) was announced",
+        ),
+        (lambda: plain(lambda c: c * np.nan, 2, 2)(latent(5, 2)), "plain gives inputs that are not finite"),
+    ],
+    ids=range(12),
+)
+def test_impossible_generators_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---- Convolutional --------------------------------------------------------------------------------------------------
+
+
+def transposed_convolution(x, kernel, stride, padding):
+    """Every pixel of x (n, a, h, h) paints the kernel (a, b, s, s) onto the output, `stride` pixels further each."""
+    n, _, h, _ = x.shape
+    b, s = kernel.shape[1:3]
+    out = np.zeros((n, b, stride * (h - 1) + s, stride * (h - 1) + s))
+    for i in range(h):
+        for j in range(h):
+            patch = np.einsum("na,abkl->nbkl", x[:, :, i, j], kernel)
+            out[:, :, stride * i : stride * i + s, stride * j : stride * j + s] += patch
+    return out[:, :, padding:-padding, padding:-padding] if padding else out
+
+
+def test_convolutional_generator_is_the_plain_loop():
+    """The same draws, painted pixel by pixel in double precision, normalised by what the calibration shows."""
+    D, channels, colours, n = 5, (4, 3, 2), 2, 40
+    generator = convolutional(D, channels, colours, rng=np.random.default_rng(5), n_calibration=n)
+    assert generator.n_inputs == 2 * 16 * 16
+    rng = np.random.default_rng(5)
+
+    def draw(*shape):
+        return rng.standard_normal(shape, dtype=np.float32).astype(float)
+
+    kernels = [draw(5, 4, 4, 4) / math.sqrt(5), draw(4, 3, 4, 4) / 4, draw(3, 2, 4, 4) / math.sqrt(12)]
+    last = draw(2, 2, 1, 1)  # variance 2/fan-in = 1
+    calibration, c = draw(n, D), latent(3, D)
+    both = np.concatenate([calibration, c])[:, :, None, None]
+    for i, kernel in enumerate(kernels):
+        both = transposed_convolution(both, kernel, stride=2 if i else 1, padding=1 if i else 0)
+        seen = both[:n].transpose(1, 0, 2, 3).reshape(both.shape[1], -1)
+        mean, deviation = (y[:, None, None] for y in (seen.mean(axis=1), seen.std(axis=1, ddof=1)))
+        both = np.maximum((both - mean) / deviation, 0)
+    expected = np.tanh(transposed_convolution(both[n:], last, stride=1, padding=0)).reshape(3, -1)
+    # four convolutions with up to 16 terms each in float32, and divisions by deviations of order one
+    np.testing.assert_allclose(generator(c), expected, rtol=0, atol=200 * U)
+
+
+def test_convolutional_generator_is_a_function_of_c():
+    """An image does not depend on the others of its batch, nor on how they are cut into slabs; a seed fixes it."""
+    made = [convolutional(5, (8, 4), rng=np.random.default_rng(seed), n_calibration=16) for seed in (6, 6, 7)]
+    c = latent(70, 5)
+    x = made[0](c)
+    alone = np.concatenate([made[0](c[i : i + 1]) for i in (0, 63, 64, 69)])
+    # other batch sizes may add the same numbers in another order
+    np.testing.assert_allclose(alone, x[[0, 63, 64, 69]], rtol=0, atol=50 * U)
+    assert made[0].content == made[1].content != made[2].content
+    np.testing.assert_array_equal(made[1](c), x)
+    assert made[0].name == "random convolutional generator, 3 × 8 × 8"
+
+
+def test_default_convolutional_generator_makes_small_colour_images():
+    default = {name: p.default for name, p in inspect.signature(convolutional).parameters.items()}
+    assert default["n_latent"] == 100 and default["channels"] == (512, 256, 128, 64) and default["colours"] == 3
+    narrow = convolutional(100, (8, 4, 2, 1), rng=np.random.default_rng(8), n_calibration=4)
+    assert narrow.n_inputs == 3 * 32 * 32
+
+
+@pytest.mark.parametrize("sizes", [(0, (4,), 3), (5, (), 3), (5, (4, 0), 3), (5, (4,), 0)], ids=str)
+def test_impossible_convolutions_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"n_latent, channels, colours and n_calibration are .*: give at least 1"):
+        convolutional(*sizes, rng=np.random.default_rng(0))
+
+
+# ---- Covariances ----------------------------------------------------------------------------------------------------
+
+
+def test_sampled_moments_of_a_linear_generator():
+    """x = Fc + m has μ = m, Ω = FFᵀ and Φ = F, up to errors that are as large as announced."""
+    D, N = 30, 40
+    rng = np.random.default_rng(9)
+    F, m = rng.standard_normal((N, D)) / math.sqrt(D), np.linspace(-3, 300, N)
+    linear = plain(lambda c: c @ F.T + m, D, N)
+    measured = covariances(linear, n_samples=20_001, batch=200, rng=rng)
+    assert measured.sizes == {"input": N, "other": N, "latent": D}
+    for name, exact in (("mean", m), ("omega", F @ F.T), ("phi", F)):
+        announced = float(measured[f"{name}_error"])
+        # μ comes from D independent numbers, Ω from D²/2, Φ from D²; 101 batches tell their scatter to 7%
+        independent = {"mean": D, "omega": D * D / 2, "phi": D * D}[name]
+        slack = math.hypot(1 / math.sqrt(2 * independent), 1 / math.sqrt(200))
+        assert rms(measured[name].values - exact) == pytest.approx(announced, rel=SE * slack), name
+    # E[u v] of two Gaussian numbers of variance one: a standard error of at least 1/√n
+    assert 1 <= float(measured["phi_error"]) * math.sqrt(20_001) < 1.1
+    np.testing.assert_array_equal(measured["omega"], measured["omega"].values.T)
+
+
+def test_sampled_moments_do_not_depend_on_the_batches():
+    """All samples count once: large and small batches of the same latent numbers give the same moments."""
+    D, N, n = 3, 4, 1003
+    generator = fully_connected(random_layers((D, N), "relu", rng=np.random.default_rng(10)))
+    few, many = (covariances(generator, n_samples=n, batch=b, rng=np.random.default_rng(11)) for b in (4096, 7))
+    (child,) = np.random.default_rng(11).spawn(1)
+    c = child.standard_normal((n, D), dtype=np.float32)
+    x = generator(c).astype(float)
+    exact = {"mean": x.mean(axis=0), "omega": np.cov(x.T), "phi": (x - x[:101].mean(axis=0)).T @ c / n}
+    for measured in (few, many):
+        for name in ("mean", "omega"):
+            np.testing.assert_allclose(measured[name], exact[name], rtol=0, atol=1e-12)
+        # Φ is about the mean of the first batch, which E c = 0 allows; it differs by (mean of x) (mean of c)
+        assert np.abs(measured["phi"] - exact["phi"]).max() < SE * 1 / math.sqrt(7 * n)
+
+
+def test_sampled_covariance_of_inputs_far_from_zero():
+    """A mean of 1000 costs no digits of Ω: nothing is subtracted from a sum of squares of that size."""
+    shifted = plain(lambda c: c.astype(float) + 1e8, 3, 3)
+    measured = covariances(shifted, n_samples=2000, rng=np.random.default_rng(12))
+    # squares of 1e8 would leave 1e16 eps = 2 of Ω = 1; differences leave 1e8 eps = 2e-8
+    at_zero = covariances(plain(lambda c: c.astype(float), 3, 3), n_samples=2000, rng=np.random.default_rng(12))
+    np.testing.assert_allclose(measured["omega"], at_zero["omega"], rtol=0, atol=1e-6)
+
+
+def test_kept_covariances_are_found_again(tmp_path):
+    """The file is read instead of asking the generator; rng is left the same; other contents have other files."""
+    calls = []
+
+    def push(c):
+        calls.append(len(c))
+        return np.tanh(c)
+
+    generator = plain(push, 3, 3)
+    rngs = [np.random.default_rng(13) for _ in range(3)]
+    first = covariances(generator, n_samples=100, rng=rngs[0], folder=tmp_path)
+    asked = len(calls)
+    again = covariances(generator, n_samples=100, rng=rngs[1], folder=tmp_path)
+    assert len(calls) == asked and asked == 10
+    xr.testing.assert_identical(again, first)
+    xr.testing.assert_identical(covariances(generator, n_samples=100, rng=rngs[2]), first)
+    assert len({rng.spawn(1)[0].standard_normal() for rng in rngs}) == 1
+    covariances(generator, n_samples=101, rng=np.random.default_rng(13), folder=tmp_path)
+    covariances(generator, n_samples=100, rng=np.random.default_rng(14), folder=tmp_path)
+    covariances(generator, n_samples=100, rng=rngs[0], folder=tmp_path)
+    covariances(replace(generator, content="other"), n_samples=100, rng=np.random.default_rng(13), folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_damaged_file_is_set_aside(tmp_path):
+    generator = plain(np.tanh, 3, 3)
+    first = covariances(generator, n_samples=100, rng=np.random.default_rng(15), folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.warns(DamagedFileWarning, match="was renamed to"):
+        again = covariances(generator, n_samples=100, rng=np.random.default_rng(15), folder=tmp_path)
+    xr.testing.assert_identical(again, first)
+
+
+@pytest.mark.parametrize(("n_samples", "batch"), [(19, 10), (0, 10), (100, 1)])
+def test_too_few_samples_are_refused(n_samples, batch):
+    with pytest.raises(ValueError, match="give at least 20 samples and batches of 2"):
+        covariances(plain(np.tanh, 3, 3), n_samples=n_samples, batch=batch, rng=np.random.default_rng(0))
+
+
+def correlations(F):
+    S = F.astype(float) @ F.T.astype(float)
+    s = np.sqrt(S.diagonal())
+    return S / np.outer(s, s), s
+
+
+def test_propagation_through_one_layer_of_signs():
+    """Ω_ij = (2/π) asin ρ_ij exactly, of which (2/π) ρ_ij is kept; Φ is exact: √(2/π) F_i/|F_i|."""
+    layers = random_layers((200, 150), "sgn", rng=np.random.default_rng(16))
+    ours, (rho, s) = propagated(layers), correlations(layers[0].F)
+    off = ~np.eye(150, dtype=bool)
+    # asin ρ − ρ = ρ³/6 + … ≤ (π/2 − 1)|ρ|³
+    gap = 2 / math.pi * (math.pi / 2 - 1) * np.abs(rho) ** 3
+    exact = 2 / math.pi * np.arcsin(np.clip(rho, -1, 1))
+    assert np.all(np.abs(ours["omega"].values - exact)[off] <= gap[off] + 1e-12)
+    np.testing.assert_allclose(ours["omega"].values.diagonal(), 1, rtol=1e-12)
+    np.testing.assert_allclose(ours["phi"], math.sqrt(2 / math.pi) * layers[0].F / s[:, None], rtol=1e-6)
+
+
+def test_propagation_through_one_layer_of_relu():
+    """The mean, the variances and Φ are exact, and the rest of the arc-cosine kernel is of second order in ρ."""
+    layers = random_layers((300, 100), "relu", rng=np.random.default_rng(17))
+    ours, (rho, s) = propagated(layers), correlations(layers[0].F)
+    rho = np.clip(rho, -1, 1)
+    kernel = (np.sqrt(1 - rho**2) + (math.pi - np.arccos(rho)) * rho) / (2 * math.pi)
+    exact = np.outer(s, s) * (kernel - 1 / (2 * math.pi))
+    np.testing.assert_allclose(ours["mean"], s / math.sqrt(2 * math.pi), rtol=1e-12)
+    np.testing.assert_allclose(ours["omega"].values.diagonal(), exact.diagonal(), rtol=1e-7)
+    np.testing.assert_allclose(ours["phi"], layers[0].F / 2, rtol=1e-6)
+    off = ~np.eye(100, dtype=bool)
+    # kernel = 1/2π + ρ/4 + ρ²/4π + …, the rest of which adds less than a tenth for |ρ| < 0.5
+    assert np.abs(rho[off]).max() < 0.5
+    assert np.all(np.abs(ours["omega"].values - exact)[off] <= 1.1 * (np.outer(s, s) * rho**2 / (4 * math.pi))[off])
+
+
+def test_propagation_through_linear_layers_is_exact():
+    """Three linear layers: Φ = F₃F₂F₁ and Ω = ΦΦᵀ."""
+    layers = random_layers((20, 30, 25, 40), "identity", rng=np.random.default_rng(18))
+    ours = propagated(layers)
+    product = layers[2].F.astype(float) @ layers[1].F @ layers[0].F
+    np.testing.assert_allclose(ours["phi"], product, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours["omega"], product @ product.T, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("f", ["sgn", "tanh"])
+def test_propagation_through_three_layers_is_what_is_sampled(f):
+    """Away from the statistical error, propagated and sampled covariances differ by a small part of themselves."""
+    layers = random_layers((150, 150, 150, 80), f, rng=np.random.default_rng(19))
+    ours = propagated(layers)
+    measured = covariances(fully_connected(layers), n_samples=40_000, rng=np.random.default_rng(20))
+    off = ~np.eye(80, dtype=bool)
+    for name, keep in (("omega", off), ("phi", np.ones((80, 150), bool))):
+        expected = ours[name].values[keep]
+        difference = measured[name].values[keep] - expected
+        # norms in a layer of 150 fluctuate by 1/√300 = 6%, which shifts a slope by at most as much in each layer
+        assert rms(difference) < 1.1 * float(measured[f"{name}_error"]) + 0.06 * rms(expected), name
+        # and what is compared is far above the noise
+        assert rms(expected) > 5 * float(measured[f"{name}_error"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "a generator without layers"),
+        ([Layer(np.ones((2, 3)), "sgn", np.ones(2))], "a layer has a bias: only layers without one"),
+        ([Layer(np.eye(3), "relu"), Layer(np.eye(3), "sgn")], "a hidden layer of f = relu has outputs of mean 0.399"),
+    ],
+    ids=["none", "bias", "mean"],
+)
+def test_layers_that_cannot_be_followed_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        propagated(layers)
+
+
+def test_standardised_generator():
+    """Fresh inputs have mean 0 and overall variance 1, and the moments are those of the new generator."""
+    D, N = 20, 30
+    generator = fully_connected(random_layers((D, N), "relu", rng=np.random.default_rng(21)))
+    measured = covariances(generator, n_samples=20_000, rng=np.random.default_rng(22))
+    centred, moments = standardised(generator, measured)
+    fresh = covariances(centred, n_samples=20_000, rng=np.random.default_rng(23))
+    assert np.trace(moments["omega"]) == pytest.approx(N, rel=1e-12) and not moments["mean"].values.any()
+    for name in ("mean", "omega", "phi"):
+        # both are sampled, with errors of the same size; entries move together, hence the factor 2
+        assert rms(fresh[name] - moments[name]) < 2 * math.sqrt(2) * float(fresh[f"{name}_error"])
+        assert float(moments[f"{name}_error"]) == pytest.approx(float(fresh[f"{name}_error"]), rel=0.3)
+    assert centred(latent(3, D)).dtype == np.float32
+    assert centred.content != generator.content
+    other, _ = standardised(generator, propagated([Layer(np.eye(30), "relu")]))
+    assert other.content != centred.content
+
+
+def test_what_cannot_be_standardised_is_refused():
+    generator = plain(lambda c: 0 * c, 3, 3)
+    still = covariances(generator, n_samples=20, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="gives the same input for every c"):
+        standardised(generator, still)
+    with pytest.raises(ValueError, match="the moments are of 3 inputs: plain has 4"):
+        standardised(plain(None, 3, 4), still)
+
+
+def test_participation_ratio():
+    """N equal modes count N, one counts 1, two with variances 3 and 1 count 16/10; zeros do not count."""
+    assert participation_ratio(np.eye(7)) == pytest.approx(7)
+    assert participation_ratio(np.ones((7, 7))) == pytest.approx(1)
+    assert participation_ratio(np.diag([3.0, 1.0, 0.0])) == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize(
+    ("omega", "message"),
+    [
+        (np.diag([1.0, -0.1]), r"Ω has the eigenvalue -0.1 beside 1: a covariance is positive semi-definite"),
+        (-np.eye(2), r"Ω has the eigenvalue -1 beside -1"),
+        (np.zeros((2, 2)), "Ω is 0"),
+        (np.ones((2, 3)), r"Ω has shape \(2, 3\): give a square matrix"),
+        (np.full((2, 2), np.nan), "Ω holds values that are not finite"),
+    ],
+    ids=["indefinite", "negative", "zero", "oblong", "NaN"],
+)
+def test_what_is_no_covariance_is_refused(omega, message):
+    with pytest.raises(ValueError, match=message):
+        participation_ratio(omega)
+
+
+def test_recoverability():
+    """All of c from D ≤ N linear inputs, N/D of it from fewer; for signs the fraction s(δ) of large N and D."""
+    rng = np.random.default_rng(24)
+    for D, N, expected in ((20, 40, 1), (40, 40, 1), (50, 20, 0.4)):
+        # 40 single-precision modes, the smallest with a variance of 1/D²
+        assert recoverability(propagated(random_layers((D, N), "identity", rng=rng))) == pytest.approx(expected, 1e-3)
+    signs = propagated(random_layers((300, 600), "sgn", rng=rng))
+    # a mean over 300 modes of one F: fluctuations and the bias of finite D are O(1/D)
+    assert recoverability(signs) == pytest.approx(estimable_fraction(constants("sgn"), 0.5), abs=2 / 300)
+
+
+# ---- Local fields ---------------------------------------------------------------------------------------------------
+
+
+def test_local_fields_have_the_covariance_of_the_inputs():
+    """E λ λᵀ = WΩWᵀ/N and E λ = 0 over 40 000 inputs with a mean, in unequal portions."""
+    rng = np.random.default_rng(25)
+    F = rng.standard_normal((12, 5))
+    linear = plain(lambda c: c @ F.T + 3, 5, 12)
+    W = rng.standard_normal((3, 12))
+    lam = local_fields(linear, W, mean=np.full(12, 3.0), n_samples=40_000, rng=rng, batch=7000)
+    assert lam.dims == ("sample", "unit") and lam.shape == (40_000, 3)
+    exact = W @ F @ F.T @ W.T / 12
+    products = lam.values[:, :, None] * lam.values[:, None, :]
+    for samples, expected in ((lam.values, 0), (products, exact)):
+        assert np.all(np.abs(samples.mean(axis=0) - expected) <= SE * samples.std(axis=0) / 200)
+
+
+def test_field_moments():
+    """Skewness and excess kurtosis of a Gaussian (0, 0), an exponential (2, 6) and a uniform number (0, −6/5)."""
+    rng, n = np.random.default_rng(26), 200_000
+    columns = np.stack([3 * rng.standard_normal(n) + 1, rng.standard_exponential(n), rng.random(n)], axis=1)
+    moments = field_moments(xr.DataArray(columns, dims=("sample", "unit")))
+    assert float(moments["skewness_error"]) == pytest.approx(math.sqrt(6 / n))
+    # the exponential's errors from its moments up to the eighth: √(1/n) times about 12 and 100
+    for name, expected, error in (
+        ("skewness", (0, 2, 0), (2.45, 12, 2.45)),
+        ("excess_kurtosis", (0, 6, -1.2), (4.9, 100, 4.9)),
+    ):
+        assert np.all(np.abs(moments[name] - np.array(expected)) <= SE * np.array(error) / math.sqrt(n)), name
+
+
+def test_impossible_fields_are_refused():
+    generator, rng = plain(np.tanh, 3, 3), np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"W has shape \(2, 4\) and the mean \(3,\): give W as \(K, 3\)"):
+        local_fields(generator, np.ones((2, 4)), mean=np.zeros(3), n_samples=5, rng=rng)
+    with pytest.raises(ValueError, match="n_samples = 0: give at least 1"):
+        local_fields(generator, np.ones((2, 3)), mean=np.zeros(3), n_samples=0, rng=rng)
+
+
+# ---- The trained generator ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_generator", ROOT / "tools" / "train_generator.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_trained_generator_makes_digits():
+    """It is small, says where it comes from, and its pixels are probabilities that vary as those of digits do."""
+    layers, metadata = load_layers(TRAINED)
+    generator = fully_connected(layers)
+    assert TRAINED.stat().st_size <= 2e6
+    assert metadata["data"] == "the first 10000 training images of MNIST" and metadata["epochs"] == "30"
+    assert (generator.n_latent, generator.n_inputs) == (64, 784)
+    x = generator(latent(500, 64))
+    assert x.min() >= 0 and x.max() <= 1
+    # MNIST's grey values have mean 0.13 and deviation 0.31; a decoder blurs, which lowers the deviation
+    assert 0.08 < x.mean() < 0.18 and 0.2 < x.std() < 0.35
+    corner = x.reshape(-1, 28, 28)[:, :3, :3]
+    assert corner.mean() < 0.01
+
+
+def test_elbo(script):
+    """−ELBO written out pixel by pixel: Bernoulli log-likelihood and the divergence of q from N(0, I)."""
+    import torch
+
+    torch.manual_seed(0)
+    model = script.Autoencoder(6, 2, 5).double()
+    rng = np.random.default_rng(27)
+    x, noise = rng.random((3, 6)), rng.standard_normal((3, 2))
+    weight = {name: p.detach().numpy() for name, p in model.named_parameters()}
+
+    def linear(name, y):
+        return y @ weight[f"{name}.weight"].T + weight[f"{name}.bias"]
+
+    code = linear("code", np.maximum(linear("into", x), 0))
+    mean, deviation = code[:, :2], np.exp(code[:, 2:] / 2)
+    p = fully_connected(model.decoder())(mean + deviation * noise)
+    likelihood = np.sum(x * np.log(p) + (1 - x) * np.log(1 - p))
+    divergence = np.sum(mean**2 + deviation**2 - 1 - 2 * np.log(deviation)) / 2
+    ours = model.minus_elbo(torch.tensor(x), torch.tensor(noise)).item()
+    assert ours == pytest.approx((divergence - likelihood) / 3, rel=1e-12)
+
+
+def test_training_without_mnist(script, monkeypatch, tmp_path, capsys):
+    """Without MNIST the script says that small digits stand in, learns them, and writes that into the file."""
+    monkeypatch.setattr(mnist, "load", lambda: (_ for _ in ()).throw(mnist.DataError("MNIST is missing.")))
+    out = tmp_path / "generator.safetensors"
+    command = ["train_generator.py", "--out", str(out), "--latent", "4", "--images", "400", "--epochs", "3"]
+    monkeypatch.setattr("sys.argv", command)
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        script.main()
+    finally:
+        torch.set_num_threads(threads)
+    said = capsys.readouterr().out
+    assert "MNIST is not here, so that 8 × 8 digits stand in. MNIST is missing." in said
+    losses = [float(line.split("−ELBO ")[1].split()[0]) for line in said.splitlines() if line.startswith("epoch")]
+    assert losses[0] > losses[1] > losses[2]
+    layers, metadata = load_layers(out)
+    assert metadata["data"] == "400 of scikit-learn's 8 × 8 digits, in place of MNIST"
+    assert metadata["minus_elbo"] == f"{losses[2]:.2f} nats per image"
+    assert fully_connected(layers)(latent(2, 4)).shape == (2, 64)
+    assert generators.TRAINED == ROOT / "results" / "generator.safetensors"
