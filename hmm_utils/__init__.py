@@ -1,9 +1,9 @@
 """Companion to "Modelling the influence of data structure on learning in neural networks" (arXiv:1909.11500v1).
 
-The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `engine` with `blas`
-(`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
-`training` with `checkpoints`, `experiments`, `sweep` with `store` and `files`, `claims`, `figures`. `notebooks`,
-`terminal`, `running`, `verdicts` and `cli` run the notebooks.
+The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `generators` (deep
+networks that make inputs), `engine` with `blas` (`oracle`: the same algorithm as a plain loop; `device` and `devices`:
+the same on a GPU), `observables`, `backends`, `training` with `checkpoints`, `experiments`, `sweep` with `store` and
+`files`, `claims`, `figures`. `notebooks`, `terminal`, `running`, `verdicts` and `cli` run the notebooks.
 
 Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
 """

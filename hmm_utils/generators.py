@@ -250,7 +250,7 @@ def convolutional(
             norms.append((x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)))
             x = torch.relu((x - norms[i][0]) / norms[i][1])
 
-    def push(c: np.ndarray, slab: int = 64) -> np.ndarray:
+    def push(c: np.ndarray, slab: int = 16) -> np.ndarray:
         images = []
         with torch.inference_mode():
             # the widest layer of a slab of images fits into cache, that of a whole batch is a gigabyte
