@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterError", "connect", "on"]
 
-_PATIENCE = 5.0  # seconds in which a scheduler should answer
+_PATIENCE = 10.0  # seconds in which a scheduler should answer
+_TRIES = 3
 # each has a lock, which is an open file, and some systems allow a process 256 of them
 _SUBMITTED = 128
 
@@ -41,19 +42,17 @@ class ClusterError(RuntimeError):
 def connect(address: str) -> Client:
     """A client of the Dask scheduler at `address`, such as tcp://host:8786.
 
-    Raises ClusterError if dask is not installed, if nobody answers within a few seconds, or if the scheduler or a
+    Raises ClusterError if dask is not installed, if nobody answers within some seconds, or if the scheduler or a
     worker has another version of this package or none.
     """
     try:
-        from distributed import Client
+        if not address:  # without one, distributed starts a cluster of its own
+            raise ValueError("the address is empty")
+        client = _client(address)
     except ImportError:
         raise ClusterError(
             'a cluster needs dask, which is not installed: pip install "hidden-manifold-companion[cluster]".'
         ) from None
-    try:
-        if not address:  # without one, distributed starts a cluster of its own
-            raise ValueError("the address is empty")
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TypeError, ValueError) as error:
         why = f"no answer within {_PATIENCE:g} s" if isinstance(error, OSError) else str(error).rstrip(".")
         raise ClusterError(
@@ -66,6 +65,19 @@ def connect(address: str) -> Client:
         client.close()
         raise
     return client
+
+
+def _client(address: str) -> Client:
+    """A client of distributed, which asserts that the thread of its event loop runs within ten seconds. On a machine
+    that stands still for a moment it may not, whatever the address, and then another thread is tried."""
+    from distributed import Client
+
+    for _ in range(_TRIES):
+        with suppress(AssertionError):
+            return Client(address, timeout=_PATIENCE, set_as_default=False)
+    raise ClusterError(
+        f"the event loop of dask did not start, {_TRIES} times: this machine has too much to do, so try again later."
+    )
 
 
 def on(client: Client) -> sweep.Computing:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from distributed.utils import LoopRunner
 from test_sweep import counted, quiet, tiny_plan
 
 from hmm_utils import cluster, devices, engine, experiments, mnist, store, sweep
@@ -338,6 +339,26 @@ def test_addresses_without_a_scheduler(address, why, monkeypatch):
             cluster.connect(address)
     assert str(told.value).startswith(f"no Dask scheduler can be reached at {address!r} ({why}")
     assert str(told.value).endswith("): start one with `dask scheduler` and give its address, such as tcp://host:8786.")
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_an_event_loop_that_is_slow_to_start(failures, processes, monkeypatch):
+    """distributed gives up on the thread of its event loop after a while: it is tried again, and not for ever."""
+    start, tried = LoopRunner._start_unlocked, []
+
+    def slow(self):
+        tried.append(self)
+        assert len(tried) > failures
+        start(self)
+
+    monkeypatch.setattr(LoopRunner, "_start_unlocked", slow)
+    if failures == 3:
+        with pytest.raises(cluster.ClusterError, match=r"^the event loop of dask did not start, 3 times: .*\.$"):
+            cluster.connect(processes.address)
+    else:
+        with closing(cluster.connect(processes.address)) as client:
+            assert client.status == "running"
+    assert len(tried) == 3
 
 
 def test_dask_that_is_not_installed(monkeypatch):
