@@ -54,6 +54,7 @@ class Case:
     students               (K, layers, η) each; v_k = 1 if the first layer alone is trained, else v_k ~ N(0, 1)
     n_draws                independent draws of F and all weights
     scaling                whether it is one of those that differ in N alone
+    n_simulations          of each draw, where they are not as many as the configuration says
 
     Raises ValueError for impossible values.
     """
@@ -65,6 +66,7 @@ class Case:
     students: tuple[tuple[int, str, float], ...]
     n_draws: int = 1
     scaling: bool = False
+    n_simulations: int | None = None
 
     def __post_init__(self) -> None:
         if self.f not in FOLDINGS:
@@ -75,6 +77,8 @@ class Case:
                 f"time = {self.time} and {len(self.students)} students: give at least 1 of each and a time above "
                 f"{FIRST_TIME}."
             )
+        if self.n_simulations is not None and self.n_simulations < 2:
+            raise ValueError(f"n_simulations = {self.n_simulations} of a case: give at least 2.")
         if any(layers not in LAYERS for _, layers, _ in self.students):
             raise ValueError(f"students = {self.students}: give (K, layers, η) with layers {' or '.join(LAYERS)}.")
 
@@ -255,7 +259,10 @@ def parts(c: Configuration) -> dict[str, tuple[str, Callable[[], xr.Dataset]]]:
         name: (_text({"n_draws": c.n_predicted, "seed": c.seed}), partial(compute, n_draws=c.n_predicted, seed=c.seed))
         for name, compute in predictions.PREDICTIONS.items()
     }
-    return found | {case.name: (_text(asdict(case) | about), partial(compare, case, **about)) for case in c.cases}
+    for case in c.cases:
+        own = about | ({"n_simulations": case.n_simulations} if case.n_simulations else {})
+        found[case.name] = _text(asdict(case) | own), partial(compare, case, **own)
+    return found
 
 
 def _text(decides: Mapping[str, object]) -> str:
