@@ -5,6 +5,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
+BOOK_READY := $(VENV)/.book
 READY := $(VENV)/.ready
 LOG := $(VENV)/setup.log
 PIP_OPTIONS = --disable-pip-version-check $(PIP_ARGS)
@@ -90,6 +91,11 @@ $(LOCKED): requirements.lock
 	         /^Installing/ {print "  installing ..."; fflush()}'
 	@test -f $(LOCKED) || { grep -v '^WARNING' $(LOG) | tail -n 20; \
 	  echo 'Setting up $(VENV) failed; $(LOG) has the whole story.' >&2; exit 1; }
+
+$(BOOK_READY): $(READY) requirements-book.lock
+	@echo 'Adding what the book and tests in a browser need to $(VENV), once: 350 MB.'
+	@$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --progress-bar off -r requirements-book.lock
+	@touch $(BOOK_READY)
 
 $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --no-deps --no-build-isolation -e .

@@ -1,8 +1,9 @@
-"""Write requirements.lock: the exact version of every package that pyproject.toml needs, directly or not.
+"""Write requirements.lock and requirements-book.lock: the exact version of every package that pyproject.toml needs.
 
 `make lock` runs this in a fresh virtual environment that holds nothing but pip and packaging. It resolves the direct
-dependencies, the `test` extra and the build backend to the newest versions that fit, so it is also the way to upgrade.
-Arguments are handed to pip.
+dependencies, the extras and the build backend to the newest versions that fit, so it is also the way to upgrade.
+Arguments are handed to pip; `-c requirements.lock` keeps the versions that are there. The first file has what runs and
+tests the notebooks, the second what the extras of `BESIDE` need besides.
 
 One lock serves Linux and macOS and every Python of `PYTHONS`: a package that only some of them need gets a marker.
 """
@@ -33,17 +34,24 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = {"linux": "Linux", "darwin": "Darwin"}
 ENVIRONMENTS = tuple(product(PYTHONS, PLATFORMS))
 
+BESIDE = ("play", "book", "browser")
+
 HEADER = """\
 # Every package of the environment with its exact version. Written by `make lock`; edit pyproject.toml instead.
 # Versions without hashes: the CPU and the GPU build of one torch version are different files.
 """
+HEADER_BESIDE = """\
+# What the book, the playground as a page, and tests in a browser need besides requirements.lock. Written by `make lock`.
+"""
 
 
-def direct_requirements() -> list[str]:
-    """The requirements written in pyproject.toml: run time, `test` extra and build backend."""
+def direct_requirements() -> tuple[list[str], list[str]]:
+    """The requirements written in pyproject.toml: run time, `test` extra and build backend; and the extras beside."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project = pyproject["project"]
-    return project["dependencies"] + project["optional-dependencies"]["test"] + pyproject["build-system"]["requires"]
+    extras = project["optional-dependencies"]
+    core = project["dependencies"] + extras["test"] + pyproject["build-system"]["requires"]
+    return core, [requirement for name in BESIDE for requirement in extras[name]]
 
 
 def resolve(requirements: list[str], pip_args: list[str]) -> dict[str, dict]:
@@ -105,9 +113,10 @@ def marker(environments: set[tuple[str, str]]) -> str:
     return " and ".join(parts)
 
 
-def lock(pip_args: list[str]) -> str:
-    """The text of requirements.lock."""
-    direct = direct_requirements()
+def lock(pip_args: list[str]) -> dict[str, str]:
+    """The texts of the files, by name."""
+    core, beside = direct_requirements()
+    direct = core + beside
     packages: dict[str, dict] = {}
     extra_names: set[str] = set()
     # pip resolves for the interpreter it runs on; what only the other environments need is asked for by name until
@@ -121,19 +130,28 @@ def lock(pip_args: list[str]) -> str:
             break
         extra_names |= missing
 
-    lines = []
+    where_core = {environment: needed(core, packages, *environment) for environment in ENVIRONMENTS}
+    of_core = set().union(*where_core.values())
+    rest = {environment: names - of_core for environment, names in where.items()}
+    return {
+        "requirements.lock": HEADER + lines(packages, where_core),
+        "requirements-book.lock": HEADER_BESIDE + lines(packages, rest),
+    }
+
+
+def lines(packages: dict[str, dict], where: dict[tuple[str, str], set[str]]) -> str:
+    """A line for every package that some environment needs."""
+    text = ""
     for name in sorted(packages):
         environments = {environment for environment, names in where.items() if name in names}
-        if not environments:
-            continue
-        line = f"{name}=={Version(packages[name]['version']).public}"
-        condition = marker(environments)
-        lines.append(f"{line}; {condition}\n" if condition else f"{line}\n")
-    return HEADER + "".join(lines)
+        if environments:
+            condition = marker(environments)
+            pin = f"{name}=={Version(packages[name]['version']).public}"
+            text += f"{pin}; {condition}\n" if condition else f"{pin}\n"
+    return text
 
 
 if __name__ == "__main__":
-    text = lock(sys.argv[1:])
-    path = ROOT / "requirements.lock"
-    path.write_text(text, "utf-8")
-    print(f"{path.name}: {sum(not line.startswith('#') for line in text.splitlines())} packages")
+    for name, text in lock(sys.argv[1:]).items():
+        (ROOT / name).write_text(text, "utf-8")
+        print(f"{name}: {sum(not line.startswith('#') for line in text.splitlines())} packages")
