@@ -19,7 +19,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
+.PHONY: help run lab test test-browser bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ test: $(READY) ## lint, run the tests, re-run the notebooks against their stored
 	$(TEST_ENV) $(BIN)/ruff check .
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider notebooks
+
+test-browser: $(BOOK_READY) ## what a reader does, in a real browser; needs Chromium
+	$(TEST_ENV) $(BIN)/python -m pytest -p no:cacheprovider tests/browser
 
 bench: $(READY) ## measure speed and memory
 	$(IN_VENV) $(BIN)/python benchmarks/bench.py

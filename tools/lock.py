@@ -41,7 +41,7 @@ HEADER = """\
 # Versions without hashes: the CPU and the GPU build of one torch version are different files.
 """
 HEADER_BESIDE = """\
-# What the book, the playground as a page, and tests in a browser need besides requirements.lock. Written by `make lock`.
+# What the book, the playground as a page and tests in a browser need besides requirements.lock. Written by make lock.
 """
 
 
