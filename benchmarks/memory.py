@@ -77,8 +77,8 @@ def _peak(pid: int, client: NotebookClient) -> int:
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         return int(re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.M)[1]) * 1024
-    cell = nbformat.v4.new_code_cell(ASK)
-    client.execute_cell(cell, len(client.nb.cells))
+    client.nb.cells.append(cell := nbformat.v4.new_code_cell(ASK))
+    client.execute_cell(cell, len(client.nb.cells) - 1)
     return int(cell.outputs[0]["data"]["text/plain"]) * (1 if platform.system() == "Darwin" else 1024)
 
 
