@@ -1634,8 +1634,8 @@ def test_judge_tells_the_scale(first_notebook):
     real labels have three times as many draws there as signs."""
     by_number = {j.claim: j.scale for j in first_notebook}
     assert by_number["C1"] == "time = 500 (10000), initialisations = 3 (10); the paper's in brackets"
-    real, signs = (f"N = 50 (784), time = 500 (10000), initialisations = 6 ({n}); the paper's in brackets" for n in (30, 10))
-    assert by_number["C4"] == f"{real}; {signs}"
+    line = "N = 50 (784), time = 500 (10000), initialisations = 6 ({}); the paper's in brackets"
+    assert by_number["C4"] == f"{line.format(30)}; {line.format(10)}"
 
 
 def test_each_layer_mode_is_one_result():
