@@ -819,6 +819,15 @@ def test_what_is_open_at_the_end_is_decided_by_training_on(number, name, law):
     assert "t = 30000: ε" in found.measured
 
 
+@pytest.mark.parametrize(("many", "expected"), [(recovers, "on t"), (0.1, FAILS), ([0.002, 0.03, 0.002], UNDECIDED)])
+def test_c17_agrees_on_a_condition(many, expected):
+    """Where teacher labels at D = 10 need longer training, and at D = N/2 do not, they agree on longer training."""
+    found = results("C17", but(EXTENSIVE, "fig9_teacher", eps_g=many), n_inits=3)
+    found |= trained_on("C8", "fig3_right", recovers)
+    on_time = "holds only if training goes on to t = 30000"
+    assert find("C17", found).verdict == (on_time if expected == "on t" else expected)
+
+
 def test_training_on_changes_no_verdict_that_stands():
     """What has vanished at the paper's end, or clearly stays, is not read off the longer run."""
     for law, expected in ((recovers, HOLDS), (0.1, FAILS)):

@@ -166,7 +166,13 @@ def by_layers(found: Mapping[str, Finding]) -> Finding:
 
 
 def kept_verdict(names: str, before: Finding, after: Finding) -> Finding:
-    """Whether two verdicts agree; if one of them is undecided, so is this."""
+    """Whether two verdicts agree: what holds, and what holds on a condition, agree on that condition; if one of them is
+    undecided, so is this."""
     verdicts = {before.verdict, after.verdict}
-    same = UNDECIDED if UNDECIDED in verdicts else HOLDS if len(verdicts) == 1 else FAILS
+    if UNDECIDED in verdicts:
+        same = UNDECIDED
+    elif len(verdicts) == 1:
+        same = HOLDS
+    else:
+        same = worst((before.verdict, after.verdict))
     return Finding(before.values + after.values, same, (f"{names}: {before.verdict} → {after.verdict}",))

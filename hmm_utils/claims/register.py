@@ -150,15 +150,16 @@ CLAIMS: tuple[Claim, ...] = (
         "C16", "The smallest error along training in place of the last changes no verdict on C1, C2, C3, C8 and C9.",
         "C", "Fig. 8", "C_early_stopping", ("fig1_left", "fig3_left", "fig3_right"),
         "the criteria of C1, C2, C3, C8 and C9, with min over t of every ε(t) in place of ε at the end, give the same "
-        "verdicts", "the tolerances are those of the claims themselves; a verdict that is undecided either way is no "
-        "evidence that it stays", c16,
+        "verdicts, and where one of the two needs a condition, on that", "the tolerances are those of the claims "
+        "themselves; a verdict that is undecided either way is no evidence that it stays", c16,
     ),
     Claim(
         "C17", "With as many latent directions as D = N/2 wider students do worse on latent labels, early stopping "
         "mends that in part, and errors are much higher than at D = 10; teacher labels behave as at D = 10.",
         "D", "Fig. 9", "D_extensive_features", ("fig9_latent", "fig9_teacher"),
         "latent labels: 0 < dε̂_g/dlnK < dε_g/dlnK, with ε̂_g the early-stopping error, and ε_g at D = N/2 over that at "
-        f"D = 10 above {RATIO:g}; teacher labels: the verdict of C8 is the same at both D",
+        f"D = 10 above {RATIO:g}; teacher labels: C8 holds or fails at both D, and where one of them needs a "
+        "condition, on that",
         f"{ZERO_WHY}; 'much higher' is read as more than what passes for 'about' elsewhere, a factor of {RATIO:g}; "
         "for C8 its own tolerance", c17, ("fig3_left", "fig3_right"),
     ),
