@@ -340,9 +340,9 @@ def whole_plan(profile: str) -> dict[str, Experiment]:
 def longer(profile: str) -> dict[str, Experiment]:
     """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not kept."""
     table = settings()["longer"]
-    time, widths = float(table["time"]), tuple(table["widths"])
+    how = {"time": float(table["time"]), "widths": tuple(table["widths"]), "n_draws": table["n_draws"]}
     runs = {name: experiment(name, profile) for name in table["setups"] if is_kept(profile)}
-    return {f"{name}/longer": replace(e, time=time, widths=widths) for name, e in runs.items()}
+    return {f"{name}/longer": replace(e, **how) for name, e in runs.items()}
 
 
 def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
