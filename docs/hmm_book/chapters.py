@@ -332,6 +332,10 @@ def _linked(chapter: Chapter, all_chapters: Iterable[Chapter]) -> nbformat.Noteb
             parts = _NO_PROSE.split(text)
             lines = [part if i % 2 else _not_in_headings(prose, part) for i, part in enumerate(parts)]
             cell.source = "".join(lines)
+        for output in cell.get("outputs", ()):
+            # shown as it is, so that Sphinx does not look where its links lead
+            if text := output.get("data", {}).get("text/markdown"):
+                output.data["text/markdown"] = re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", text)
     return notebook
 
 

@@ -24,9 +24,12 @@ def _markup(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = to_rst(text, api.resolver(known, within))
 
 
-def _mathjax(app, exception) -> None:
-    """The one file of MathJax that the pages load: TeX in, SVG out, all TeX packages and glyphs within."""
+def _files(app, exception) -> None:
+    """The one file of MathJax that the pages load, TeX in, SVG out, all TeX packages and glyphs within; and away with
+    the templates that the theme leaves among its files."""
     if exception is None:
+        for template in Path(app.outdir).glob("_static/*macros.html"):
+            template.unlink()
         files = distribution("sphinx-mathjax-offline").files or []
         found = next(Path(str(file.locate())) for file in files if file.name == MATHJAX)
         shutil.copyfile(found, Path(app.outdir) / "_static" / MATHJAX)
@@ -34,6 +37,6 @@ def _mathjax(app, exception) -> None:
 
 def setup(app) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _markup)
-    app.connect("build-finished", _mathjax)
+    app.connect("build-finished", _files)
     app.config.mathjax_path = MATHJAX
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -251,7 +251,7 @@ _RELATIONS = frozenset("= < > ≤ ≥ ≈ ≠ ~ ∈ ∝ ≪ ≫".split())
 # what stands before a number or a letter that is no formula: Eq. (3), Phys. Rev. E
 _NOT_AFTER = frozenset("Eq. Eqs. Fig. Figs. Sec. Section Appendix Rev. Math. Chem. J. Comput. NIPS claim claims Claim Claims".split())
 _NAME = r"(?<![\w.…])(?:…_|[A-Za-z])[A-Za-z0-9]*(?:_[A-Za-z0-9]+)*(?:\.[A-Za-z]\w*)*(?!\w)"
-_CODE = re.compile(rf"(`[^`]+`|{_NAME}=\"[^\"]*\"|{_NAME})")
+_CODE = re.compile(rf"(`[^`]+`|(?<!\w)(?!https?:)\w+://[\w.:/-]+\w|{_NAME}=\"[^\"]*\"|{_NAME})")
 _STRONG, _WEAK, _NUMBER, _OPERATOR, _TEXT = range(5)
 
 
@@ -306,7 +306,9 @@ def pieces(prose: str) -> list[tuple[str, str]]:
     for part in _CODE.split(prose):
         if part.startswith("`") and part.endswith("`") and len(part) > 2:
             found.append(("code", part[1:-1]))
-        elif part and _CODE.fullmatch(part) and ("=" in part or "_" in part and _is_identifier(part.partition(".")[0])):
+        elif part and _CODE.fullmatch(part) and (
+            "=" in part or "://" in part or "_" in part and _is_identifier(part.partition(".")[0])
+        ):
             found.append(("code", part))
         elif part and found and found[-1][0] == "text":
             found[-1] = ("text", found[-1][1] + part)
