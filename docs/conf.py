@@ -44,6 +44,8 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!hmm_utils\.).*"), (r"py:.*", r"hmm_utils
 
 templates_path = []
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
 html_theme = "sphinx_book_theme"
 html_title = "The hidden manifold model"
@@ -51,6 +53,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "repository_url": f"https://github.com/{REPOSITORY}",
+    "navbar_persistent": [],
     "use_repository_button": True,
     "use_download_button": False,
     "use_fullscreen_button": False,
@@ -63,6 +66,6 @@ html_theme_options = {
 mathjax3_config = {
     # the package's formulas may not ask for a file of their own
     "options": {"enableMenu": False, "processHtmlClass": "math", "ignoreHtmlClass": ".*"},
-    "svg": {"fontCache": "global"},
+    "svg": {"fontCache": "global", "scale": 0.95},
     "tex": {"tags": "none"},
 }

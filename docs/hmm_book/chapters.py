@@ -12,6 +12,7 @@ import ast
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -256,6 +257,8 @@ def _head(notebook: nbformat.NotebookNode, info: NotebookInfo, number: str, repo
         raise BookError(f"{info.path.name} does not say **What you'll need.** in its first cell: add time and memory.")
     if info.name.partition("_")[2]:
         first.source = f"# {number} · {first.source[2:]}"
+    # the box says it
+    first.source = first.source.replace(need[0], "").rstrip()
     box = _box(info, " ".join(need[1].split()), repository)
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(box, id="rerun"))
 
@@ -263,11 +266,12 @@ def _head(notebook: nbformat.NotebookNode, info: NotebookInfo, number: str, repo
 def _box(info: NotebookInfo, need: str, repository: str) -> str:
     binder = f"https://mybinder.org/v2/gh/{repository}/main?urlpath=lab/tree/notebooks/{info.name}.ipynb"
     given = [p for p in info.parameters if p.name not in ("profile", "out") and isinstance(p.default, int | float | str)]
-    values = " ".join(f"-p {p.name} {_shell(p)}" for p in given)
+    values = " ".join(f"-p\N{NO-BREAK SPACE}{p.name}\N{NO-BREAK SPACE}{_shell(p)}" for p in given)
+    papermill = textwrap.wrap(f"papermill {info.name}.ipynb mine.ipynb {values}", 72, subsequent_indent="    ")
     lines = [
         f"hmm run {info.name} --out mine",
         f"hmm run {info.name} --profile paper --out mine",
-        f"papermill {info.name}.ipynb mine.ipynb {values}".rstrip(),
+        *" \\\n".join(papermill).replace("\N{NO-BREAK SPACE}", " ").splitlines(),
     ]
     rows = [f"| `{p.name}` | {p.type} | `{p.default!r}` | {_cell(p.help)} |" for p in info.parameters]
     return "\n".join(

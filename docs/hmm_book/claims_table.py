@@ -15,8 +15,8 @@ __all__ = ["KINDS", "figure_of", "kind", "read", "summary", "table"]
 
 # a verdict's first words → its class, a sign that can be told apart without colours, and how it is called in short
 KINDS = {
-    "holds only if": ("only-if", "◐", "holds only if …"),
     "holds": ("holds", "✓", "holds"),
+    "holds only if": ("only-if", "◐", "holds only if …"),
     "does not follow": ("fails", "✗", "does not follow"),
     "not enough data": ("open", "?", "not enough data"),
 }
@@ -53,9 +53,10 @@ def read(path: Path) -> list[dict]:
 
 def kind(verdict: str) -> tuple[str, str, str]:
     """Class, sign and short name of a verdict. Raises BookError for one that is not known."""
-    for words, how in KINDS.items():
+    # the longest first words that fit, as "holds" begins "holds only if" too
+    for words in sorted(KINDS, key=len, reverse=True):
         if verdict.startswith(words):
-            return how
+            return KINDS[words]
     raise BookError(f'the verdict "{verdict}" is none of {", ".join(KINDS)}: say in hmm_book.claims_table how it looks.')
 
 

@@ -26,13 +26,14 @@ def _markup(app, what, name, obj, options, lines: list[str]) -> None:
 
 def _files(app, exception) -> None:
     """The one file of MathJax that the pages load, TeX in, SVG out, all TeX packages and glyphs within; and away with
-    the templates that the theme leaves among its files."""
+    what the theme leaves among its files and no page needs: templates, and maps for those who debug its scripts."""
     if exception is None:
-        for template in Path(app.outdir).glob("_static/*macros.html"):
-            template.unlink()
+        static = Path(app.outdir) / "_static"
+        for unneeded in [*static.glob("*macros.html"), *static.rglob("*.map")]:
+            unneeded.unlink()
         files = distribution("sphinx-mathjax-offline").files or []
         found = next(Path(str(file.locate())) for file in files if file.name == MATHJAX)
-        shutil.copyfile(found, Path(app.outdir) / "_static" / MATHJAX)
+        shutil.copyfile(found, static / MATHJAX)
 
 
 def setup(app) -> dict[str, bool]:
