@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hmm_book.make import REPOSITORY  # noqa: E402
+from hmm_book.make import REPOSITORY
 
 project = "The hidden manifold model, to run yourself"
 author = "The hidden-manifold-companion authors"

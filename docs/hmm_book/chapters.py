@@ -99,8 +99,8 @@ def _in_order(folder: Path) -> list[NotebookInfo]:
     strangers = {path.stem for path in folder.glob("*.ipynb") if not path.name.startswith(".")} - set(known)
     if strangers:
         raise BookError(
-            f"{', '.join(sorted(strangers))} in {folder.name}/ is not in hmm_utils.experiments.NOTEBOOKS: list it there, "
-            "in its place, to make it a chapter."
+            f"{', '.join(sorted(strangers))} in {folder.name}/ is not in hmm_utils.experiments.NOTEBOOKS: list it "
+            "there, in its place, to make it a chapter."
         )
     if not known:
         raise BookError(f"there are no notebooks in {folder}: name the project's folder of notebooks.")
@@ -231,7 +231,10 @@ def _drawn_by(source: str, modules: Mapping[str, str]) -> object | None:
 
 
 def _first_paragraph(function: object) -> str:
-    return " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+    """What the docstring says is drawn; without the figures that the function serves, and the form of its arguments."""
+    said = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+    said = re.sub(r"^Figs?\. [^:.]*(?:Fig\. [^:.]*)?: ", "", said)
+    return re.sub(r" \(\w+ → \([^)]*\)\)", "", said)
 
 
 def _place(saved: str, drawn_by: object | None) -> str:
@@ -265,8 +268,10 @@ def _head(notebook: nbformat.NotebookNode, info: NotebookInfo, number: str, repo
 
 def _box(info: NotebookInfo, need: str, repository: str) -> str:
     binder = f"https://mybinder.org/v2/gh/{repository}/main?urlpath=lab/tree/notebooks/{info.name}.ipynb"
-    given = [p for p in info.parameters if p.name not in ("profile", "out") and isinstance(p.default, int | float | str)]
-    values = " ".join(f"-p\N{NO-BREAK SPACE}{p.name}\N{NO-BREAK SPACE}{_shell(p)}" for p in given)
+    given = [p for p in info.parameters if p.name not in ("profile", "out")]
+    plain = [p for p in given if isinstance(p.default, int | float | str)]
+    # a value stays on the line of its name
+    values = " ".join(f"-p\N{NO-BREAK SPACE}{p.name}\N{NO-BREAK SPACE}{_shell(p)}" for p in plain)
     papermill = textwrap.wrap(f"papermill {info.name}.ipynb mine.ipynb {values}", 72, subsequent_indent="    ")
     lines = [
         f"hmm run {info.name} --out mine",
@@ -336,6 +341,8 @@ def _linked(chapter: Chapter, all_chapters: Iterable[Chapter]) -> nbformat.Noteb
             parts = _NO_PROSE.split(text)
             lines = [part if i % 2 else _not_in_headings(prose, part) for i, part in enumerate(parts)]
             cell.source = "".join(lines)
+        if figured := cell.metadata.get("mystnb", {}).get("figure"):
+            figured["caption"] = re.sub(r"\bEq\. \((\d+)\)", equation, figured["caption"])
         for output in cell.get("outputs", ()):
             # shown as it is, so that Sphinx does not look where its links lead
             if text := output.get("data", {}).get("text/markdown"):

@@ -57,7 +57,7 @@ def kind(verdict: str) -> tuple[str, str, str]:
     for words in sorted(KINDS, key=len, reverse=True):
         if verdict.startswith(words):
             return KINDS[words]
-    raise BookError(f'the verdict "{verdict}" is none of {", ".join(KINDS)}: say in hmm_book.claims_table how it looks.')
+    raise BookError(f'the verdict "{verdict}" is none of {", ".join(KINDS)}: say in claims_table how it looks.')
 
 
 def figure_of(claim: Mapping[str, str], chapter: Chapter) -> Figure:
@@ -74,7 +74,7 @@ def figure_of(claim: Mapping[str, str], chapter: Chapter) -> Figure:
         if figure := anchors.get(name.lower().replace("_", "-")):
             return figure
     raise BookError(
-        f"claim {claim['claim']} ({claim['figure']}) has no figure in {chapter.name}: name one in hmm_book.claims_table."
+        f"claim {claim['claim']} ({claim['figure']}) has no figure in {chapter.name}: name one in claims_table."
     )
 
 
@@ -92,7 +92,11 @@ def _place(claim: Mapping[str, str]) -> str:
 def badge(verdict: str) -> str:
     """Sign and words on a coloured ground: what is told by colour is told by both others as well."""
     name, sign, short = kind(verdict)
-    return f'<span class="verdict {name}"><span aria-hidden="true">{sign}</span> {short}</span>'
+    return _ground(name, sign, short)
+
+
+def _ground(name: str, sign: str, words: str) -> str:
+    return f'<span class="verdict {name}"><span aria-hidden="true">{sign}</span> {words}</span>'
 
 
 def table(claims: Sequence[Mapping[str, str]], chapters: Iterable[Chapter]) -> str:
@@ -102,7 +106,7 @@ def table(claims: Sequence[Mapping[str, str]], chapters: Iterable[Chapter]) -> s
     rows += ["* - ", "  - claim", "  - verdict", "  - in the paper", "  - judged in"]
     for claim in claims:
         if claim["notebook"] not in known:
-            raise BookError(f"claim {claim['claim']} is judged in {claim['notebook']}, which is no chapter of the book.")
+            raise BookError(f"claim {claim['claim']} is judged in {claim['notebook']}, which is no chapter: add it.")
         chapter = known[claim["notebook"]]
         figure = figure_of(claim, chapter)
         rest = claim["verdict"].removeprefix("holds only if ") if kind(claim["verdict"])[0] == "only-if" else ""
@@ -120,11 +124,7 @@ def table(claims: Sequence[Mapping[str, str]], chapters: Iterable[Chapter]) -> s
 def summary(claims: Iterable[Mapping[str, str]]) -> str:
     """How many claims there are, and how many have which verdict: a line of badges."""
     counts = Counter(kind(claim["verdict"]) for claim in claims)
-    parts = [
-        f'<span class="verdict {name}"><span aria-hidden="true">{sign}</span> {counts[name, sign, short]} {short}</span>'
-        for name, sign, short in KINDS.values()
-        if counts[name, sign, short]
-    ]
+    parts = [_ground(name, sign, f"{counts[name, sign, short]} {short}") for name, sign, short in KINDS.values()]
     return f"{counts.total()} claims, judged on runs at the paper's scale: {' '.join(parts)}\n"
 
 

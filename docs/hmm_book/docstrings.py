@@ -5,7 +5,7 @@ A docstring is plain text in blocks: prose; formulas, indented by four; and list
     name, other   what they are, and perhaps
                   a second line
 
-whose names stand at the margin or indented by two. Formulas, also those in prose, become maths; tables stay as they are.
+whose names stand at the margin or indented by two. Formulas become maths, in prose as well; tables stay as they are.
 """
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ def to_rst(docstring: str, resolve: Resolve = lambda name: None) -> list[str]:
             for each in _items(block):
                 out += [f"{each[0]} {_prose(each[1], resolve)}", ""]
             continue
-        if margin == 0:
+        if margin < len(within):
             within = ""
-        rows = _indented(block, margin, resolve) if margin >= 4 or within else _mixed(block, resolve)
+        if margin >= len(within) + 4:
+            rows = _indented(block, margin, resolve)
+        else:
+            rows = _mixed([line[len(within) :] for line in block], resolve)
         out += [within + row if row else "" for row in rows] + [""]
     return out
 
@@ -79,13 +82,15 @@ def _items(block: Sequence[str]) -> list[tuple[str, str]]:
 
 def _indented(block: Sequence[str], margin: int, resolve: Resolve) -> list[str]:
     lines = [line[margin:] for line in block]
-    if all(unitex.is_formula(line) or _is_step(line) for line in lines):
+    rows = [_ENTRY.match(line) for line in lines]
+    is_table = any(row and row[3] and row[3][0] not in "=←∝≈~<>+" for row in rows)
+    if not is_table and all(unitex.is_formula(line) or _is_step(line) for line in lines):
         return [".. math::", "", f"   {unitex.display(lines)}"]
-    # a formula with its explanation beside it, and no table
-    if len(lines) == 1 or not any(_ENTRY.match(line) for line in lines):
-        parts = [part for line in lines for part in re.split(r"  +", line)]
-        if sum(map(unitex.is_formula, parts)) or len(lines) > 1:
-            return [f"   {_prose(' '.join(parts), resolve)}"]
+    # formulas with words about them, and no table
+    if not is_table:
+        whole = " ".join(part for line in lines for part in re.split(r"  +", line.strip()))
+        if any(kind == "math" for kind, _ in unitex.pieces(whole)):
+            return [f"   {_prose(whole, resolve)}"]
     return ["::", "", *(f"   {line}" for line in lines)]
 
 
@@ -127,10 +132,9 @@ def _paragraph(lines: Sequence[str], resolve: Resolve) -> list[str]:
         return list(lines)
     whole = " ".join(line.strip() for line in lines)
     bare = whole.rstrip(".,")
-    if unitex.is_formula(bare) and r"\text" not in unitex.tex(bare) and len(bare) > 60:
-        # nothing but a formula, and too wide for a line of text
-        if "Eq" not in bare:
-            return [".. math::", "", f"   {unitex.display([whole])}"]
+    # nothing but a formula, and too wide for a line of text
+    if len(bare) > 60 and unitex.is_formula(bare) and r"\text" not in unitex.tex(bare):
+        return [".. math::", "", f"   {unitex.display([whole])}"]
     return [_prose(whole, resolve)]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import hmm_utils
 from hmm_book import api
@@ -24,6 +28,22 @@ def _markup(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = to_rst(text, api.resolver(known, within))
 
 
+class KeepPunctuation(SphinxPostTransform):
+    """No line begins with the full stop or the bracket that follows a formula."""
+
+    default_priority = 800
+    formats = ("html",)
+
+    def run(self, **kwargs) -> None:
+        for formula in list(self.document.findall(nodes.math)):
+            parent, at = formula.parent, formula.parent.index(formula)
+            behind = parent[at + 1] if at + 1 < len(parent) else None
+            text = str(behind) if isinstance(behind, nodes.Text) else ""
+            if mark := re.match(r"[-.,:;!?’”)\]]+", text):
+                kept = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]), classes=["nowrap"])
+                parent[at : at + 2] = [kept, nodes.Text(text[mark.end() :])]
+
+
 def _files(app, exception) -> None:
     """The one file of MathJax that the pages load, TeX in, SVG out, all TeX packages and glyphs within; and away with
     what the theme leaves among its files and no page needs: templates, and maps for those who debug its scripts."""
@@ -37,6 +57,7 @@ def _files(app, exception) -> None:
 
 
 def setup(app) -> dict[str, bool]:
+    app.add_post_transform(KeepPunctuation)
     app.connect("autodoc-process-docstring", _markup)
     app.connect("build-finished", _files)
     app.config.mathjax_path = MATHJAX

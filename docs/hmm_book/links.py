@@ -1,4 +1,4 @@
-"""Checks a built site: every address in it leads to a file and a place of the site, and nothing is loaded from elsewhere."""
+"""Checks a built site: every address in it leads to a place of the site, and nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ __all__ = ["problems"]
 
 # attributes whose address the browser loads by itself; those of <a> wait for a click
 _LOADED = {"src", "srcset", "poster", "data", "xlink:href"}
-_LOADING_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch"}
-_LOADING_LINKS |= {"manifest", "apple-touch-icon", "prerender"}
+_LOADING_LINKS = {"stylesheet", "icon", "shortcut", "apple-touch-icon", "manifest", "preload", "modulepreload"}
+_LOADING_LINKS |= {"prefetch", "prerender", "preconnect", "dns-prefetch"}
+_SCHEMES = {"http", "https", "mailto", "javascript", "data"}
 _IN_STYLES = re.compile(r"url\(\s*[\"']?([^\"')]+)|@import\s+[\"']([^\"']+)")
 
 
@@ -62,8 +63,8 @@ def _in_style(text: str) -> list[str]:
 def problems(site: Path) -> list[str]:
     """One sentence for every address of the site that leads nowhere, and for everything that is loaded from elsewhere.
 
-    All `href` and `src` of the pages, with their anchors, and all addresses in style sheets. Raises FileNotFoundError if
-    the folder has no page: a site without pages has no broken links either.
+    All `href` and `src` of the pages, with their anchors, and all addresses in style sheets. Raises FileNotFoundError
+    if the folder has no page: a site without pages has no broken links either.
     """
     site = site.resolve()
     pages = {path: _Page(path.read_text("utf-8")) for path in sorted(site.rglob("*.html"))}
@@ -94,7 +95,7 @@ def _loaded(url: str, path: Path, site: Path) -> str:
 def _linked(url: str, path: Path, site: Path, pages: dict[Path, _Page]) -> str:
     parts = urlsplit(url.strip())
     if parts.scheme or parts.netloc:
-        return "" if parts.scheme in ("http", "https", "mailto", "javascript", "data") else f"{url} has an unknown scheme"
+        return "" if parts.scheme in _SCHEMES else f"{url} has an unknown scheme"
     target = _file(parts.path, path, site) if parts.path else path
     if target is None:
         return f"{url} leads to no file"

@@ -1,8 +1,8 @@
 """Builds the book: `python -m hmm_book.make [FOLDER]`, which `make book` runs.
 
 The pages' sources are put together in a folder beside the site, never in the source tree: chapters from the notebooks
-(none is executed), the table of claims from the stored verdicts, a page for every module, and the files of docs/. Sphinx
-makes the site of them, with warnings as errors, and in the end every address in it is looked up.
+(none is executed), the table of claims from the stored verdicts, a page for every module, and the files of docs/.
+Sphinx makes the site of them, with warnings as errors, and in the end every address in it is looked up.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DOCS = ROOT / "docs"
 REPOSITORY = "hidden-manifold-companion/hidden-manifold-companion"
 
 
-def assemble(folder: Path, *, notebooks: Path = ROOT / "notebooks", verdicts: Path = ROOT / "results" / "verdicts.json"):
+def assemble(folder: Path) -> None:
     """Writes the sources of all pages into an empty folder. Raises BookError for what cannot become a page."""
-    made = chapters.chapters(notebooks, REPOSITORY)
-    claims = claims_table.read(verdicts)
+    made = chapters.chapters(ROOT / "notebooks", REPOSITORY)
+    claims = claims_table.read(ROOT / "results" / "verdicts.json")
     known = api.modules(hmm_utils)
     for path in DOCS.iterdir():
         if path.suffix in (".md", ".bib", ".png"):
@@ -68,8 +68,10 @@ def _modules(names: list[str], known: list) -> str:
     rows = [":::{table}", ":class: modules", "", "| module | |", "|---|---|"]
     for name, module in zip(names, known, strict=True):
         first = " ".join((module.__doc__ or "").strip().partition("\n\n")[0].split())
-        rows.append(f"| [{name}](api/{name}.md) | {unitex.markdown(first).replace('|', chr(92) + '|')} |")
-    return "\n".join([*rows, ":::", "", "```{toctree}", ":hidden:", "", *(f"api/{name}" for name in names), "```", ""])
+        told = unitex.markdown(first).replace("|", "\\|")
+        rows.append(f"| [{name}](api/{name}.md) | {told} |")
+    entries = [f"{name.partition('.')[2] or name} <api/{name}>" for name in names]
+    return "\n".join([*rows, ":::", "", "```{toctree}", ":hidden:", "", *entries, "```", ""])
 
 
 def build(site: Path) -> float:
@@ -85,9 +87,8 @@ def build(site: Path) -> float:
         shutil.rmtree(folder, ignore_errors=True)
     sources.mkdir(parents=True)
     assemble(sources)
-    doctrees = sources / ".doctrees"
-    arguments = ["-b", "html", "-W", "--keep-going", "-q", "-c", str(DOCS), "-d", str(doctrees), str(sources), str(site)]
-    if build_main(arguments):
+    places = ["-c", str(DOCS), "-d", str(sources / ".doctrees"), str(sources), str(site)]
+    if build_main(["-b", "html", "-W", "--keep-going", "-q", *places]):
         raise BookError("Sphinx did not make the book: see its warnings above.")
     if found := links.problems(site):
         raise BookError("\n".join([*found, f"{len(found)} addresses in the book lead nowhere or leave it."]))

@@ -2,9 +2,9 @@
 
     ε_g = ½ Σ_k v_k g(w̃_k·x/√N)²   →   \\epsilon_{g}=\\tfrac{1}{2}\\sum_{k}v_{k}g(\\tilde{w}_{k}\\cdot x/\\sqrt{N})^{2}
 
-A word of prose in a formula becomes upright text. What cannot be a formula is left as it stands: `tex` raises ValueError
-and `pieces` calls it text. To take a formula for prose costs some beauty, to take prose for a formula would garble it,
-so that whatever is doubtful is prose.
+A word of prose in a formula becomes upright text. What cannot be a formula is left as it stands: `tex` raises
+ValueError and `pieces` calls it text. To take a formula for prose costs some beauty, to take prose for a formula would
+garble it, so that whatever is doubtful is prose.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import unicodedata
 
 __all__ = ["display", "is_formula", "markdown", "pieces", "tex"]
 
-_GREEK = dict(
-    zip(
-        "ΓΔΘΛΞΠΣΥΦΨΩαβγδεζηθϑικλμνξπρστυφχψω",
-        "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega alpha beta gamma delta epsilon zeta eta theta vartheta "
-        "iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega".split(),
-        strict=True,
-    )
-)
+_GREEK = {
+    "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Υ": "Upsilon",
+    "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon",
+    "ζ": "zeta", "η": "eta", "θ": "theta", "ϑ": "vartheta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu",
+    "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi",
+    "ψ": "psi", "ω": "omega",
+}  # fmt: skip
 _SYMBOLS = {
     "√": r"\sqrt", "Σ": r"\Sigma", "∫": r"\int", "∂": r"\partial", "∞": r"\infty", "≤": r"\le", "≥": r"\ge",
-    "≈": r"\approx", "≠": r"\ne", "∝": r"\propto", "≪": r"\ll", "≫": r"\gg", "∈": r"\in", "→": r"\to", "←": r"\leftarrow",
-    "×": r"\times", "·": r"\cdot", "±": r"\pm", "−": "-", "…": r"\ldots", "½": r"\tfrac{1}{2}", "¼": r"\tfrac{1}{4}",
-    "ℓ": r"\ell", "⊥": r"\perp", "~": r"\sim", "%": r"\%", "&": r"\&", "‖": r"\|", "∑": r"\sum",
+    "≈": r"\approx", "≠": r"\ne", "∝": r"\propto", "≪": r"\ll", "≫": r"\gg", "∈": r"\in", "→": r"\to",
+    "←": r"\leftarrow", "×": r"\times", "·": r"\cdot", "±": r"\pm", "−": "-", "…": r"\ldots", "½": r"\tfrac{1}{2}",
+    "¼": r"\tfrac{1}{4}", "ℓ": r"\ell", "⊥": r"\perp", "~": r"\sim", "%": r"\%", "&": r"\&", "‖": r"\|", "∑": r"\sum",
     "=": "=", "+": "+", "-": "-", "/": "/", "<": "<", ">": ">", "|": "|", ",": ",", ";": ";", ":": r"\colon", ".": ".",
     "!": "!", "*": r"\ast",
 }  # fmt: skip
@@ -34,11 +33,13 @@ _PAIRS = {"(": ("(", ")", ")"), "[": ("[", "]", "]"), "⟨": (r"\langle", "⟩",
 _ACCENTS = {"\u0302": r"\hat", "\u0303": r"\tilde", "\u0304": r"\bar", "\u0305": r"\bar", "\u0307": r"\dot"}
 _SUPER = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀ", [*"0123456789+-", r"\mathsf{T}"], strict=True))
 _SUB = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
-_FUNCTIONS = {name: rf"\{name}" for name in "ln log exp sin cos tan arcsin arccos arctan det min max".split()}
+_FUNCTIONS = {name: rf"\{name}" for name in ("ln", "log", "exp", "sin", "cos", "tan", "det", "dim", "min", "max")}
+_FUNCTIONS |= {name: rf"\{name}" for name in ("arcsin", "arccos", "arctan")}
 _FUNCTIONS |= {"asin": r"\arcsin", "acos": r"\arccos"}
-_FUNCTIONS |= {name: rf"\operatorname{{{name}}}" for name in ("erf", "sgn", "tr", "diag")}
+_FUNCTIONS |= {name: rf"\operatorname{{{name}}}" for name in ("erf", "sgn", "tr", "diag", "Var")}
 # two letters that are a word and not a product such as CF or Wx
-_WORDS = frozenset("an as at be by do he if in is it my no of on or so to up we".split())
+_WORDS = {"an", "as", "at", "be", "by", "do", "he", "if", "in", "is", "it", "my"}
+_WORDS |= {"no", "of", "on", "or", "so", "to", "up", "we"}
 
 
 def _normal(text: str) -> str:
@@ -87,7 +88,7 @@ class _Reader:
     def _is_shape(self) -> bool:
         """(P, N) behind a name and a blank is no argument of it."""
         return bool(re.match(r"\([^()]*,[^()]*\)", self.text[self.at :])) and bool(
-            re.search(r"[\w*)]\s+$", self.text[: self.at])
+            re.search(r"[\w*)\u0302-\u0307]\s+$", self.text[: self.at])
         )
 
     def _after_shape(self) -> bool:
@@ -138,8 +139,10 @@ class _Reader:
 
     def atom(self) -> str:
         c = self.peek()
-        if self.take("dln(?=[A-Zα-ω]|$)"):
+        if self.take("dln(?=[A-Za-zα-ω]|$)"):
             return r"d\ln"
+        if expectation := self.take(r"E(?=[\[(])|E (?=[A-Za-zα-ω∂|])"):
+            return r"\mathbb{E}" + (r"\," if expectation[1:] else "")
         if word := self.take("[A-Za-z]+"):
             return self.word(word)
         if c == "Σ" and self._is_sum():
@@ -212,7 +215,8 @@ class _Reader:
         if self.in_script and len(word) <= 2:
             return word
         near_slash = before == "/" or re.match(r"[\w']*/d|\(", self.text[self.at :])
-        if _is_product(word) or (len(word) == 2 and word[0] == "d" and near_slash):
+        differential = word[0] == "d" and near_slash
+        if _is_product(word) or (len(word) == 2 and (self.peek() == "ᵀ" or differential)):
             return " ".join(word)
         self.at -= len(word)
         said = self.take(r"[A-Za-z]{2,}(?:-?[A-Za-z]+)*(?: [A-Za-z]{2,}(?:-[A-Za-z]+)*)*")
@@ -246,12 +250,11 @@ def tex(formula: str) -> str:
 # --- formulas in prose -------------------------------------------------------------------------------------------
 
 _MATHS = re.compile("[Α-Ωα-ωϑ√∑∫∂∞≤≥≈≠∝≪≫∈±×·⟨⟩½¼ℓ⊥⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀ₀₁₂₃₄₅₆₇₈₉₊₋\u0302\u0303\u0304]")
-_OPERATORS = frozenset("= + − / < > ≤ ≥ ≈ ≠ ~ ∈ · × ± → ← ∝ ≪ ≫ … |".split())
-_RELATIONS = frozenset("= < > ≤ ≥ ≈ ≠ ~ ∈ ∝ ≪ ≫".split())
+_OPERATORS = frozenset("=+−/<>≤≥≈≠~∈·×±→←∝≪≫…|")
 # what stands before a number or a letter that is no formula: Eq. (3), Phys. Rev. E
-_NOT_AFTER = frozenset("Eq. Eqs. Fig. Figs. Sec. Section Appendix Rev. Math. Chem. J. Comput. NIPS claim claims Claim Claims".split())
+_NOT_AFTER = {"Eq.", "Eqs.", "Fig.", "Figs.", "Sec.", "Section", "Appendix", "claim", "claims"} | {"Rev.", "Math."}
 _NAME = r"(?<![\w.…])(?:…_|[A-Za-z])[A-Za-z0-9]*(?:_[A-Za-z0-9]+)*(?:\.[A-Za-z]\w*)*(?!\w)"
-_CODE = re.compile(rf"(`[^`]+`|(?<!\w)(?!https?:)\w+://[\w.:/-]+\w|{_NAME}=\"[^\"]*\"|{_NAME})")
+_CODE = re.compile(rf"(`[^`]+`|(?<!\w)(?!https?:)\w+://[\w.:/-]+\w|{_NAME}=\"[^\"]*\"|{_NAME}(?:\([^()]*\))?)")
 _STRONG, _WEAK, _NUMBER, _OPERATOR, _TEXT = range(5)
 
 
@@ -261,34 +264,42 @@ def _is_identifier(word: str) -> bool:
         return True
     base, _, rest = word.partition("_")
     short = re.fullmatch(r"[A-Za-z0-9]{1,2}", rest) or rest in _FUNCTIONS
-    return not (re.fullmatch(r"[A-Za-z]\d?", base) and short)
+    return not ((re.fullmatch(r"[A-Za-z]\d?", base) or base in ("min", "max")) and short)
+
+
+def _is_code(part: str) -> bool:
+    """An address, layers="both", n_inputs, or a call such as functools.partial(f, a=1); no f(x) and no w_k."""
+    name = re.split(r"[.(=]", part)[0]
+    called = "(" in part and "." in part.partition("(")[0]
+    return "://" in part or '="' in part or called or ("_" in name and _is_identifier(name))
 
 
 def _kind(token: str) -> int:
     """What a word of prose is, seen by itself."""
     token = _normal(token)
-    bare = token.strip("()[],.;:!?'\"")
+    bare = token.strip("()[],.;:!?'\"|")
     if token.rstrip(",") in _OPERATORS:
         return _OPERATOR
-    if not bare or '"' in token or "\\" in token or bare.startswith("-"):
+    if not bare or bare == "I/O" or '"' in token or "\\" in token or bare.startswith("-"):
         return _TEXT
     strong = bool(_MATHS.search(bare))
     for word in re.finditer("[A-Za-z]+", bare):
         name, before = word[0], bare[word.start() - 1 : word.start()]
-        if len(name) == 1 or name in _FUNCTIONS or re.fullmatch("dln[A-Z]?", name) or before == "^":
+        if len(name) == 1 or name in _FUNCTIONS or re.fullmatch("dln[A-Za-z]?", name) or before == "^":
             continue
         in_script = before == "_" or re.search(r"[_^]\{[^}]*$", bare[: word.start()])
         if in_script and (len(name) <= 2 or strong):
             continue
-        differential = name[0] == "d" and len(name) == 2 and "/" in bare
-        if not (differential or (_is_product(name) and re.search(r"[/()=^_²ᵀ√·]|[^\x00-\x7f]", token))):
+        differential = name[0] == "d" and len(name) == 2 and re.search(r"/|\([α-ω]", bare)
+        transposed = len(name) == 2 and bare[word.end() : word.end() + 1] == "ᵀ"
+        if not (differential or transposed or (_is_product(name) and re.search(r"[/()=^_²ᵀ√·]|[^\x00-\x7f]", token))):
             return _TEXT
     if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]?", bare) or re.search(r"[@#$&]|\w\.[A-Za-z]|[A-Za-z]\.\w", bare):
         return _TEXT
-    if strong or re.search(r"[_^]|[A-Za-z]'*\(|[A-Za-z0-9]\*|[A-Za-z)\]]/\w|\w=|[A-Za-z]\[|\w[+−]\w", bare):
-        return _STRONG
     if re.fullmatch(r"[+−]?\d[\d.]*(?:/\d+)?(?:e-?\d+)?%?", bare):
         return _NUMBER
+    if strong or re.search(r"[_^]|[A-Za-z]'*\(|[A-Za-z0-9]\*|[\w)\]]/[\w(]|\w=|[A-Za-z]\[|\w[+−]\w", bare):
+        return _STRONG
     if re.fullmatch(r"[A-Za-z]'*|\d+[A-Za-z]", bare):
         return _WEAK
     if bare in _FUNCTIONS and bare not in ("min", "max", "diag", "sgn"):
@@ -306,9 +317,7 @@ def pieces(prose: str) -> list[tuple[str, str]]:
     for part in _CODE.split(prose):
         if part.startswith("`") and part.endswith("`") and len(part) > 2:
             found.append(("code", part[1:-1]))
-        elif part and _CODE.fullmatch(part) and (
-            "=" in part or "://" in part or "_" in part and _is_identifier(part.partition(".")[0])
-        ):
+        elif part and _CODE.fullmatch(part) and _is_code(part):
             found.append(("code", part))
         elif part and found and found[-1][0] == "text":
             found[-1] = ("text", found[-1][1] + part)
@@ -340,7 +349,7 @@ def _formulas(text: str) -> list[tuple[str, str]]:
                 say("text", before)
                 for j, part in enumerate(_apart(formula)):
                     say("text", ", " if j else "")
-                    say("math" if re.search(r"[^\W\d_]|[√½∞∂]", _normal(part)) else "text", part)
+                    say("math" if _has_quantity(part) else "text", part)
                 say("text", after + spaces[last - 1])
                 i = last
                 break
@@ -363,9 +372,14 @@ def _kinds(tokens: list[str]) -> list[int]:
             depth, kind = max(depth, 0), _TEXT
         kinds.append(kind)
     for i, token in enumerate(tokens):
-        # articles and a pronoun, unless they stand in an equation
+        # articles, a pronoun and a numeral, unless they stand in an equation
         near = {tokens[j] for j in (i - 1, i + 1) if 0 <= j < len(tokens)}
-        if token in ("a", "A", "I") and not near & _OPERATORS:
+        if (token in ("a", "A") or token.rstrip(",") == "I") and not near & _OPERATORS:
+            kinds[i] = _TEXT
+        if token.rstrip(",.;") in ("sgn", "erf") and i and tokens[i - 1] == "=":
+            kinds[i] = _WEAK
+        # J. Comput. Appl. Math.
+        if re.fullmatch(r"[A-Z]\.", token) and i + 1 < len(tokens) and re.fullmatch(r"[A-Z]\w+\.", tokens[i + 1]):
             kinds[i] = _TEXT
     return kinds
 
@@ -383,7 +397,9 @@ def _run(tokens: list[str], kinds: list[int], start: int) -> int:
 
 def _core(run: str, kinds: list[int]) -> tuple[str, str, str] | None:
     """What stands before, in and behind the formula of a run; None if there is no formula that begins and ends here."""
-    if kinds[0] == _OPERATOR and run[0] not in "−±√…|" or kinds[0] == _NUMBER and len(kinds) > 1 and kinds[1] != _OPERATOR:
+    if kinds[0] == _OPERATOR and run[0] not in "−±√…|":
+        return None
+    if kinds[0] == _NUMBER and len(kinds) > 1 and kinds[1] != _OPERATOR and not re.match(r"[\d.]*\d \S", run):
         return None
     if kinds[-1] == _OPERATOR and not run.rstrip(",").endswith(("…", "|")):
         return None
@@ -404,13 +420,19 @@ def _core(run: str, kinds: list[int]) -> tuple[str, str, str] | None:
             return None
         bare = formula.rstrip(".,;:!?")
         after, formula = formula[len(bare) :] + after, bare
-    if formula.count("|") % 2 or not re.search(r"[^\W\d_]|[√½∞∂]", _normal(formula)):
+    # bars come in pairs, but for that of a condition: E[g(ν) | c]
+    if re.sub(r"\[[^][|]*\|[^][|]*\]", "", formula).count("|") % 2 or not _has_quantity(formula):
         return None
     try:
         made = tex(formula)
     except (ValueError, IndexError):
         return None
     return None if r"\text" in made else (before, formula, after)
+
+
+def _has_quantity(formula: str) -> bool:
+    """Whether there is more in it than numbers and signs."""
+    return bool(re.search(r"[^\W\d_]|[√½∞∂]", _normal(formula)))
 
 
 def _apart(formula: str) -> list[str]:
@@ -457,19 +479,19 @@ def markdown(prose: str) -> str:
 
 def is_formula(line: str) -> bool:
     """Whether a whole line is a formula, perhaps with some words in it: most of it is no prose, and it can be read."""
-    letters = sum(map(len, re.findall(r"[A-Za-z]{3,}", re.sub(r"\b(?:%s)\b" % "|".join(_FUNCTIONS), "", line))))
+    letters = sum(len(word) for word in re.findall(r"[A-Za-z]{3,}", line) if word not in _FUNCTIONS)
     related = any(r in line for r in ("=", "∝", "~", "→", "←", "≈"))
     try:
         tex(line)
     except (ValueError, IndexError):
         return False
-    return related and letters <= 0.5 * len(line.replace(" ", ""))
+    return related and letters <= 0.55 * len(line.replace(" ", ""))
 
 
 def display(lines: list[str]) -> str:
     """Lines of formulas as one displayed block, aligned at their relations or, if they are a program, at the left.
 
-    Indentation is kept, and a gap of two blanks or more becomes a quad or two. Raises ValueError for what is no formula.
+    Indentation is kept, and a gap of two blanks or more becomes a wide space. Raises ValueError for what is no formula.
     """
     least = min(len(line) - len(line.lstrip()) for line in lines)
     indents = [len(line) - len(line.lstrip()) - least for line in lines]
