@@ -23,6 +23,7 @@ extensions = [
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 # a browser's own configuration of MathJax is below
 myst_update_mathjax = False

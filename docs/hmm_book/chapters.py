@@ -343,10 +343,6 @@ def _linked(chapter: Chapter, all_chapters: Iterable[Chapter]) -> nbformat.Noteb
             cell.source = "".join(lines)
         if figured := cell.metadata.get("mystnb", {}).get("figure"):
             figured["caption"] = re.sub(r"\bEq\. \((\d+)\)", equation, figured["caption"])
-        for output in cell.get("outputs", ()):
-            # shown as it is, so that Sphinx does not look where its links lead
-            if text := output.get("data", {}).get("text/markdown"):
-                output.data["text/markdown"] = re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", text)
     return notebook
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import hmm_utils
@@ -26,6 +28,24 @@ def _markup(app, what, name, obj, options, lines: list[str]) -> None:
         within = within.rpartition(".")[0]
     text = "\n".join(lines)
     lines[:] = to_rst(text, api.resolver(known, within))
+
+
+def _plain_values(app, doctree) -> None:
+    """Constants show their value if it is one: no paths of the machine that builds, no functions, no addresses."""
+    for entry in doctree.findall(addnodes.desc):
+        if entry.get("objtype") in ("data", "attribute"):
+            for note in list(entry.findall(addnodes.desc_annotation)):
+                _, is_value, value = note.astext().partition("= ")
+                if is_value and not _is_literal(value):
+                    note.parent.remove(note)
+
+
+def _is_literal(value: str) -> bool:
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return False
+    return len(value) < 80
 
 
 class KeepPunctuation(SphinxPostTransform):
@@ -59,6 +79,7 @@ def _files(app, exception) -> None:
 def setup(app) -> dict[str, bool]:
     app.add_post_transform(KeepPunctuation)
     app.connect("autodoc-process-docstring", _markup)
+    app.connect("doctree-read", _plain_values)
     app.connect("build-finished", _files)
     app.config.mathjax_path = MATHJAX
     return {"parallel_read_safe": True, "parallel_write_safe": True}

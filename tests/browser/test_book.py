@@ -11,16 +11,17 @@ from conftest import DESKTOP, PHONE, ROOT, served
 # what is on a page once its formulas are typeset: formulas that are not, errors in them, code of formulas in the text
 TYPESET = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
 LOOK = r"""() => {
-  const text = document.querySelector("article").cloneNode(true);
+  const page = document.querySelector("article") ?? document.querySelector("main") ?? document.body;
+  const text = page.cloneNode(true);
   text.querySelectorAll("pre, code, mjx-container, script, style").forEach((node) => node.remove());
-  const formulas = [...document.querySelectorAll("article .math")];
+  const formulas = [...page.querySelectorAll(".math")];
   return {
     formulas: formulas.length,
     raw: formulas.filter((node) => !node.querySelector("mjx-container")).map((node) => node.textContent),
     errors: [...document.querySelectorAll("mjx-merror, [data-mml-node=merror]")].map((node) => node.textContent),
-    code: (text.textContent.match(/\$\$|\\[([]|\\(frac|epsilon|mathbf|sqrt)|Math input error|\{math\}|:math:/g) ?? []),
+    code: text.textContent.match(/\$\$|\\[([]|\\(frac|epsilon|mathbf|sqrt)|Math input error|\{math\}|:math:|\| \|/g) ?? [],
     broken: [...document.images].filter((image) => !(image.complete && image.naturalWidth)).map((image) => image.src),
-    figures: document.querySelectorAll("article figure img").length,
+    figures: page.querySelectorAll("figure img").length,
   };
 }"""
 
@@ -101,6 +102,7 @@ def test_light_and_dark(address, visit):
     assert max(map(int, re.findall(r"\d+", seen.page.evaluate(ground))[:3])) < 60
     seen.shot("book-landing-dark")
     seen.page.locator(".theme-switch-button:visible").first.click()
+    seen.page.locator(".theme-change-button[data-mode=light]:visible").first.click()
     seen.page.wait_for_function(f"() => ({theme})() === 'light'")
     assert not seen.complaints
 
