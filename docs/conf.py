@@ -24,13 +24,14 @@ extensions = [
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
+# widgets need a kernel, and their scripts would be loaded from elsewhere
+nb_ipywidgets_js = {}
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 # a browser's own configuration of MathJax is below
 myst_update_mathjax = False
 myst_heading_anchors = 3
 
 bibtex_bibfiles = ["references.bib"]
-bibtex_reference_style = "author_year"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -306,6 +306,22 @@ def test_the_box(tmp_path):
     assert "| `lr` | float | `0.2` | learning rate |" in box and "| `widths` | list | `None` | widths K |" in box
 
 
+def test_widgets_need_a_kernel(tmp_path):
+    """Their scripts would come from elsewhere, and nothing would answer them."""
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "VBox(children=(…))"}
+    shown = cell("show()", outputs=[nbformat.v4.new_output("display_data", view)])
+    (chapter,) = chapters.chapters(notebook(tmp_path, "02_plateaus", shown), REPOSITORY)
+    (output,) = chapter.notebook.cells[3].outputs
+    assert set(output.data) == {"text/markdown"} and "see the box above" in output.data["text/markdown"]
+
+
+def test_the_papers_are_cited(tmp_path):
+    title = TITLE.replace("# Plateaus\n", "# Plateaus\n\n*Of [v1](https://arxiv.org/abs/1909.11500v1).*\n")
+    folder = notebook(tmp_path, "02_plateaus", cell("1", outputs=[picture()]), title=title)
+    (chapter,) = chapters.chapters(folder, REPOSITORY)
+    assert "[v1](https://arxiv.org/abs/1909.11500v1) {cite}`goldt2019`.*" in chapter.notebook.cells[0].source
+
+
 def test_the_notebook_itself_is_not_changed(tmp_path):
     folder = notebook(tmp_path / "in", "02_plateaus", text("$$a$$"), cell(DRAWING, outputs=[picture()]))
     before = (folder / "02_plateaus.ipynb").read_bytes()

@@ -37,6 +37,9 @@ _BESIDE = re.compile(r"\\quad\((\d+)\)")
 _NO_PROSE = re.compile(r"(```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^\]\n]*\]\([^)\n]*\))", re.S)
 _SAVED = re.compile(r"figures\.save\(\w+, \"(\w+)\"")
 _NEED = re.compile(r"\*\*What you'll need\.\*\*(.*?)(?:\n\n|\Z)", re.S)
+# arXiv's address of a paper → its entry in the bibliography
+_CITED = {"1909.11500v1": "goldt2019", "1909.11500v4": "goldt2020", "2006.14709": "goldt2020equivalence"}
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _SOURCE_LINK = re.compile(r"\]\(\.\./(hmm_utils/[\w/]+)\.py\)")
 
 
@@ -134,6 +137,7 @@ def _chapter(info: NotebookInfo, repository: str) -> Chapter:
     number = _number(info.name)
     equations = _number_equations(notebook, number)
     figures = _number_figures(notebook, info.name, number)
+    _still(notebook)
     _head(notebook, info, number, repository)
     return Chapter(info.name, number, info.title, info.section, equations, figures, notebook)
 
@@ -247,6 +251,17 @@ def _place(saved: str, drawn_by: object | None) -> str:
     return "At the paper's scale" if stored else ""
 
 
+def _still(notebook: nbformat.NotebookNode) -> None:
+    """Sliders and buttons need a kernel: a sentence stands in their place."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if _WIDGET in output.get("data", {}):
+                kept = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
+                said = {"text/markdown": "*Here the notebook has controls, which need it to run: see the box above.*"}
+                output.data = nbformat.from_dict(kept or said)
+
+
 # --- the head of a page ------------------------------------------------------------------------------------------
 
 
@@ -262,6 +277,9 @@ def _head(notebook: nbformat.NotebookNode, info: NotebookInfo, number: str, repo
         first.source = f"# {number} · {first.source[2:]}"
     # the box says it
     first.source = first.source.replace(need[0], "").rstrip()
+    for paper, entry in _CITED.items():
+        link = f"(https://arxiv.org/abs/{paper})"
+        first.source = first.source.replace(link, f"{link} {{cite}}`{entry}`", 1)
     box = _box(info, " ".join(need[1].split()), repository)
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(box, id="rerun"))
 

@@ -19,7 +19,11 @@ LOOK = r"""() => {
     formulas: formulas.length,
     raw: formulas.filter((node) => !node.querySelector("mjx-container")).map((node) => node.textContent),
     errors: [...document.querySelectorAll("mjx-merror, [data-mml-node=merror]")].map((node) => node.textContent),
-    code: text.textContent.match(/\$\$|\\[([]|\\(frac|epsilon|mathbf|sqrt)|Math input error|\{math\}|:math:|\| \|/g) ?? [],
+    code: text.textContent.match(/\$\$|\\[([]|\\(frac|epsilon|mathbf)|Math input error|\{math\}|:math:|\| \|/g) ?? [],
+    // what begins left of its box cannot be scrolled to
+    cut: [...page.querySelectorAll("div.math mjx-container")]
+      .filter((node) => node.getBoundingClientRect().left < node.closest("div.math").getBoundingClientRect().left - 1)
+      .map((node) => node.textContent),
     broken: [...document.images].filter((image) => !(image.complete && image.naturalWidth)).map((image) => image.src),
     figures: page.querySelectorAll("figure img").length,
   };
@@ -64,6 +68,7 @@ def test_every_page(site, address, visit):
         formulas, figures = formulas + found.pop("formulas"), figures + found.pop("figures")
         told += [f"{name}: {what}: {worst[:3]}" for what, worst in found.items() if worst]
         seen.page.set_viewport_size(PHONE)
+        told += [f"{name}: cut off on a phone: {worst}" for worst in seen.page.evaluate(LOOK)["cut"][:3]]
         width = seen.page.evaluate("() => document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             told.append(f"{name}: {width} pixels wide on a phone")
