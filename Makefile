@@ -19,7 +19,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test test-browser bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
+.PHONY: help run lab play test test-browser bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ run: $(READY) ## run every notebook at the quick profile, into build/
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(IN_VENV) $(BIN)/jupyter lab notebooks
+
+play: $(BOOK_READY) ## a network to play with, as a page in the browser
+	$(IN_VENV) $(BIN)/voila notebooks/playground.ipynb --Voila.ip=127.0.0.1 --strip_sources=True
 
 test: $(READY) ## lint, run the tests, re-run the notebooks against their stored outputs
 	$(TEST_ENV) $(BIN)/ruff check .

@@ -4,8 +4,8 @@ The modules, in the order data flows through them: `activations`, `networks`, `m
 (`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
 `training` with `checkpoints`, `experiments`, `sweep` with `store`, `files` and `cluster`, `results`, `claims` with
 `dimension`, `scan`, `figures`, `paper` with `paper_figures`. `notebooks`, `terminal`, `running`, `verdicts` and `cli`
-run the notebooks; `play` is one to play with. Beyond the paper: `generators` of inputs, `streams` of fresh ones, `online`
-training on them, and `theory`, the equations that predict it.
+run the notebooks; `play` is one to play with. Beyond the paper: `generators` of inputs, `streams` of fresh ones,
+`online` training on them, and `theory`, the equations that predict it.
 
 Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
 """

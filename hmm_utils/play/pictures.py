@@ -93,7 +93,7 @@ class Panels:
             for name, (title, columns) in _MATRICES.items():
                 axis, bar = self._axes[name], self._axes[f"{name} bar"]
                 axis.set_title(title, fontsize=9, pad=4)
-                axis.set_ylabel("$k$", fontsize=9, labelpad=3, rotation=0, va="center")
+                axis.set_ylabel("$k$", fontsize=9, labelpad=4, rotation=0, va="center", ha="right")
                 axis.set_xlabel(columns, fontsize=9, labelpad=1)
                 fig.colorbar(self._images[name], cax=bar)
                 for one in (axis, bar):

@@ -188,9 +188,9 @@ class Session:
         self._wanted = settings
 
         def draw() -> None:
-            _warm_up()
             # what goes wrong here goes wrong again, and is told, when the training is started
             try:
+                _warm_up()
                 self._data_of(settings, or_not=lambda: self._wanted is not settings)
             except Exception:
                 self._data = None
@@ -231,7 +231,7 @@ class Session:
 @cache
 def _warm_up() -> None:
     """What everything costs when it is first used, a third of a second, is paid before the reader presses."""
-    run(Settings(n_inputs=2, n_latent=1, train_size=2, width=1, teacher_width=1, time=0.5))
+    run(Settings(inputs="gaussian", task="teacher", n_inputs=2, train_size=2, width=1, teacher_width=1, time=0.5))
 
 
 def _started(target: Callable[[], None]) -> threading.Thread:

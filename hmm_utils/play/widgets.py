@@ -53,8 +53,8 @@ _SLIDERS = {
 _RATIO = ("data P/N", (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 38.0, 76.0, 152.0))
 
 CONTROLS = (
-    *("inputs", "task", "labels", "layers", "n_inputs", "n_latent"),
-    *("train_size", "width", "teacher_width", "lr", "time", "seed"),
+    *("inputs", "task", "labels", "n_inputs", "n_latent", "train_size"),
+    *("width", "teacher_width", "layers", "lr", "time", "seed"),
 )
 
 _NOT_ALIVE = (
@@ -64,8 +64,9 @@ _NOT_ALIVE = (
 )
 
 
-def app(settings: Settings | None = None, *, controls: Sequence[str] = CONTROLS) -> App:
-    """Controls that start at `settings`, with a button that trains what they say.
+def app(settings: Settings | None = None, *, controls: Sequence[str] = CONTROLS) -> App | Markdown:
+    """Controls that start at `settings`, with a button that trains what they say; in a notebook that is executed with
+    nobody there to press it, a sentence that says so (a widget that is stored is dead, and different every time).
 
     controls  names of the settings that can be changed, from `CONTROLS`; the others stay as they are
 
@@ -77,11 +78,11 @@ def app(settings: Settings | None = None, *, controls: Sequence[str] = CONTROLS)
         raise ValueError(wrong)
     if unknown := [name for name in controls if name not in CONTROLS]:
         raise ValueError(f"controls = {unknown}: choose from {', '.join(CONTROLS)}.")
-    return App(settings, controls)
+    return App(settings, controls) if _somebody_is_there() else Markdown(_NOT_ALIVE)
 
 
 class App:
-    """What `app` returns. A notebook shows it; `box` is the widget."""
+    """What `app` shows. `box` is the widget that holds the others; `session` is what the buttons act on."""
 
     def __init__(self, settings: Settings, controls: Sequence[str]) -> None:
         self.session = Session()
@@ -91,7 +92,7 @@ class App:
         self.stop = widgets.Button(description="stop", icon="stop", disabled=True, layout=_BUTTON)
         self.clear = widgets.Button(description="clear", icon="eraser", disabled=True, layout=_BUTTON)
         self.chosen, self.message, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(width="100%", max_width="1056px"))
+        self.picture = widgets.Image(format="png", layout={"width": "100%"})
         self._figure = pictures.canvas()
         self._panels = pictures.Panels(self._figure)
         self._shown: tuple[object, ...] = ()
@@ -108,13 +109,15 @@ class App:
                 widgets.HBox([self.train, self.stop, self.clear, self.status], layout=_ROW),
                 self.message,
                 self.picture,
-            ]
+            ],
+            layout=_APP,
         )
+        self.box.add_class("hmm-play")
         self._changed()
         self.refresh()
 
     def _ipython_display_(self) -> None:
-        display(self.box if _somebody_is_there() else Markdown(_NOT_ALIVE))
+        display(self.box)
 
     # ---- what is chosen ------------------------------------------------------------------------------------------
 
@@ -207,11 +210,13 @@ class App:
 
 # ---- the controls ------------------------------------------------------------------------------------------------
 
+# layouts are widgets themselves: none is made before one is shown
 _NAME = {"description_width": "92px"}
-_CONTROL = widgets.Layout(width="auto")
-_BUTTON = widgets.Layout(width="92px")
-_ROW = widgets.Layout(align_items="center", flex_flow="row wrap")
-_GRID = widgets.Layout(grid_template_columns="repeat(auto-fill, minmax(270px, 1fr))", grid_gap="2px 14px")
+_CONTROL, _BUTTON = {"width": "auto"}, {"width": "92px"}
+# as wide as the picture in its own size
+_APP = {"max_width": "1056px"}
+_ROW = {"align_items": "center", "flex_flow": "row wrap"}
+_GRID = {"grid_template_columns": "repeat(auto-fill, minmax(270px, 1fr))", "grid_gap": "2px 14px"}
 
 
 def _control(name: str, settings: Settings) -> widgets.DOMWidget:
@@ -258,7 +263,9 @@ def _sentence(text: str | None, kind: str) -> str:
 
 
 def _small(text: str) -> str:
-    return f'<span style="color:var(--jp-ui-font-color2, #555)">{escape(text)}</span>'
+    """A line in grey; an index g is set as one."""
+    text = escape(text).replace("_g", "<sub>g</sub>")
+    return f'<span style="color:var(--jp-ui-font-color2, #555)">{text}</span>'
 
 
 def _grouped(n: int) -> str:
@@ -298,7 +305,7 @@ def _told(training: Training) -> str:
 def _somebody_is_there() -> bool:
     """Whether a person may press what this kernel shows: a front end that can be asked for input, or Voilà's page.
 
-    What executes notebooks by itself (papermill, nbclient, nbval) cannot answer, and stores what it is shown.
+    What executes notebooks by itself (papermill, nbclient, nbval) cannot answer.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
