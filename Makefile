@@ -18,6 +18,9 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 # No download, and no progress bars in outputs that are compared with stored ones.
 TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 
+# Voilà for this machine alone, without the code, and without an extension that fails outside JupyterLab.
+PAGE := --Voila.ip=127.0.0.1 --strip_sources=True --VoilaConfiguration.extension_denylist=jupyterlab-jupytext
+
 .DEFAULT_GOAL := help
 .PHONY: help run lab play test test-browser bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
 
@@ -33,7 +36,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	$(IN_VENV) $(BIN)/jupyter lab notebooks
 
 play: $(BOOK_READY) ## a network to play with, as a page in the browser
-	$(IN_VENV) $(BIN)/voila notebooks/playground.ipynb --Voila.ip=127.0.0.1 --strip_sources=True
+	$(IN_VENV) $(BIN)/voila notebooks/playground.ipynb $(PAGE)
 
 test: $(READY) ## lint, run the tests, re-run the notebooks against their stored outputs
 	$(TEST_ENV) $(BIN)/ruff check .

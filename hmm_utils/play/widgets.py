@@ -15,6 +15,7 @@ from html import escape
 from time import perf_counter
 
 import ipywidgets as widgets
+import xarray as xr
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
@@ -193,19 +194,22 @@ class App:
         return perf_counter() - begun
 
     def refresh(self) -> None:
-        """Shows what there is now."""
+        """Shows what there is now: everything at once, and the picture only if it is another one."""
         trainings = self.session.trainings
-        self._guide()
-        self.status.value = _small(_told(trainings[-1]) if trainings else "Nothing is trained yet.")
         labels = differences([training.settings for training in trainings])
-        curves = {label: t.curves() for label, t in zip(labels, trainings, strict=True)}
-        curves = {label: known for label, known in curves.items() if known is not None and known.sizes["time"] > 2}
-        shown = tuple((label, known.sizes["time"]) for label, known in curves.items())
-        if shown != self._shown or not self.picture.value:
+        known = [training.curves() for training in trainings]
+        # with two times after 0 there is a curve
+        curves = {k: v for k, v in zip(labels, known, strict=True) if v is not None and v.sizes["time"] > 2}
+        status = _told(trainings[-1], known[-1]) if trainings else "Nothing is trained yet."
+        shown = tuple((label, curve.sizes["time"]) for label, curve in curves.items())
+        picture = self.picture.value
+        if shown != self._shown or not picture:
             end = max((t.settings.time for t in trainings), default=self.settings.time)
             self._panels.draw(curves, end=end)
-            self.picture.value = pictures.png(self._figure)
+            picture = pictures.png(self._figure)
             self._shown = shown
+        self._guide()
+        self.status.value, self.picture.value = _small(status), picture
 
 
 # ---- the controls ------------------------------------------------------------------------------------------------
@@ -288,9 +292,8 @@ def _stand_in(s: Settings) -> str | None:
     return None
 
 
-def _told(training: Training) -> str:
-    """How a training stands, in a line."""
-    known = training.curves()
+def _told(training: Training, known: xr.Dataset | None) -> str:
+    """How a training stands, in a line, when these are its curves."""
     if known is None:
         return "Drawing the inputs …" if training.running else ("Stopped." if training.state != "failed" else "Failed.")
     now = known.isel(time=-1)
