@@ -156,6 +156,7 @@ class Notebook:
     """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run.
 
     measurements  what else it does that a claim is judged on, without training anything
+    parameters    what can be set in it besides parameters of an `Experiment`
     """
 
     title: str
@@ -163,6 +164,7 @@ class Notebook:
     figures: tuple[str, ...]
     setups: tuple[str, ...]
     measurements: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
@@ -210,6 +212,7 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
         ),
         "T2_deep_generators": Notebook("Deep generators", "2006.14709", (), (), measurements=("t2",)),
         "index": Notebook("The paper on one page", "", (), ()),
+        "playground": Notebook("A network to play with", "", (), (), parameters=("inputs", "task", "width")),
     }
 )  # fmt: skip
 
@@ -294,7 +297,7 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
         raise ValueError(f"layers = {chosen!r}: choose one of {', '.join(networks.LAYERS)}, or both as a list.")
-    _check_names(overrides)
+    _check_names(overrides.keys() - set(NOTEBOOKS[notebook].parameters))
     for name in NOTEBOOKS[notebook].setups:
         modes = table["setups"][name].get("layers", table["defaults"]["layers"])
         if isinstance(modes, str):
