@@ -13,6 +13,9 @@ PIP_OPTIONS = --disable-pip-version-check $(PIP_ARGS)
 # The notebooks' kernel and anything it calls by name must come from .venv, whatever the caller has on the path.
 IN_VENV = PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# A notebook's .py opens as a notebook, there as on Binder.
+LAB_SETTINGS = JUPYTER_CONFIG_PATH="$(CURDIR)/binder/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"
+
 # Two workers on two cores run ten times slower than one when each starts its own pool of BLAS threads.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # No download, and no progress bars in outputs that are compared with stored ones.
@@ -22,7 +25,8 @@ TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 PAGE := --Voila.ip=127.0.0.1 --strip_sources=True --VoilaConfiguration.extension_denylist=jupyterlab-jupytext
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab play book test test-browser bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-gpu lock lint notebooks clean
+.PHONY: help run lab play book test test-browser test-binder bench bench-scaling bench-online bench-integrator bench-paper \
+        bench-start bench-memory bench-size bench-gpu lock lint notebooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -33,7 +37,7 @@ run: $(READY) ## run every notebook at the quick profile, into build/
 	$(IN_VENV) $(BIN)/hmm run all --profile quick --out build --overwrite
 
 lab: $(READY) ## open the notebooks in JupyterLab
-	$(IN_VENV) $(BIN)/jupyter lab notebooks
+	$(IN_VENV) $(LAB_SETTINGS) $(BIN)/jupyter lab notebooks
 
 book: $(BOOK_READY) ## build the book, a web site that needs no network, into build/book
 	$(TEST_ENV) PYTHONPATH=docs $(BIN)/python -m hmm_book.make
@@ -49,6 +53,9 @@ test: $(READY) ## lint, run the tests, re-run the notebooks against their stored
 test-browser: $(BOOK_READY) ## what a reader does, in a real browser; needs Chromium
 	$(TEST_ENV) $(BIN)/python -m pytest -p no:cacheprovider tests/browser
 
+test-binder: $(READY) ## what Binder does, in a fresh environment: minutes, and a network
+	$(TEST_ENV) PIP_ARGS='$(PIP_ARGS)' $(BIN)/python -m pytest -m fresh -p no:cacheprovider tests/test_binder.py
+
 bench: $(READY) ## measure speed and memory
 	$(IN_VENV) $(BIN)/python benchmarks/bench.py
 
@@ -63,6 +70,12 @@ bench-paper: $(READY) ## how long the whole paper would take here: a hundredth o
 
 bench-start: $(READY) ## how long a reader waits for the first figure
 	$(IN_VENV) $(BIN)/python benchmarks/start.py
+
+bench-memory: $(READY) ## peak memory of every notebook at the quick profile
+	$(IN_VENV) $(ONE_THREAD) TQDM_DISABLE=1 $(BIN)/python benchmarks/memory.py
+
+bench-size: $(READY) ## how large the environment is, package by package
+	$(BIN)/python benchmarks/size.py
 
 bench-integrator: $(READY) ## time the equations of motion against Euler's method
 	$(IN_VENV) $(ONE_THREAD) $(BIN)/python benchmarks/integrator.py
@@ -109,6 +122,7 @@ $(BOOK_READY): $(READY) requirements-book.lock
 	@$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --progress-bar off -r requirements-book.lock
 	@touch $(BOOK_READY)
 
-$(READY): $(LOCKED) pyproject.toml
+# the version is written in __init__.py
+$(READY): $(LOCKED) pyproject.toml hmm_utils/__init__.py
 	@$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	@touch $(READY)

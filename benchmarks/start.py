@@ -2,10 +2,10 @@
 
     python benchmarks/start.py [NOTEBOOK]
 
-The notebook (01_independent_students) runs at its quick profile in a fresh kernel up to its first figure, twice: with
-an empty folder for compiled code, and again with what the first run left there. Prints a table and writes it to
-build/bench-start.json. The second start of a notebook must compile nothing: that it left the folder as it found it is
-checked.
+The notebook (01_independent_students) runs at its quick profile in a fresh kernel up to its first figure, three times:
+with an empty folder for compiled code, again with what the first run left there, and with what binder/warm.py leaves in
+an empty one. Prints a table and writes it to build/bench-start.json. The later two must compile nothing: that they left
+the folder as they found it is checked.
 """
 
 from __future__ import annotations
@@ -67,14 +67,20 @@ def main(arguments: list[str] | None = None) -> None:
         import_seconds(module)  # from here on its files are in memory
         rows[f"import {module}"] = min(import_seconds(module) for _ in range(3))
         print(f"import {module:24} {rows[f'import {module}']:8.2f} s", flush=True)
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, NUMBA_CACHE_DIR=folder, TQDM_DISABLE="1"):
-        for start in ("first", "second"):
+    with tempfile.TemporaryDirectory() as own, tempfile.TemporaryDirectory() as warmed:
+        begin = perf_counter()
+        warm = [sys.executable, ROOT / "binder" / "warm.py"]
+        subprocess.run(warm, env=os.environ | {"NUMBA_CACHE_DIR": warmed}, check=True)
+        rows["binder/warm.py"] = perf_counter() - begin
+        print(f"binder/warm.py: {rows['binder/warm.py']:.1f} s", flush=True)
+        for start, folder in (("nothing compiled", own), ("second start", own), ("after binder/warm.py", warmed)):
             before = sorted(os.walk(folder))
-            name = f"first figure of {path.stem}, {start} start"
-            rows[name] = first_figure(path)
+            name = f"first figure of {path.stem}, {start}"
+            with patch.dict(os.environ, NUMBA_CACHE_DIR=folder, TQDM_DISABLE="1"):
+                rows[name] = first_figure(path)
             print(f"{name}: {rows[name]:.1f} s", flush=True)
-        if sorted(os.walk(folder)) != before:
-            raise RuntimeError("the second start of the notebook compiled something anew: a kernel is not cached.")
+            if start != "nothing compiled" and sorted(os.walk(folder)) != before:
+                raise RuntimeError(f"{start}: the notebook compiled something anew, which is not kept or not warmed.")
     OUT.parent.mkdir(exist_ok=True)
     result = {"cores": os.cpu_count(), "seconds": rows}
     OUT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command `hmm`: list and run the notebooks, get the data, show the claims.
+"""The command `hmm`: list and run the notebooks, get the data, show the claims, look for what is wrong.
 
 Exit codes: 0 all went well, 1 something failed on the way, 2 the request was refused and nothing ran, 130 interrupted.
 """
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_results(commands)
     _add_data(commands)
     _add_claims(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -124,6 +125,12 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
         "--check", nargs="?", const=COMMITTED, type=Path, metavar="FILE",
         help="fail where a verdict is not that in FILE, which --json has written (default: results/verdicts.json)",
     )  # fmt: skip
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    text = "look at packages, data, stored results and machine, and say what is wrong; exit 1 if anything is"
+    parser = _add(commands, "doctor", _doctor, text)
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -288,6 +295,20 @@ def _data(options: argparse.Namespace) -> int:
         return 1
     print(f"MNIST is in {mnist.data_dir()}: {len(mnist.FILES)} files, every hash as it should be.")
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    try:
+        from hmm_utils import doctor
+    except ImportError as error:
+        _complain(f"{error.name or error} cannot be imported: pip install -r requirements.lock, or start with make.")
+        return 1
+    findings = doctor.examine()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print(doctor.as_text(findings, _columns()))
+    return 1 if any(finding.wrong for finding in findings) else 0
 
 
 def _claims(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 
-__all__ = ["DEVICES", "at_most", "cores", "resolve", "threads"]
+__all__ = ["DEVICES", "at_most", "cores", "described", "resolve", "threads"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -75,3 +75,14 @@ def resolve(name: str) -> str:
             'use device = "cpu" or "auto".'
         )
     return "cpu"
+
+
+def described() -> tuple[str, bool]:
+    """What there is to train on, in words, and whether an NVIDIA driver is here of which torch makes no use."""
+    if not _has_driver():
+        return "the processor; no NVIDIA driver here", False
+    if not _has_gpu():
+        return "the processor; there is an NVIDIA driver, but torch finds no GPU", True
+    import torch
+
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}", False

@@ -34,7 +34,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import pooch
 
-__all__ = ["FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "cache_dir", "data_dir", "is_available", "load"]
+__all__ = [
+    *("FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "cache_dir", "data_dir", "is_available", "is_offline"),
+    *("load", "problems"),
+]
 
 # name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
 FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -91,6 +94,26 @@ def is_available(directory: str | os.PathLike | None = None, *, files: Mapping =
     return all(_find(directory, name) for name in files)
 
 
+def is_offline() -> bool:
+    """Whether HMM_OFFLINE forbids downloads."""
+    return os.environ.get("HMM_OFFLINE", "").strip().lower() in ("1", "true", "yes")
+
+
+def problems(directory: str | os.PathLike | None = None, *, files: Mapping = FILES) -> dict[str, str]:
+    """What is wrong with each file in `directory` (default: `data_dir()`): "" for one that is as it should be,
+    "missing", or a sentence. Nothing is downloaded."""
+    directory, found = _resolve(directory), {}
+    for name, (sha256, _) in files.items():
+        path = _find(directory, name)
+        try:
+            found[name] = "missing" if path is None else ""
+            if path is not None:
+                _read(path, sha256)
+        except DataError as error:
+            found[name] = str(error)
+    return found
+
+
 def load(
     directory: str | os.PathLike | None = None,
     mirrors: Iterable[str] = MIRRORS,
@@ -112,7 +135,7 @@ def load(
     """
     directory = _resolve(directory)
     missing = [name for name in files if not _find(directory, name)]
-    if missing and os.environ.get("HMM_OFFLINE", "").strip().lower() in ("1", "true", "yes"):
+    if missing and is_offline():
         raise DataError(
             f"MNIST file {missing[0]}.gz is missing from {directory / 'mnist'} and HMM_OFFLINE forbids downloading it: "
             f"{_remedy('unset HMM_OFFLINE and run `hmm data` with a network')}."

@@ -24,7 +24,7 @@ from hmm_utils.experiments import Experiment
 from hmm_utils.files import read_dataset, write_datasets
 from hmm_utils.store import plain
 
-__all__ = ["SCANNED", "Kept", "draw", "figure_file", "keys", "listed", "load", "save"]
+__all__ = ["SCANNED", "Kept", "State", "draw", "examine", "figure_file", "keys", "listed", "load", "save"]
 
 SCANNED = ", scanned"
 """How the figure of an experiment ends that is a point of the scan (`hmm_utils.scan`) around that figure."""
@@ -54,6 +54,22 @@ class Kept:
     def age(self) -> str:
         days = (datetime.now(UTC) - datetime.fromisoformat(self.date)).days
         return "today" if days <= 0 else "1 day" if days == 1 else f"{days} days"
+
+
+@dataclass(frozen=True)
+class State:
+    """What `examine` found.
+
+    n_runs      how many runs are stored as planned
+    missing     runs that are not stored
+    incomplete  runs that are stored at another scale than planned, or by another version of the engine
+    damaged     files that cannot be read to the end
+    """
+
+    n_runs: int
+    missing: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    damaged: tuple[str, ...]
 
 
 def figure_file(e: Experiment) -> str:
@@ -149,13 +165,57 @@ def draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
     return one
 
 
-def _is_complete(result: xr.Dataset, e: Experiment | None) -> bool:
+def examine(folder: Path, plan: Mapping[str, Experiment]) -> State:
+    """Looks at every netCDF file of a folder and changes none; every number is read, as only that tests its checksum.
+
+    The runs in a damaged file count neither as stored nor as missing.
+    """
+    found: dict[str, dict[str, object]] = {}
+    damaged = []
+    for place in sorted(folder.glob("[!.]*.nc")):
+        try:
+            found |= _attributes(place)
+        except (OSError, KeyError, RuntimeError, ValueError):
+            damaged.append(place.name)
+    planned = {_group(name): (name, e) for name, e in plan.items() if figure_file(e) not in damaged}
+    there = {group: group in found for group in planned}
+    whole = {
+        name: _is_complete(found[group], e) and found[group].get("engine") == engine.VERSION
+        for group, (name, e) in planned.items()
+        if there[group]
+    }
+    return State(
+        n_runs=sum(whole.values()),
+        missing=tuple(name for group, (name, _) in planned.items() if not there[group]),
+        incomplete=tuple(name for name, complete in whole.items() if not complete),
+        damaged=tuple(damaged),
+    )
+
+
+def _attributes(place: Path) -> dict[str, dict[str, object]]:
+    """The attributes of each group of a file that can be read to its end. Raises what h5py does if it cannot."""
+
+    def read(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    with h5py.File(place) as file:
+        file.visititems(read)
+        return {
+            # netCDF has no numbers, only arrays of one
+            name: plain({k: v[0] if isinstance(v, np.ndarray) and v.size == 1 else v for k, v in group.attrs.items()})
+            for name, group in file.items()
+            if isinstance(group, h5py.Group)
+        }
+
+
+def _is_complete(attributes: Mapping[str, object], e: Experiment | None) -> bool:
     if e is None:
         return False
     # what a data set decides by itself is not what was planned
     given = {"n_test", "data"} | ({"n_inputs"} if e.inputs == "digits" or e.task == "pretrained" else set())
     planned = {f.name: getattr(e, f.name) for f in fields(e) if f.name not in given}
-    return all(value is None or plain({name: value})[name] == result.attrs[name] for name, value in planned.items())
+    return all(value is None or plain({name: value})[name] == attributes.get(name) for name, value in planned.items())
 
 
 def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
@@ -178,5 +238,5 @@ def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
                 engine=int(at["engine"]),
                 date=at["date"],
                 seconds=float(at["seconds"]),
-                complete=_is_complete(result, plan.get(name)),
+                complete=_is_complete(at, plan.get(name)),
             )

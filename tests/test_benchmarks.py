@@ -247,3 +247,105 @@ def test_integrators_solve_the_same_equations(load):
     for error, allowed in zip(errors, (0.05, 2e-6, 2e-6, 0.05, 5e-3), strict=True):
         assert error < allowed
     assert all(row["seconds"] > 0 and len(row["samples"]) == 1 for row in rows.values())
+
+
+# ---- Memory ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Writes a notebook of these cells."""
+
+    def write(name, *cells):
+        code = [nbformat.v4.new_code_cell(source) for source in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=code), tmp_path / f"{name}.ipynb")
+        return tmp_path / f"{name}.ipynb"
+
+    return write
+
+
+def test_peak_memory_is_the_peak_of_the_notebook(load, notebook):
+    """300 MB that are held for a moment are in it, though they are gone when it is asked for, and nothing else is."""
+    memory = load("memory")
+    held = "block = bytearray(300_000_000); block[::4096] = bytes([1]) * len(block[::4096])"
+    small, large = memory.measure(notebook("small", "1")), memory.measure(notebook("large", held, "del block", "1"))
+    assert 20e6 < small.kernel < 300e6 and small.children == 0
+    # what a kernel takes by itself differs by a few MB from one start to the next
+    assert large.kernel - small.kernel == pytest.approx(300e6, abs=30e6)
+
+
+def test_memory_of_processes_that_a_notebook_starts(load, notebook):
+    code = "block = bytearray(200_000_000); block[::4096] = bytes([1]) * len(block[::4096]); import time; time.sleep(2)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
+    peak = load("memory").measure(notebook("parent", start))
+    assert peak.kernel < 200e6 < peak.children < 300e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="compares with Linux's own account")
+def test_both_ways_to_ask_for_the_peak_agree(load, notebook, monkeypatch):
+    memory = load("memory")
+    path = notebook("some", "block = bytearray(200_000_000); block[::4096] = bytes([1]) * len(block[::4096])")
+    one = memory.measure(path).kernel
+    nowhere = lambda place: FOLDER / "nowhere" if str(place).startswith("/proc") else Path(place)  # noqa: E731
+    monkeypatch.setattr(memory, "Path", nowhere)
+    assert memory.measure(path).kernel == pytest.approx(one, abs=30e6)
+
+
+def test_memory_table(load, notebook, tmp_path, capsys, monkeypatch):
+    """Every notebook is printed and written; one above the limit, with what it starts, is said and fails."""
+    memory = load("memory")
+    for name in ("01_one", "02_two"):
+        notebook(name, "1")
+    monkeypatch.setattr(memory, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(memory, "OUT", tmp_path / "build" / "memory.json")
+    found = (memory.Peak("01_one", 700_000_000, 0, 3.0), memory.Peak("02_two", 10**9, 3 * 10**8, 4.0))
+    peaks = {peak.notebook: peak for peak in found}
+    monkeypatch.setattr(memory, "measure", lambda path: peaks[path.stem])
+    assert memory.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "01_one" in printed and "0.70" in printed and "0.30" in printed
+    assert printed.endswith("Above 1.2 GB: 02_two.\n")
+    assert [entry["kernel"] for entry in json.loads(memory.OUT.read_text())["peaks"]] == [700_000_000, 10**9]
+    assert memory.main(["01"]) == 0 and "Above" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        memory.main(["07"])
+    assert left.value.code == 2
+
+
+def test_a_notebook_that_fails_is_not_measured(load, notebook):
+    from nbclient.exceptions import CellExecutionError
+
+    with pytest.raises(CellExecutionError):
+        load("memory").measure(notebook("bad", "1 / 0"))
+
+
+# ---- Size -----------------------------------------------------------------------------------------------------------
+
+
+def test_size_follows_requirements(load, tmp_path, monkeypatch, capsys):
+    """What is asked for and what that requires, once each, without what only tests need; bytes as they lie there."""
+    size = load("size")
+    site = tmp_path / "site"
+    for name, requires, n in (("asked", "needed", 1000), ("needed", "asked", 20), ("other", "", 3)):
+        (site / name).mkdir(parents=True)
+        (site / name / "code.py").write_bytes(bytes(n))
+        folder = site / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        requires = f"Requires-Dist: {requires}\n" if requires else ""
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
+        (folder / "RECORD").write_text(f"{name}/code.py,,\n{name}/gone.py,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    assert size.needed(["asked"]) == {"asked", "needed"}
+    assert (size.size("asked"), size.size("needed")) == (1000, 20)
+    monkeypatch.setattr(size, "asked_for", lambda listing: ["asked"])
+    monkeypatch.setattr(size, "OUT", tmp_path / "size.json")
+    size.main(["--all"])
+    assert json.loads(size.OUT.read_text()) == {"total": 1020, "packages": {"asked": 1000, "needed": 20}}
+    assert capsys.readouterr().out.splitlines()[-1].startswith("all 2")
+
+
+def test_size_is_of_what_binder_asks_for(load):
+    size = load("size")
+    asked = size.asked_for(FOLDER.parent / "binder" / "environment.yml")
+    assert {"torch", "matplotlib", "jupyterlab"} <= set(asked) and not {"python", "pytest", "ruff"} & set(asked)
+    assert "pandas" in size.needed(asked)

@@ -421,3 +421,14 @@ def test_the_real_files():
     assert np.bincount(data.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     # the mean of the training pixels, on the scale 0 to 1, that everyone normalises MNIST by
     assert data.x_train.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+def test_problems_of_each_file(tmp_path):
+    """Good, missing, damaged: a sentence per file, and nothing is fetched."""
+    first, second, third, _ = FILES
+    (tmp_path / f"{first}.gz").write_bytes(gzip.compress(PAYLOADS[first]))
+    (tmp_path / second).write_bytes(PAYLOADS[second])
+    (tmp_path / third).write_bytes(PAYLOADS[third][:-1])
+    good, also_good, damaged, missing = mnist.problems(tmp_path, files=FILES).values()
+    assert (good, also_good, missing) == ("", "", "missing")
+    assert "wrong bytes" in damaged and "delete it" in damaged
