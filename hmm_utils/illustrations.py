@@ -52,7 +52,7 @@ def samples(inputs: Mapping[str, Inputs], n: int = 4) -> Figure:
             axis.axis("off")
         for axis, x in zip(column, kind.x_train, strict=False):
             _picture(axis, x, _shape(kind), **_GREY)
-        column[0].set_title(label.replace(", ", ",\n"))
+        column[0].set_title(heading(label, side + 0.2))
     footnote(fig, [_GREYS])
     return fig
 
@@ -324,6 +324,7 @@ def parts(found: xr.Dataset) -> Figure:
                 spread = np.linspace(-0.08, 0.08, len(units)) if len(units) > 1 else np.zeros(1)
                 axis.plot(p + shift + spread, units, **looks[when])
         axis.set(ylim=limits, ylabel=label, xlim=(-0.5, 2.5), xticks=range(3), xticklabels=names.values())
+        axis.set_xlabel("directions of input space")
         axis.tick_params(axis="x", labelsize=FOOTNOTE, length=0)
         axis.axhline(0, color="0.7", lw=0.6, zorder=0)
     fig.legend(handles=[Line2D([], [], **look) for look in looks.values()], loc="outside upper center", ncols=2)
