@@ -16,13 +16,13 @@ from scipy.optimize import linear_sum_assignment
 from hmm_utils.networks import Network
 from hmm_utils.observables import frac
 
-__all__ = ["PARTS", "compare", "disagreement", "principal"]
+__all__ = ["PARTS", "compare", "disagreement", "principal", "summary"]
 
 PARTS = ("leading", "rest", "none")
 """Directions that hold most of the inputs' second moment; the others that inputs have; those that no input has."""
 
 
-def principal(x: np.ndarray, *, slab: int = 8192) -> tuple[np.ndarray, np.ndarray]:
+def principal(x: np.ndarray, *, slab: int = 1024) -> tuple[np.ndarray, np.ndarray]:
     """λ_j (N,), falling, and e_j, the rows of (N, N), with XᵀX/P = Σ_j λ_j e_j e_jᵀ, for inputs x (P, N).
 
     Not centred, as SGD adds inputs as they are. λ_j is 0 where no input has a component along e_j, up to rounding.
@@ -112,3 +112,20 @@ def disagreement(pair: Sequence[Network], found: xr.Dataset, *, n: int, rng: np.
         x = z @ axes.T @ axes * np.sqrt(len(found["axes"]) / max(len(axes), 1))
         values.append(frac(*(network(x) for network in pair)) if len(axes) else np.nan)
     return xr.DataArray(np.array(values, float), {"part": found["part"]}, name="eps_12_frac")
+
+
+def summary(found: xr.Dataset, pair: Sequence[Network], *, n: int, rng: np.random.Generator) -> xr.Dataset:
+    """`compare` of a pair in one number each, over part: `number` and `variance`; means over units of `weight` before
+    and after training, of `kept` and of |`alike`| after training; and the pair's `disagreement` on n inputs."""
+    weight = found["weight"].mean(["student", "hidden"])
+    return xr.Dataset(
+        {
+            "directions": found["number"],
+            "|x|² in them": found["variance"],
+            "|w|² before": weight.sel(when="start", drop=True),
+            "|w|² after": weight.sel(when="end", drop=True),
+            "cosine with start": found["kept"].mean(["student", "hidden"]),
+            "|cosine| of students": np.abs(found["alike"].sel(when="end", drop=True)).mean("hidden"),
+            "ε₁,₂ on noise": disagreement(pair, found, n=n, rng=rng),
+        }
+    )

@@ -132,9 +132,9 @@ def _draw_students(axis: Axes, result: xr.Dataset, value: Value) -> None:
         # App. C takes the minimum of each student's curve, not of the mean of two
         y = (y.mean("student") if "student" in y.dims else y).stack(sample=("draw", "init"))
         bar = standard_error(y, "sample").fillna(0)
-        axis.errorbar(
-            y["width"], y.mean("sample"), bar, color=colour, marker=marker, label=label, ls=":", lw=0.8, capsize=2
-        )
+        # symbols of errors near zero are not cut by the axis
+        look = {"color": colour, "marker": marker, "ls": ":", "lw": 0.8, "capsize": 2, "clip_on": False}
+        axis.errorbar(y["width"], y.mean("sample"), bar, label=label, **look)
     axis.set_xticks(result["width"].values)
     axis.legend(loc="upper left", ncols=1)
 

@@ -52,7 +52,7 @@ def samples(inputs: Mapping[str, Inputs], n: int = 4) -> Figure:
             axis.axis("off")
         for axis, x in zip(column, kind.x_train, strict=False):
             _picture(axis, x, _shape(kind), **_GREY)
-        column[0].set_title(heading(label, side + 0.2))
+        column[0].set_title(",\n".join(heading(words, side + 0.2) for words in label.split(", ")))
     footnote(fig, [_GREYS])
     return fig
 
@@ -305,8 +305,13 @@ def first_layers(found: xr.Dataset, image_shape: tuple[int, int], *, units: int 
 def parts(found: xr.Dataset) -> Figure:
     """How much of |w_k|² lies where, how much of it is left of the start, and what two students have in common there:
     `directions.compare`. A dot per unit, rings before and dots after training."""
-    names = _part_names(found)
-    fig, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3))
+    leading, rest, none = found["number"].values
+    names = {
+        "leading": f"{leading} with\n{found.attrs['share']:.0%}",
+        "rest": f"{rest} with\nthe rest",
+        "none": f"{none} with\nnothing",
+    }
+    fig, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     panels = (
         (found["weight"], r"share of $|\mathbf{w}_k|^2$", (0, 1.02)),
         (found["kept"].expand_dims(when=["end"]), "cosine, end with start", (-0.15, 1.05)),
@@ -324,7 +329,7 @@ def parts(found: xr.Dataset) -> Figure:
                 spread = np.linspace(-0.08, 0.08, len(units)) if len(units) > 1 else np.zeros(1)
                 axis.plot(p + shift + spread, units, **looks[when])
         axis.set(ylim=limits, ylabel=label, xlim=(-0.5, 2.5), xticks=range(3), xticklabels=names.values())
-        axis.set_xlabel("directions of input space")
+        axis.set_xlabel(r"directions and share of $|\mathbf{x}|^2$")
         axis.tick_params(axis="x", labelsize=FOOTNOTE, length=0)
         axis.axhline(0, color="0.7", lw=0.6, zorder=0)
     fig.legend(handles=[Line2D([], [], **look) for look in looks.values()], loc="outside upper center", ncols=2)

@@ -110,6 +110,22 @@ def test_disagreement_by_part():
     assert abs(float(pair) - by_hand) < 5 * np.sqrt(2 * by_hand * (1 - by_hand) / 4000)
 
 
+def test_summary():
+    """Means over units by part, and the disagreement."""
+    start, end, x = pair_of_students()
+    found = directions.compare(start, end, x)
+    table = directions.summary(found, end, n=50, rng=np.random.default_rng(1)).to_pandas()
+    assert list(table.index) == list(directions.PARTS)
+    assert table["directions"].sum() == 12 and table["|w|² after"].sum() == pytest.approx(1)
+    for when, name in (("start", "|w|² before"), ("end", "|w|² after")):
+        assert table[name]["rest"] == pytest.approx(found["weight"].sel(part="rest", when=when).values.mean())
+    assert table["cosine with start"]["none"] == pytest.approx(1)
+    by_hand = np.abs(found["alike"].sel(part="leading", when="end").values).mean()
+    assert table["|cosine| of students"]["leading"] == pytest.approx(by_hand)
+    eps = directions.disagreement(end, found, n=50, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(table["ε₁,₂ on noise"], eps)
+
+
 def test_no_disagreement_where_there_are_no_directions():
     start, end, _ = pair_of_students()
     found = directions.compare(start, end, np.random.default_rng(5).standard_normal((50, 12)))

@@ -252,6 +252,9 @@ def check(name, fig):
 
     plots = panels(fig)
     for axis in plots:
+        ticks = [t.label1.get_window_extent() for t in axis.xaxis.get_major_ticks() if t.label1.get_visible()]
+        ticks = [box for box in ticks if axis.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1 + 1]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(ticks, 2)), f"{name}: tick labels overlap"
         inset = axis not in fig.axes
         for side, of in ((0, "xlabel"), (1, "ylabel")):
             kin = [axis] if inset or isinstance(axis, Axes3D) else [a for a in fig.axes if shares(fig, axis, a, side)]
