@@ -38,6 +38,7 @@ __all__ = [
     "run_draws",
     "scale",
     "settings",
+    "start",
     "together",
     "whole_plan",
 ]
@@ -383,6 +384,27 @@ def dataset(
     return datasets.teacher_task(inputs, teacher, labels=e.labels)
 
 
+def _rngs(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """What a draw's data and its training draw from."""
+    data, train = np.random.default_rng((seed, draw)).spawn(2)
+    return data, train
+
+
+def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
+    """A student of one draw of a result of `run`, `result.isel(draw=…)`, as it was before training, drawn anew."""
+    _, rng = _rngs(result.attrs["seed"], int(result["draw"]))
+    return training.start(result, width=width, init=init, student=student, rng=rng)
+
+
+def train_inputs(result: xr.Dataset) -> np.ndarray:
+    """The inputs (P, N) that the students of one draw of a result of `run`, `result.isel(draw=…)`, were trained on,
+    drawn anew; not those that a trained network labelled."""
+    at = result.attrs
+    names = {f.name for f in fields(Experiment)}
+    e = Experiment(**{name: tuple(v) if name == "widths" else v for name, v in at.items() if name in names})
+    return dataset(e, rng=_rngs(e.seed, int(result["draw"]))[0]).x_train
+
+
 def run(
     experiment: Experiment, *, teacher: networks.Network | None = None, device: str = "cpu", progress: bool = True
 ) -> xr.Dataset:
@@ -434,7 +456,7 @@ def run_draws(
     runs, notices = [], []
     for name, draw in jobs:
         e = plan[name]
-        data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
+        data_rng, train_rng = _rngs(e.seed, draw)
         data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
         notices.append(data.inputs.notice or "")
         runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))

@@ -23,7 +23,7 @@ from hmm_utils.datasets import Dataset, standardise
 from hmm_utils.devices import resolve, threads
 from hmm_utils.networks import LAYERS, Network, random_network
 
-__all__ = ["DivergenceWarning", "Run", "evaluation_times", "student", "train", "train_together", "watch"]
+__all__ = ["DivergenceWarning", "Run", "evaluation_times", "start", "student", "train", "train_together", "watch"]
 
 _INDEX_CHUNK = 1 << 16
 # steps between two looks at whether a watched training is to stop: a tenth of a second for the largest students
@@ -439,18 +439,19 @@ def _begin(
 _WEIGHTS, _SAMPLES, _GAUSS = range(3)
 
 
+def _initial(
+    N: int, K: int, init: int, place: int, seed: int, activation: str | Activation, layers: str, scale: float
+) -> Network:
+    """A student before training: it depends on the seed, its width, its initialisation and its place in the pair."""
+    rng = np.random.default_rng((seed, _WEIGHTS, K, init, place))
+    return random_network(N, K, rng=rng, activation=activation, layers=layers, scale=scale)
+
+
 def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_inits: int, activation: Activation) -> Pair:
     """The students of a run before training, by width and initialisation, for both places of a pair."""
     return tuple(
         [
-            random_network(
-                run.dataset.x_train.shape[1],
-                K,
-                rng=np.random.default_rng((seed, _WEIGHTS, K, i, s)),
-                activation=activation,
-                layers=run.layers,
-                scale=run.init_scale,
-            )
+            _initial(run.dataset.x_train.shape[1], K, i, s, seed, activation, run.layers, run.init_scale)
             for K in widths
             for i in range(n_inits)
         ]
@@ -558,3 +559,22 @@ def student(
     g = get(result.attrs["activation"] if activation is None else activation)
     chosen = result[["W", "v"]].sel(width=width, init=init, student=student).isel(hidden=slice(width))
     return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), g)
+
+
+def start(
+    result: xr.Dataset,
+    *,
+    width: int,
+    init: int = 0,
+    student: int = 1,
+    activation: Activation | None = None,
+    rng: np.random.Generator,
+) -> Network:
+    """A student of a result of `train` as it was before training, drawn anew.
+
+    rng         in the state in which `train` was given it; `experiments.start` knows it
+    activation  needed only if it is one of your own
+    """
+    at, seed = result.attrs, int(rng.integers(2**63))
+    g = get(at["activation"] if activation is None else activation)
+    return _initial(at["n_inputs"], width, init, student - 1, seed, g, at["layers"], at["init_scale"])
