@@ -105,6 +105,8 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 #
 # **[T2 — Deep generators](T2_deep_generators.ipynb)** (arXiv:2006.14709). The same for inputs of deep random networks, and of one trained on digits.
 #
+# **[A network to play with](playground.ipynb)** (all set-ups, and those between them). Sliders, a button, and two students that are trained while one watches.
+#
 # ## The claims
 #
 # Each claim, of the paper (C) and of its successors (T), is judged by numbers, in the notebook named beside it: there one finds what was measured, the criterion and its
