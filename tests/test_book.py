@@ -95,7 +95,7 @@ def test_formulas_in_prose(prose, formulas):
     "prose",
     [
         "A run that was killed goes on, and I/O errors pass.",
-        "see Eq. (3), Fig. 4 and Phys. Rev. E 52, 4225 (1995), J. Comput. Appl. Math. 88, 315",
+        "(Appendix C), see Eq. (3), Fig. 4 and Phys. Rev. E 52, 4225 (1995), J. Comput. Appl. Math. 88, 315",
         "28 × 28 pixels, 2 GB, 95 %, version 3.11 or 1e-7, 0.31 to 0.75",
         "claims C9 and C17, T1.1 to T1.4, MLE, SGD, RKC and TwoNN of (8×8) digits",
         "i.e. a student–teacher pair; Mézard, Nørsett and Zdeborová",

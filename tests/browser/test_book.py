@@ -158,6 +158,16 @@ def test_chapters(address, visit, chapter):
     assert not seen.complaints
 
 
+def test_no_line_begins_with_the_comma_behind_a_formula(address, visit):
+    seen = visit(PHONE)
+    seen.page.goto(f"{address}/api/hmm_utils.theory.motion.html")
+    seen.page.evaluate(TYPESET)
+    kept = seen.page.locator("article .nowrap")
+    assert kept.count() > 50
+    # a formula and its comma are as high as one line
+    assert kept.evaluate_all("nodes => nodes.filter((node) => node.getClientRects().length > 1).length") == 0
+
+
 def test_from_a_folder(site, visit):
     """Without any server: the files as they are."""
     seen = visit()
