@@ -1,6 +1,7 @@
 """The book's sources: formulas, docstrings, chapters, claims and links. What needs Sphinx or a browser is in
 tests/browser/test_book.py."""
 
+import dataclasses
 import inspect
 import re
 import shutil
@@ -304,6 +305,19 @@ def test_the_box(tmp_path):
     assert "hmm run 02_plateaus --profile paper" in box
     assert "papermill 02_plateaus.ipynb mine.ipynb -p lr 0.2 -p seed 1\n" in box
     assert "| `lr` | float | `0.2` | learning rate |" in box and "| `widths` | list | `None` | widths K |" in box
+
+
+def test_figures_of_the_paper_are_linked(tmp_path):
+    """To the one at the paper's scale, where there is one."""
+    drawn = [cell(DRAWING.replace("fig2_overlaps", f"fig2_left{s}"), outputs=[picture()]) for s in ("", "_paper")]
+    prose = text("As in Fig. 2 (left) and `Fig. 2`, and not Fig. 9.")
+    (chapter,) = chapters.chapters(notebook(tmp_path, "02_plateaus", *drawn, prose), REPOSITORY)
+    assert chapter.notebook.cells[-1].source == "As in [Fig. 2 (left)](#fig2-left-paper) and `Fig. 2`, and not Fig. 9."
+
+
+def test_parts_of_the_book(book):
+    named = {name: chapters.group(dataclasses.replace(book[0], name=name)) for name in ("B_x", "T3_x", "playground")}
+    assert named == {"B_x": "Its appendices", "T3_x": "Beyond version 1", "playground": "Play"}
 
 
 def test_widgets_need_a_kernel(tmp_path):

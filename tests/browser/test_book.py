@@ -105,6 +105,8 @@ def test_light_and_dark(address, visit):
     seen.page.reload()
     assert seen.page.evaluate(theme) == "dark"
     assert max(map(int, re.findall(r"\d+", seen.page.evaluate(ground))[:3])) < 60
+    # the search field fades from light to dark
+    seen.page.wait_for_timeout(500)
     seen.shot("book-landing-dark")
     seen.page.locator(".theme-switch-button:visible").first.click()
     seen.page.locator(".theme-change-button[data-mode=light]:visible").first.click()
