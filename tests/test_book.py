@@ -1,6 +1,7 @@
 """The book's sources: formulas, docstrings, chapters, claims and links. What needs Sphinx or a browser is in
 tests/browser/test_book.py."""
 
+import dataclasses
 import inspect
 import re
 import shutil
@@ -95,7 +96,7 @@ def test_formulas_in_prose(prose, formulas):
     "prose",
     [
         "A run that was killed goes on, and I/O errors pass.",
-        "see Eq. (3), Fig. 4 and Phys. Rev. E 52, 4225 (1995), J. Comput. Appl. Math. 88, 315",
+        "(Appendix C), see Eq. (3), Fig. 4 and Phys. Rev. E 52, 4225 (1995), J. Comput. Appl. Math. 88, 315",
         "28 × 28 pixels, 2 GB, 95 %, version 3.11 or 1e-7, 0.31 to 0.75",
         "claims C9 and C17, T1.1 to T1.4, MLE, SGD, RKC and TwoNN of (8×8) digits",
         "i.e. a student–teacher pair; Mézard, Nørsett and Zdeborová",
@@ -304,6 +305,19 @@ def test_the_box(tmp_path):
     assert "hmm run 02_plateaus --profile paper" in box
     assert "papermill 02_plateaus.ipynb mine.ipynb -p lr 0.2 -p seed 1\n" in box
     assert "| `lr` | float | `0.2` | learning rate |" in box and "| `widths` | list | `None` | widths K |" in box
+
+
+def test_figures_of_the_paper_are_linked(tmp_path):
+    """To the one at the paper's scale, where there is one."""
+    drawn = [cell(DRAWING.replace("fig2_overlaps", f"fig2_left{s}"), outputs=[picture()]) for s in ("", "_paper")]
+    prose = text("As in Fig. 2 (left) and `Fig. 2`, and not Fig. 9.")
+    (chapter,) = chapters.chapters(notebook(tmp_path, "02_plateaus", *drawn, prose), REPOSITORY)
+    assert chapter.notebook.cells[-1].source == "As in [Fig. 2 (left)](#fig2-left-paper) and `Fig. 2`, and not Fig. 9."
+
+
+def test_parts_of_the_book(book):
+    named = {name: chapters.group(dataclasses.replace(book[0], name=name)) for name in ("B_x", "T3_x", "playground")}
+    assert named == {"B_x": "Its appendices", "T3_x": "Beyond version 1", "playground": "Play"}
 
 
 def test_widgets_need_a_kernel(tmp_path):

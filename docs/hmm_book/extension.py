@@ -59,8 +59,9 @@ class KeepPunctuation(SphinxPostTransform):
             parent, at = formula.parent, formula.parent.index(formula)
             behind = parent[at + 1] if at + 1 < len(parent) else None
             text = str(behind) if isinstance(behind, nodes.Text) else ""
-            if mark := re.match(r"[-.,:;!?’”)\]]+", text):
-                kept = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]), classes=["nowrap"])
+            # docutils keeps an escaped blank as a NUL and a blank
+            if mark := re.match(r"(?:\x00 )?([-.,:;!?’”)\]]+)", text):
+                kept = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[1]), classes=["nowrap"])
                 parent[at : at + 2] = [kept, nodes.Text(text[mark.end() :])]
 
 

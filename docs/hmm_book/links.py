@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 __all__ = ["problems"]
 
 # attributes whose address the browser loads by itself; those of <a> wait for a click
-_LOADED = {"src", "srcset", "poster", "data", "xlink:href"}
+_LOADED = {"src", "poster", "data", "xlink:href"}
 _LOADING_LINKS = {"stylesheet", "icon", "shortcut", "apple-touch-icon", "manifest", "preload", "modulepreload"}
 _LOADING_LINKS |= {"prefetch", "prerender", "preconnect", "dns-prefetch"}
 _SCHEMES = {"http", "https", "mailto", "javascript", "data"}

@@ -364,7 +364,7 @@ def _kinds(tokens: list[str]) -> list[int]:
     for i, token in enumerate(tokens):
         kind = _kind(token)
         before = tokens[i - 1] if i else ""
-        if before in _NOT_AFTER or (before.endswith(",") and i > 1 and tokens[i - 2] in ("Eqs.", "Figs.")):
+        if before.lstrip("(") in _NOT_AFTER or (before.endswith(",") and i > 1 and tokens[i - 2] in ("Eqs.", "Figs.")):
             kind = _TEXT
         # the inside of a call, or of an index: levels[t, k + 1]
         if depth > 0 or (kind == _TEXT and re.match(r"\w{2,}[\[(]", token)):

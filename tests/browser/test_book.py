@@ -105,6 +105,8 @@ def test_light_and_dark(address, visit):
     seen.page.reload()
     assert seen.page.evaluate(theme) == "dark"
     assert max(map(int, re.findall(r"\d+", seen.page.evaluate(ground))[:3])) < 60
+    # the search field fades from light to dark
+    seen.page.wait_for_timeout(500)
     seen.shot("book-landing-dark")
     seen.page.locator(".theme-switch-button:visible").first.click()
     seen.page.locator(".theme-change-button[data-mode=light]:visible").first.click()
@@ -156,6 +158,16 @@ def test_chapters(address, visit, chapter):
     assert seen.page.locator("[id^='eq-']").count() > 0
     seen.shot(f"book-{chapter}", full_page=True)
     assert not seen.complaints
+
+
+def test_no_line_begins_with_the_comma_behind_a_formula(address, visit):
+    seen = visit(PHONE)
+    seen.page.goto(f"{address}/api/hmm_utils.theory.motion.html")
+    seen.page.evaluate(TYPESET)
+    kept = seen.page.locator("article .nowrap")
+    assert kept.count() > 50
+    # a formula and its comma are as high as one line
+    assert kept.evaluate_all("nodes => nodes.filter((node) => node.getClientRects().length > 1).length") == 0
 
 
 def test_from_a_folder(site, visit):
