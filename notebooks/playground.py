@@ -24,7 +24,7 @@
 # **What you'll learn.** Which of the two ingredients, structured inputs and latent labels, takes the plateau away and makes the students
 # disagree off the manifold; and what learning rate, widths and the number of examples change about it.
 #
-# **What you'll need.** Seconds on one core, 0.5 GB. The curves are trained while you watch them: nothing is stored. `paper`: starts at $N=784$, where
+# **What you'll need.** Seconds on one core, 0.4 GB (0.6 GB for MNIST). The curves are trained while you watch them: nothing is stored. `paper`: starts at $N=784$, where
 # a training to the end takes a minute on one core, 0.6 GB.
 
 # %% tags=["parameters"]

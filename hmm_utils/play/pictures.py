@@ -182,9 +182,10 @@ def _numbers(n: int) -> list[int]:
 
 
 def _limits(results: Sequence[xr.Dataset]) -> tuple[float, float]:
-    """Limits of the error axis, in half decades, so that they rarely move while a curve grows."""
+    """Limits of the error axis: half decades, at least three, so that they rarely move while a curve grows."""
     values = [np.ravel(result["eps_g_mse"].isel(time=result["time"].values > 0)) for result in results]
     positive = np.concatenate([[], *values])
     positive = positive[np.isfinite(positive) & (positive > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
-    return 10 ** (np.floor(2 * np.log10(low) - 0.1) / 2), 10 ** (np.ceil(2 * np.log10(high) + 0.1) / 2)
+    top = np.ceil(2 * np.log10(high) + 0.1) / 2
+    return 10 ** min(np.floor(2 * np.log10(low) - 0.1) / 2, top - 1.5), 10**top

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
-from time import perf_counter
+from time import thread_time
 
 import ipywidgets as widgets
 import xarray as xr
@@ -26,7 +26,7 @@ from hmm_utils.play.settings import IMAGES, Settings, differences, found, imposs
 
 __all__ = ["App", "app"]
 
-# seconds between two frames at least, and in units of what a frame costs: training needs the core as well
+# seconds between two frames at least, and in units of what a frame costs the core: training needs it as well
 _FRAME, _SHARE = 0.2, 2.0
 # and between two looks at whether there is a first snapshot
 _LOOK = 0.02
@@ -93,7 +93,7 @@ class App:
         self.stop = widgets.Button(description="stop", icon="stop", disabled=True, layout=_BUTTON)
         self.clear = widgets.Button(description="clear", icon="eraser", disabled=True, layout=_BUTTON)
         self.chosen, self.message, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.picture = widgets.Image(format="png", layout={"width": "100%"})
+        self.picture = widgets.Image(format="png", layout=_PICTURE)
         self._figure = pictures.canvas()
         self._panels = pictures.Panels(self._figure)
         self._shown: tuple[object, ...] = ()
@@ -109,7 +109,7 @@ class App:
                 self.chosen,
                 widgets.HBox([self.train, self.stop, self.clear, self.status], layout=_ROW),
                 self.message,
-                self.picture,
+                widgets.Box([self.picture], layout={"overflow": "auto hidden"}),
             ],
             layout=_APP,
         )
@@ -185,13 +185,13 @@ class App:
         self._frame()
 
     def _frame(self) -> float:
-        """Shows what there is now; returns the seconds that it took."""
-        begun = perf_counter()
+        """Shows what there is now; returns the seconds of a core that it took."""
+        begun = thread_time()
         try:
             self.refresh()
         except Exception as error:
             self.message.value = _sentence(f"The picture cannot be drawn: {error}.", "wrong")
-        return perf_counter() - begun
+        return thread_time() - begun
 
     def refresh(self) -> None:
         """Shows what there is now: everything at once, and the picture only if it is another one."""
@@ -219,6 +219,8 @@ _NAME = {"description_width": "92px"}
 _CONTROL, _BUTTON = {"width": "auto"}, {"width": "92px"}
 # as wide as the picture in its own size
 _APP = {"max_width": "1056px"}
+# on a phone the picture is moved sideways, and not the page
+_PICTURE = {"width": "100%", "min_width": "640px"}
 _ROW = {"align_items": "center", "flex_flow": "row wrap"}
 _GRID = {"grid_template_columns": "repeat(auto-fill, minmax(270px, 1fr))", "grid_gap": "2px 14px"}
 

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from conftest import ROOT, free_port, running
+from conftest import PHONE, ROOT, free_port, running
 
 WIDE = {"width": 1400, "height": 1000}
 # what a person who pressed would call broken; how long it took is printed
@@ -186,6 +186,8 @@ def test_as_a_page(folder, visit):
         assert seen.page.get_by_text("experiments.plan").count() == 0
         played(Play(seen.page), "voila", seen.shot)
         seen.shot("playground-voila-page", full_page=True)
+        seen.page.set_viewport_size(PHONE)
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     # Voilà's page asks a CDN for icons that it also has itself; a name that cannot be resolved is told of twice, the
     # second time without the name
     known = ("/npm/@fortawesome/fontawesome-free@", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED")
