@@ -52,7 +52,7 @@ def samples(inputs: Mapping[str, Inputs], n: int = 4) -> Figure:
             axis.axis("off")
         for axis, x in zip(column, kind.x_train, strict=False):
             _picture(axis, x, _shape(kind), **_GREY)
-        column[0].set_title(",\n".join(heading(words, side + 0.2) for words in label.split(", ")))
+        column[0].set_title(",\n".join(heading(words, side + 0.1) for words in label.split(", ")))
     footnote(fig, [_GREYS])
     return fig
 

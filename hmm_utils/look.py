@@ -46,7 +46,7 @@ def _broken(text: str, width: float, size: float) -> str:
 
 def heading(title: str, width: float) -> str:
     """The title of a panel that, with its tick labels, has so many inches."""
-    return _broken(title, width - 0.2, 8)
+    return _broken(title, width - 0.1, 8)
 
 
 def footnote(fig: Figure, lines: Sequence[str]) -> None:
