@@ -21,9 +21,12 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 # No download, and no progress bars in outputs that are compared with stored ones.
 TEST_ENV = $(IN_VENV) $(ONE_THREAD) HMM_OFFLINE=1 TQDM_DISABLE=1
 
+# Voilà for this machine alone, without the code, and without an extension that fails outside JupyterLab.
+PAGE := --Voila.ip=127.0.0.1 --strip_sources=True --VoilaConfiguration.extension_denylist=jupyterlab-jupytext
+
 .DEFAULT_GOAL := help
-.PHONY: help run lab test test-browser test-binder bench bench-scaling bench-online bench-integrator bench-paper bench-start bench-memory \
-        bench-size bench-gpu lock lint notebooks clean
+.PHONY: help run lab play book test test-browser test-binder bench bench-scaling bench-online bench-integrator bench-paper \
+        bench-start bench-memory bench-size bench-gpu lock lint notebooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -35,6 +38,12 @@ run: $(READY) ## run every notebook at the quick profile, into build/
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(IN_VENV) $(LAB_SETTINGS) $(BIN)/jupyter lab notebooks
+
+book: $(BOOK_READY) ## build the book, a web site that needs no network, into build/book
+	$(TEST_ENV) PYTHONPATH=docs $(BIN)/python -m hmm_book.make
+
+play: $(BOOK_READY) ## a network to play with, as a page in the browser
+	$(IN_VENV) $(BIN)/voila notebooks/playground.ipynb $(PAGE)
 
 test: $(READY) ## lint, run the tests, re-run the notebooks against their stored outputs
 	$(TEST_ENV) $(BIN)/ruff check .

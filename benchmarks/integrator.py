@@ -40,7 +40,7 @@ class Size:
     N: int = 5000
     time: float = 1000.0
     step: float = 0.01
-    rounds: int = 3
+    rounds: int = 7
 
 
 @njit(cache=True)
@@ -65,7 +65,7 @@ def _euler(sigma, r, tt, W, T, v, v_teacher, decay, drive, noise, in_Q, in_R, ze
 def euler(start: motion.Start, size: Size, n_times: int) -> np.ndarray:
     steps = round(size.time / size.step)
     return _euler(
-        *(start.sigma, start.r, start.tt, start.W, start.T, start.v, start.v_teacher),
+        *(start.sigma[np.tril_indices(size.K)], start.r, start.tt, start.W, start.T, start.v, start.v_teacher),
         *(start.coefficient(name) for name in ("decay", "drive", "noise")),
         *(start.p * start.coefficient(name) for name in ("in_Q", "in_R")),
         *(start.coefficients.zeta, float(start.coefficients.c0), LR, size.step, steps, steps // n_times),

@@ -2,10 +2,11 @@
 
 The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `engine` with `blas`
 (`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
-`training` with `checkpoints`, `experiments`, `sweep` with `store`, `files` and `cluster`, `results`, `claims` with
-`dimension`, `scan`, `figures`, `paper` with `paper_figures`. `notebooks`, `terminal`, `running`, `verdicts` and `cli`
-run the notebooks; `doctor` looks for what would stop them. Beyond the paper: `generators` of inputs, `streams` of fresh
-ones, `online` training on them, and `theory`, the equations that predict it.
+`training` with `checkpoints`, `experiments`, `sweep` with `draws`, `store`, `checkout`, `files` and `cluster`,
+`results`, `claims` with `dimension`, `scan`, `figures` and `scan_figures` with their `look`, `paper` with
+`paper_figures`, `illustrations`, `directions`. `notebooks`, `terminal`, `running`, `verdicts` and `cli` run the
+notebooks; `doctor` looks for what would stop them, `play` is one to play with. Beyond the paper: `generators` of
+inputs, `streams` of fresh ones, `online` training on them, and `theory`, the equations that predict it.
 
 Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
 """
@@ -18,10 +19,11 @@ from types import ModuleType
 __version__ = "0.2.0"
 
 _MODULES = (
-    *("activations", "backends", "blas", "checkpoints", "claims", "cli", "cluster", "datasets", "device"),
-    *("devices", "dimension", "doctor", "engine", "experiments", "figures", "files", "generators", "mnist", "networks"),
-    *("notebooks", "observables", "online", "oracle", "paper", "paper_figures", "results", "running"),
-    *("scan", "store", "streams", "sweep", "terminal", "theory", "training", "verdicts"),
+    *("activations", "backends", "blas", "checkout", "checkpoints", "claims", "cli", "cluster", "datasets"),
+    *("device", "devices", "dimension", "directions", "doctor", "draws", "engine", "experiments", "figures"),
+    *("files", "generators", "illustrations", "look", "mnist", "networks", "notebooks", "observables"),
+    *("online", "oracle", "paper", "paper_figures", "play", "results", "running", "scan", "scan_figures", "store"),
+    *("streams", "sweep", "terminal", "theory", "training", "verdicts"),
 )
 
 

@@ -20,7 +20,7 @@ import xarray as xr
 from filelock import FileLock, Timeout
 
 import hmm_utils
-from hmm_utils import devices, engine, experiments, mnist, store, sweep
+from hmm_utils import devices, draws, engine, experiments, mnist, store
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
@@ -80,7 +80,7 @@ def _client(address: str) -> Client:
     )
 
 
-def on(client: Client) -> sweep.Computing:
+def on(client: Client) -> draws.Computing:
     """Computes draws on the cluster of a client, each in one thread of a worker.
 
     The device is one of the worker's, and "auto" is decided there. A draw is locked, in the store, from when it is
@@ -93,13 +93,13 @@ def on(client: Client) -> sweep.Computing:
     and what the draw itself raises.
     """
 
-    def compute(todo: Sequence[sweep.Unit], folder: Path, device: str, progress: bool) -> Iterator[str]:
+    def compute(todo: Sequence[draws.Unit], folder: Path, device: str, progress: bool) -> Iterator[str]:
         _check_data(todo)
         left = {unit.key: unit for unit in todo}
         locks: dict[str, FileLock] = {}
-        at_work: dict[Future, sweep.Unit] = {}
+        at_work: dict[Future, draws.Unit] = {}
 
-        def kept(unit: sweep.Unit) -> str:
+        def kept(unit: draws.Unit) -> str:
             del left[unit.key]
             locks.pop(unit.key).release()
             return unit.key
@@ -132,12 +132,12 @@ def on(client: Client) -> sweep.Computing:
 
 def _taken(folder: Path, key: str) -> FileLock:
     """The lock of a draw, held. Raises filelock.Timeout if another process holds it."""
-    lock = sweep.lock(folder, key)
+    lock = draws.lock(folder, key)
     lock.acquire()
     return lock
 
 
-def _check_data(todo: Sequence[sweep.Unit]) -> None:
+def _check_data(todo: Sequence[draws.Unit]) -> None:
     """Without MNIST here, each worker would decide for itself what data = "auto" is."""
     for unit in todo:
         if unit.experiment.inputs == "digits" and unit.experiment.data == "auto":
@@ -147,7 +147,7 @@ def _check_data(todo: Sequence[sweep.Unit]) -> None:
             )
 
 
-def _submit(client: Client, unit: sweep.Unit, device: str) -> Future:
+def _submit(client: Client, unit: draws.Unit, device: str) -> Future:
     # pure=False: an earlier failure of the same draw, which somebody still looks at, must not be its result now
     return client.submit(_draw, _versions(), unit.experiment, unit.draw, unit.teacher, device, pure=False)
 
@@ -176,7 +176,7 @@ def _draw(
     return result, store.provenance() | {"seconds": round(time.perf_counter() - start, 1)}
 
 
-def _result(future: Future, unit: sweep.Unit) -> tuple[xr.Dataset, dict[str, object]]:
+def _result(future: Future, unit: draws.Unit) -> tuple[xr.Dataset, dict[str, object]]:
     from distributed import KilledWorker
 
     try:
@@ -198,11 +198,11 @@ def _finished(client: Client, at_work: Collection[Future]) -> set[Future]:
     from distributed import wait
 
     if not at_work:
-        time.sleep(sweep.LOOK_AGAIN)
+        time.sleep(draws.LOOK_AGAIN)
         return set()
     try:
         with client.as_current():
-            return wait(list(at_work), timeout=sweep.LOOK_AGAIN, return_when="FIRST_COMPLETED").done
+            return wait(list(at_work), timeout=draws.LOOK_AGAIN, return_when="FIRST_COMPLETED").done
     except TimeoutError:
         return set()
 

@@ -38,6 +38,7 @@ __all__ = [
     "run_draws",
     "scale",
     "settings",
+    "start",
     "together",
     "whole_plan",
 ]
@@ -156,6 +157,7 @@ class Notebook:
     """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run.
 
     measurements  what else it does that a claim is judged on, without training anything
+    parameters    what can be set in it besides parameters of an `Experiment`
     """
 
     title: str
@@ -163,6 +165,7 @@ class Notebook:
     figures: tuple[str, ...]
     setups: tuple[str, ...]
     measurements: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
@@ -210,6 +213,7 @@ NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
         ),
         "T2_deep_generators": Notebook("Deep generators", "2006.14709", (), (), measurements=("t2",)),
         "index": Notebook("The paper on one page", "", (), ()),
+        "playground": Notebook("A network to play with", "", (), (), parameters=("inputs", "task", "width")),
     }
 )  # fmt: skip
 
@@ -294,7 +298,7 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
         raise ValueError(f"layers = {chosen!r}: choose one of {', '.join(networks.LAYERS)}, or both as a list.")
-    _check_names(overrides)
+    _check_names(overrides.keys() - set(NOTEBOOKS[notebook].parameters))
     for name in NOTEBOOKS[notebook].setups:
         modes = table["setups"][name].get("layers", table["defaults"]["layers"])
         if isinstance(modes, str):
@@ -340,9 +344,9 @@ def whole_plan(profile: str) -> dict[str, Experiment]:
 def longer(profile: str) -> dict[str, Experiment]:
     """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not kept."""
     table = settings()["longer"]
-    time, widths = float(table["time"]), tuple(table["widths"])
+    how = {"time": float(table["time"]), "widths": tuple(table["widths"]), "n_draws": table["n_draws"]}
     runs = {name: experiment(name, profile) for name in table["setups"] if is_kept(profile)}
-    return {f"{name}/longer": replace(e, time=time, widths=widths) for name, e in runs.items()}
+    return {f"{name}/longer": replace(e, **how) for name, e in runs.items()}
 
 
 def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
@@ -378,6 +382,27 @@ def dataset(
     if teacher is None:
         teacher = random_teacher(N)
     return datasets.teacher_task(inputs, teacher, labels=e.labels)
+
+
+def _rngs(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """What a draw's data and its training draw from."""
+    data, train = np.random.default_rng((seed, draw)).spawn(2)
+    return data, train
+
+
+def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
+    """A student of one draw of a result of `run`, `result.isel(draw=…)`, as it was before training, drawn anew."""
+    _, rng = _rngs(result.attrs["seed"], int(result["draw"]))
+    return training.start(result, width=width, init=init, student=student, rng=rng)
+
+
+def train_inputs(result: xr.Dataset) -> np.ndarray:
+    """The inputs (P, N) that the students of one draw of a result of `run`, `result.isel(draw=…)`, were trained on,
+    drawn anew; not those that a trained network labelled."""
+    at = result.attrs
+    names = {f.name for f in fields(Experiment)}
+    e = Experiment(**{name: tuple(v) if name == "widths" else v for name, v in at.items() if name in names})
+    return dataset(e, rng=_rngs(e.seed, int(result["draw"]))[0]).x_train
 
 
 def run(
@@ -431,7 +456,7 @@ def run_draws(
     runs, notices = [], []
     for name, draw in jobs:
         e = plan[name]
-        data_rng, train_rng = np.random.default_rng((e.seed, draw)).spawn(2)
+        data_rng, train_rng = _rngs(e.seed, draw)
         data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
         notices.append(data.inputs.notice or "")
         runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))

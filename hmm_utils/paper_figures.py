@@ -34,7 +34,7 @@ def fig1(results: Results) -> Figure:
     return independent_students(
         {
             f"{_digits(digits)}, odd–even": digits,
-            f"i.i.d. inputs, teacher M = {real.attrs['teacher_width']}, {real.attrs['labels']} labels": real,
+            f"i.i.d., teacher M = {real.attrs['teacher_width']}, {real.attrs['labels']} labels": real,
             f"the same, {signs.attrs['labels']} labels": signs,
         }
     )

@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, TextIO
 from tqdm import tqdm
 
 import hmm_utils
-from hmm_utils import terminal
+from hmm_utils import checkout, terminal
 from hmm_utils.devices import cores, resolve
 from hmm_utils.notebooks import NotebookInfo, Refused, assign, choose, discover, listed, notebooks_folder, unknown
 
@@ -176,14 +175,8 @@ def _versions() -> dict[str, str]:
 
 def _checkout(folder: Path) -> dict[str, object]:
     """The commit of the checkout that `folder` lies in, and whether it has changes beside; "unknown" outside git."""
-    try:
-        commit, status = (
-            subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-            for args in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": None}
-    return {"commit": commit, "dirty": bool(status)}
+    commit, dirty = checkout.commit(folder, untracked=True) or ("unknown", None)
+    return {"commit": commit, "dirty": dirty}
 
 
 # --- one after the other, or side by side ------------------------------------------------------------------------

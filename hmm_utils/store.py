@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -22,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 import hmm_utils
-from hmm_utils import engine
+from hmm_utils import checkout, engine
 from hmm_utils.devices import cores
 from hmm_utils.experiments import Experiment
 from hmm_utils.files import read_dataset, set_aside, write_datasets
@@ -121,10 +119,5 @@ def provenance() -> dict[str, str]:
 @cache
 def _commit() -> str:
     """The commit of the checkout that this package lies in, with a + if files differ from it; empty without one."""
-    git = ["git", "-C", os.fspath(Path(__file__).resolve().parent)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + ("+" if changed.stdout.strip() else "")
+    commit, dirty = checkout.commit(Path(__file__).resolve().parent) or ("", False)
+    return commit + ("+" if dirty else "")

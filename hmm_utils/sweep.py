@@ -11,19 +11,20 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm import tqdm
 
-from hmm_utils import devices, experiments, mnist, results, store
+from hmm_utils import cluster, devices, experiments, mnist, results, store
+from hmm_utils.draws import LOOK_AGAIN, Computing, Unit, lock
 from hmm_utils.experiments import Experiment
 from hmm_utils.networks import Network
 
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
-    "LOOK_AGAIN",
-    "Computing",
-    "Unit",
-    "lock",
     "missing",
     "run",
     "run_all",
@@ -45,25 +42,6 @@ __all__ = [
 ]
 
 _TRIES = 3
-
-LOOK_AGAIN = 1.0
-"""Seconds between two looks at what another sweep computes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """One draw of one experiment: what is computed, kept and retried as a whole."""
-
-    name: str
-    experiment: Experiment
-    draw: int
-    teacher: Network | None
-    key: str
-
-
-Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
-"""A way to compute draws and keep them: from the draws, the store, the device and whether to show bars, the keys of
-those that are in the store, as they come."""
 
 
 def units(
@@ -161,9 +139,6 @@ def run(
 
 def _computing(where: str, workers: int, client: Client | None) -> Computing:
     if client is not None:
-        # that module builds on this one
-        from hmm_utils import cluster
-
         return cluster.on(client)
     return _here if where != "cpu" or workers == 1 else _in_processes(workers)
 
@@ -212,11 +187,6 @@ def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Data
     del result.attrs["key"]
     seconds = sum(part.attrs["seconds"] for part in parts)
     return result.assign_attrs(keys=[unit.key for unit in draws], seconds=round(float(seconds), 1))
-
-
-def lock(folder: Path, key: str) -> FileLock:
-    """What a process holds while it sees to a draw; taking it raises filelock.Timeout while another process does."""
-    return FileLock(folder / f".{key}.lock", blocking=False)
 
 
 def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 from tqdm import tqdm
 
 from hmm_utils import checkpoints
@@ -22,9 +23,11 @@ from hmm_utils.datasets import Dataset, standardise
 from hmm_utils.devices import resolve, threads
 from hmm_utils.networks import LAYERS, Network, random_network
 
-__all__ = ["DivergenceWarning", "Run", "evaluation_times", "student", "train", "train_together"]
+__all__ = ["DivergenceWarning", "Run", "evaluation_times", "start", "student", "train", "train_together", "watch"]
 
 _INDEX_CHUNK = 1 << 16
+# steps between two looks at whether a watched training is to stop: a tenth of a second for the largest students
+_WATCH_EVERY = 1 << 12
 _SAVE_EVERY = 30.0  # seconds
 
 
@@ -71,6 +74,18 @@ class _Stream:
             self._left = np.concatenate([self._left, next(self._chunks)])
         taken, self._left = self._left[:n], self._left[n:]
         return taken
+
+
+def _pieces(streams: Sequence[_Stream], n: int, piece: int) -> Iterator[list[np.ndarray]]:
+    """The next n indices of every stream, at most `piece` at a time.
+
+    Nothing depends on the size of a piece if it is a multiple of the engine's block.
+    """
+    while n:
+        taken = [stream.take(min(n, _INDEX_CHUNK)) for stream in streams]
+        for start in range(0, len(taken[0]), piece):
+            yield [indices[start : start + piece] for indices in taken]
+        n -= len(taken[0])
 
 
 def _record(pairs: OnCpu | OnDevice, last: bool, train_error: bool) -> dict[str, dict[str, np.ndarray]]:
@@ -207,30 +222,11 @@ def train_together(
     The arguments are those of `train`; on a GPU many runs cost little more than one, on the processor each has two
     streams of samples and every stream a core.
     """
-    activation = get(activation)
-    if not runs:
-        raise ValueError("there are no runs: give at least one.")
-    for run in runs:
-        _check(widths, n_inits, block, run.lr, time, run.init_scale, run.layers)
-    _check_sizes(n_test_along, n_gauss)
-    # a device knows only the activations of the package
-    where = resolve("cpu" if device == "auto" and ACTIVATIONS.get(activation.name) is not activation else device)
-    N = runs[0].dataset.x_train.shape[1]
-    if any(run.dataset.x_train.shape[1] != N for run in runs):
-        raise ValueError("runs that are trained together must have the same number of inputs N.")
-    times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
-    if times.size == 0 or not (times >= 0).all() or not (times <= time * (1 + 1e-9)).all():
-        raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
-    steps = np.unique(np.rint(np.append(times, time) * N).astype(np.int64))
-
-    seeds = [int(run.rng.integers(2**63)) for run in runs]
-    pairs = [_initial_pair(run, seed, widths, n_inits, activation) for run, seed in zip(runs, seeds, strict=True)]
-    streams = [
-        _Stream(_index_stream(np.random.SeedSequence((seed, _SAMPLES, s)), len(run.dataset.x_train)))
-        for run, seed in zip(runs, seeds, strict=True)
-        for s in range(2)
-    ]
-    samples = _samples(runs, seeds, n_gauss, n_test_along)
+    begun = _begin(
+        runs, widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
+    )  # fmt: skip
+    steps, streams, pairs, N = begun.steps, begun.streams, begun.pairs, begun.n_inputs
     names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
     done, alive, records = 0, np.ones((len(runs), 2, len(names)), dtype=bool), []
     saved = None if checkpoint is None else checkpoints.load(checkpoint, steps, pairs)
@@ -250,69 +246,212 @@ def train_together(
         threadpool_limits(limits=1, user_api="blas"),
         tqdm(total=total, initial=before, desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
-        given = pairs, samples, [run.lr for run in runs], [run.layers for run in runs]
-        fleets = (
-            OnCpu(*given, alive=alive, block=block, pool=pool)
-            if where == "cpu"
-            else OnDevice(*given, alive=alive, block=block, where=where, tf32=tf32)
-        )
+        fleets = begun.fleets(pairs, alive, pool, tf32)
         last_save = monotonic()
         for step in steps[len(records) :]:
-            while done < step:
-                n = int(min(step - done, _INDEX_CHUNK))
-                fleets.advance([stream.take(n) for stream in streams])
-                bar.update(n * len(streams))
-                done += n
+            for indices in _pieces(streams, int(step - done), _INDEX_CHUNK):
+                fleets.advance(indices)
+                bar.update(len(indices[0]) * len(streams))
+                done += len(indices[0])
                 if checkpoint is not None and monotonic() - last_save > _SAVE_EVERY:
                     checkpoints.save(checkpoint, steps, done, fleets.pairs(), fleets.alive(), records)
                     last_save = monotonic()
             records.append(_record(fleets, step == steps[-1], train_error))
-            if where == "cpu":
+            if begun.where == "cpu":
                 told = _warn_of_diverged(records[-1]["students"]["alive"], told, names, step / N, runs)
         # a device is not waited for before this line
         records, pairs = checkpoints.in_memory(records), fleets.pairs()
-    if where != "cpu":
+    if begun.where != "cpu":
         for step, record in zip(steps, records, strict=True):
             told = _warn_of_diverged(record["students"]["alive"], told, names, step / N, runs)
+    return begun.results(records, steps, pairs)
 
-    results = []
-    for r, run in enumerate(runs):
-        mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
-        dead = ~mine[-1]["students"]["alive"]
-        result = _label([_observables(record) for record in mine], steps / N, [int(K) for K in widths], n_inits)
-        result = result.merge(_weights(pairs[r], dead, widths, n_inits))
-        result.attrs = {
-            "dataset": run.dataset.description,
-            "activation": activation.name,
-            "layers": run.layers,
-            "lr": run.lr,
-            "init_scale": run.init_scale,
-            "n_inputs": N,
-            "n_train": len(run.dataset.x_train),
-            "n_test": len(run.dataset.x_test),
-            "n_gauss": len(samples["gauss"][r][0]),
-            "device": where,
-        }
-        results.append(result)
-    return results
+
+def watch(
+    dataset: Dataset,
+    *,
+    widths: Sequence[int],
+    n_inits: int = 1,
+    lr: float = 0.2,
+    time: float = 100.0,
+    activation: str | Activation = "erf",
+    layers: str = "both",
+    init_scale: float = 1.0,
+    evaluate_at: Sequence[float] | None = None,
+    n_test_along: int | None = None,
+    n_gauss: int | None = None,
+    train_error: bool = False,
+    block: int | None = None,
+    device: str = "cpu",
+    tf32: bool = False,
+    rng: np.random.Generator,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[xr.Dataset]:
+    """`train`, seen while it goes: what there is at each evaluation time, as soon as it is there.
+
+    Yields the result of `train` at one time after another, the dimension `time` being of length 1 and W and v the
+    weights at that time. Put together along `time`, the snapshots are the result of `train` with the same arguments,
+    to the last bit. A student that has diverged is NaN; no warning is given to somebody who is watching.
+
+    stop  asked every few thousand steps; the iterator ends at once when it is true. It can also be closed between two
+          snapshots, and trains only when it is asked for the next one
+
+    The other arguments are those of `train`, and impossible ones raise ValueError before the first snapshot is asked
+    for.
+    """
+    run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    begun = _begin(
+        [run], widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
+    )  # fmt: skip
+    return _watched(begun, train_error, tf32, stop)
+
+
+def _watched(begun: _Begun, train_error: bool, tf32: bool, stop: Callable[[], bool]) -> Iterator[xr.Dataset]:
+    piece = begun.block * max(_WATCH_EVERY // begun.block, 1) if begun.block else _WATCH_EVERY
+    # as in `train_together`, but whoever watches has the threads back in between
+    limited = partial(ThreadpoolController().limit, limits=1, user_api="blas")
+    done = 0
+    with ThreadPoolExecutor(max_workers=threads()) as pool:
+        fleets = begun.fleets(begun.pairs, None, pool, tf32)
+        for step in begun.steps:
+            for indices in _pieces(begun.streams, int(step - done), _INDEX_CHUNK if begun.where != "cpu" else piece):
+                if stop():
+                    return
+                with limited():
+                    fleets.advance(indices)
+            done = step
+            with limited():
+                (record,) = checkpoints.in_memory([_record(fleets, step == begun.steps[-1], train_error)])
+            (snapshot,) = begun.results([record], np.array([step]), fleets.pairs())
+            yield snapshot
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Begun:
+    """Runs that are about to be trained together.
+
+    steps    after which they are measured
+    pairs    their initial students
+    streams  of sample indices, two for each run
+    samples  what the backends train on and measure on, see `_samples`
+    where    "cpu" or "cuda"
+    """
+
+    runs: Sequence[Run]
+    widths: Sequence[int]
+    n_inits: int
+    activation: Activation
+    block: int | None
+    steps: np.ndarray
+    pairs: list[Pair]
+    streams: list[_Stream]
+    samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]]
+    where: str
+
+    @property
+    def n_inputs(self) -> int:
+        return self.runs[0].dataset.x_train.shape[1]
+
+    def fleets(
+        self, pairs: Sequence[Pair], alive: np.ndarray | None, pool: Executor, tf32: bool
+    ) -> OnCpu | OnDevice:
+        """The backend with these students, of which those in `alive` have not diverged."""
+        given = pairs, self.samples, [run.lr for run in self.runs], [run.layers for run in self.runs]
+        if self.where == "cpu":
+            return OnCpu(*given, alive=alive, block=self.block, pool=pool)
+        return OnDevice(*given, alive=alive, block=self.block, where=self.where, tf32=tf32)
+
+    def results(self, records: checkpoints.Records, steps: np.ndarray, pairs: Sequence[Pair]) -> list[xr.Dataset]:
+        """What was measured after these steps, and the students now: one labelled result for each run."""
+        results = []
+        for r, run in enumerate(self.runs):
+            mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
+            dead = ~mine[-1]["students"]["alive"]
+            widths, observed = [int(K) for K in self.widths], [_observables(record) for record in mine]
+            result = _label(observed, steps / self.n_inputs, widths, self.n_inits)
+            result = result.merge(_weights(pairs[r], dead, self.widths, self.n_inits))
+            result.attrs = {
+                "dataset": run.dataset.description,
+                "activation": self.activation.name,
+                "layers": run.layers,
+                "lr": run.lr,
+                "init_scale": run.init_scale,
+                "n_inputs": self.n_inputs,
+                "n_train": len(run.dataset.x_train),
+                "n_test": len(run.dataset.x_test),
+                "n_gauss": len(self.samples["gauss"][r][0]),
+                "device": self.where,
+            }
+            results.append(result)
+        return results
+
+
+def _begin(
+    runs: Sequence[Run],
+    *,
+    widths: Sequence[int],
+    n_inits: int,
+    time: float,
+    activation: str | Activation,
+    evaluate_at: Sequence[float] | None,
+    n_test_along: int | None,
+    n_gauss: int | None,
+    block: int | None,
+    device: str,
+) -> _Begun:
+    """Everything up to the first step. Raises ValueError for impossible arguments."""
+    activation = get(activation)
+    if not runs:
+        raise ValueError("there are no runs: give at least one.")
+    for run in runs:
+        _check(widths, n_inits, block, run.lr, time, run.init_scale, run.layers)
+    _check_sizes(n_test_along, n_gauss)
+    # a device knows only the activations of the package
+    where = resolve("cpu" if device == "auto" and ACTIVATIONS.get(activation.name) is not activation else device)
+    N = runs[0].dataset.x_train.shape[1]
+    if any(run.dataset.x_train.shape[1] != N for run in runs):
+        raise ValueError("runs that are trained together must have the same number of inputs N.")
+    times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
+    if times.size == 0 or not (times >= 0).all() or not (times <= time * (1 + 1e-9)).all():
+        raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
+
+    seeds = [int(run.rng.integers(2**63)) for run in runs]
+    return _Begun(
+        runs=runs,
+        widths=widths,
+        n_inits=n_inits,
+        activation=activation,
+        block=block,
+        steps=np.unique(np.rint(np.append(times, time) * N).astype(np.int64)),
+        pairs=[_initial_pair(run, seed, widths, n_inits, activation) for run, seed in zip(runs, seeds, strict=True)],
+        streams=[
+            _Stream(_index_stream(np.random.SeedSequence((seed, _SAMPLES, s)), len(run.dataset.x_train)))
+            for run, seed in zip(runs, seeds, strict=True)
+            for s in range(2)
+        ],
+        samples=_samples(runs, seeds, n_gauss, n_test_along),
+        where=where,
+    )
 
 
 # what a run's seed is used for
 _WEIGHTS, _SAMPLES, _GAUSS = range(3)
 
 
+def _initial(
+    N: int, K: int, init: int, place: int, seed: int, activation: str | Activation, layers: str, scale: float
+) -> Network:
+    """A student before training: it depends on the seed, its width, its initialisation and its place in the pair."""
+    rng = np.random.default_rng((seed, _WEIGHTS, K, init, place))
+    return random_network(N, K, rng=rng, activation=activation, layers=layers, scale=scale)
+
+
 def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_inits: int, activation: Activation) -> Pair:
     """The students of a run before training, by width and initialisation, for both places of a pair."""
     return tuple(
         [
-            random_network(
-                run.dataset.x_train.shape[1],
-                K,
-                rng=np.random.default_rng((seed, _WEIGHTS, K, i, s)),
-                activation=activation,
-                layers=run.layers,
-                scale=run.init_scale,
-            )
+            _initial(run.dataset.x_train.shape[1], K, i, s, seed, activation, run.layers, run.init_scale)
             for K in widths
             for i in range(n_inits)
         ]
@@ -420,3 +559,22 @@ def student(
     g = get(result.attrs["activation"] if activation is None else activation)
     chosen = result[["W", "v"]].sel(width=width, init=init, student=student).isel(hidden=slice(width))
     return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), g)
+
+
+def start(
+    result: xr.Dataset,
+    *,
+    width: int,
+    init: int = 0,
+    student: int = 1,
+    activation: Activation | None = None,
+    rng: np.random.Generator,
+) -> Network:
+    """A student of a result of `train` as it was before training, drawn anew.
+
+    rng         in the state in which `train` was given it; `experiments.start` knows it
+    activation  needed only if it is one of your own
+    """
+    at, seed = result.attrs, int(rng.integers(2**63))
+    g = get(at["activation"] if activation is None else activation)
+    return _initial(at["n_inputs"], width, init, student - 1, seed, g, at["layers"], at["init_scale"])

@@ -72,6 +72,25 @@ chosen = dict(
 plan = experiments.plan("00_setup", profile, chosen)
 
 # %% [markdown]
+# ## The model in one picture
+#
+# Where do an input and its label come from? A point $\mathbf c$ of a plane of few dimensions is mixed by the rows of $\mathbf F$ and folded by
+# $f$: that is the input, Eq. (6). In a *latent task* the label is read off the point, Eq. (7); in a *teacher task* it is read off the input,
+# Eq. (4). Structured inputs with latent labels are the **hidden manifold model**. Points, pixels and labels below are real ones.
+
+# %%
+picture = np.random.default_rng((seed, 2))
+plane = datasets.structured(f, 784, 2, 1500, 10, rng=picture)
+latent = datasets.latent_task(plane, networks.random_network(2, 1, rng=picture))
+taught = datasets.teacher_task(plane, networks.random_network(784, teacher_width, rng=picture), labels="real")
+figure = figures.model(latent, taught, f, shown=(7, 4, 3))
+figures.save(figure, "sec4_model", out)
+
+# %% [markdown]
+# Three inputs are followed from left to right. An input has $N=784$ components and looks like noise, but two numbers say all there is to know
+# about it. The latent label asks on which side of a line these two numbers lie. The teacher's label asks what a random network makes of the
+# 784 components. A student is shown inputs and labels of one kind, and has to find out.
+#
 # ## The network
 #
 # A network with $K$ hidden units maps an input $\mathbf x\in\mathbb R^N$ to one number,
@@ -177,7 +196,9 @@ kinds = {
     "i.i.d. Gaussian": datasets.gaussian(N, 1000, 1000, rng=rng),
     f"structured, f = {f}, D = {n_latent}": datasets.structured(f, N, n_latent, 1000, 1000, rng=rng),
 }
-figure = figures.samples(kinds)
+foldings = np.random.default_rng((seed, 6))
+others = {fold: datasets.structured(fold, N, n_latent, 10, 10, rng=foldings) for fold in datasets.FOLDINGS if fold != f}
+figure = figures.samples(kinds | {f"structured, f = {fold}, D = {n_latent}": inputs for fold, inputs in others.items()})
 figures.save(figure, "sec2_inputs", out)
 
 # %% [markdown]

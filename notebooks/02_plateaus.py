@@ -48,7 +48,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 from IPython.display import Markdown, display
 
-from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep, training
+from hmm_utils import claims, experiments, figures, paper, paper_figures, play, sweep, training
 
 figures.style()
 chosen = dict(
@@ -121,6 +121,25 @@ figures.save(figure, "fig2_overlaps", out)
 # (Here $M=K=3$, so that each unit of the student can find one of the teacher. The three pictures are three moments of one
 # run: the same seed, stopped at different times.)
 #
+# ## Watch it
+#
+# The same task, trained while you look. Press *train*: within a second $\epsilon_g$ comes to a stand, and all rows of $R$ look alike; when they
+# part, the error drops. Which $K$, $M$ and $\eta$ make the wait longer, and which take it away?
+
+# %%
+vanilla = play.Settings(
+    inputs="gaussian", task="teacher", labels="real", layers="first", width=3, teacher_width=3, time=3000.0, seed=seed
+)
+play.app(vanilla, controls=["width", "teacher_width", "lr", "seed"])
+
+# %% [markdown]
+# A run of it as a picture. All other choices are in [the playground](playground.ipynb).
+
+# %%
+figure = play.figure({"": play.run(vanilla)})
+figures.save(figure, "live_plateau", out)
+
+# %% [markdown]
 # ## Verdicts
 #
 # To judge a curve, one number measures how much it *steepens again after having been flat*: with the log–log slope

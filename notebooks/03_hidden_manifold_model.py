@@ -49,6 +49,8 @@ seed: int = 1  # of all random numbers
 out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
 # %%
+from dataclasses import replace
+
 import numpy as np
 from IPython.display import Markdown, display
 
@@ -61,6 +63,7 @@ from hmm_utils import (
     observables,
     paper,
     paper_figures,
+    play,
     scan,
     sweep,
     training,
@@ -153,6 +156,26 @@ figures.save(figure, "fig2_right_paper", out)
 # and so there is nothing left to specialise for. With both layers trained and a random second layer in the teacher, some
 # teachers leave a clear plateau and others hardly any: the strongest units of the teacher are found first.
 #
+# ## Watch it
+#
+# The two kinds of labels, trained while you look: press *train*, change *labels from*, and press again. Does the difference depend on the
+# folding, on $D$, or on labels being real?
+
+# %%
+manifold = play.Settings(
+    f=f, n_inputs=max(200, n_latent), n_latent=n_latent, labels="real", layers="first", width=3, time=3000.0, seed=seed
+)
+play.app(manifold, controls=["inputs", "task", "labels", "n_latent"])
+
+# %% [markdown]
+# Both as a picture, with $Q$ and $R$ of the second. All other choices are in [the playground](playground.ipynb).
+
+# %%
+watched = {kind: play.run(replace(manifold, task=kind)) for kind in ("teacher", "latent")}
+figure = play.figure({f"{kind} labels": trained for kind, trained in watched.items()})
+figures.save(figure, "live_labels", out)
+
+# %% [markdown]
 # ## Figure 3: independent students
 #
 # Left, the hidden manifold model: latent labels from a teacher with $M=1$. Right, the same kind of inputs with teacher labels,

@@ -49,10 +49,11 @@ figures.style()
 #
 # Which property of digits makes the difference? The paper's answer has two parts, and both are needed: inputs lie on a low-dimensional *hidden
 # manifold*, folded into a space of many dimensions, and labels depend on the *position on the manifold*. Below is a manifold of two
-# dimensions with labels, and three components of the inputs it makes when $f$ leaves it flat and when $f$ folds it.
+# dimensions with labels, and three components of the inputs it makes when $f$ leaves it flat, when $f$ folds it, and when $f$ tears it to
+# pieces. [Notebook 00](00_setup.ipynb) draws the whole way from a latent point to an input and its label.
 
 # %%
-rngs = {f: np.random.default_rng((seed, 23)) for f in ("identity", "relu", "tanh")}  # a plane seen from above
+rngs = {f: np.random.default_rng((seed, 23)) for f in ("identity", "relu", "tanh", "sgn")}  # a plane seen from above
 folded = {f: datasets.structured(f, 3, 2, 1500, 10, rng=rng) for f, rng in rngs.items()}
 labeller = networks.random_network(2, 1, rng=np.random.default_rng(seed))
 colours = {name: datasets.latent_task(inputs, labeller).y_train for name, inputs in folded.items()}
@@ -103,6 +104,8 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 # and equations that predict the test error at all times; theory on top of simulation.
 #
 # **[T2 — Deep generators](T2_deep_generators.ipynb)** (arXiv:2006.14709). The same for inputs of deep random networks, and of one trained on digits.
+#
+# **[A network to play with](playground.ipynb)** (all set-ups, and those between them). Sliders, a button, and two students that are trained while one watches.
 #
 # ## The claims
 #

@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed.utils import LoopRunner
+from filelock import Timeout
 from test_sweep import counted, quiet, tiny_plan
 
-from hmm_utils import cluster, devices, engine, experiments, mnist, store, sweep
+from hmm_utils import cluster, devices, draws, engine, experiments, mnist, store, sweep
 from hmm_utils.networks import random_network
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -212,7 +213,7 @@ def test_what_another_sweep_computes_is_waited_for(client, tmp_path, monkeypatch
     folder = tmp_path / "store"
     folder.mkdir()
     first, second = sweep.units(plan, folder)
-    lock, submitted, submit = sweep.lock(folder, first.key), [], client.submit
+    lock, submitted, submit = draws.lock(folder, first.key), [], client.submit
     lock.acquire()
     monkeypatch.setattr(client, "submit", lambda *a, **k: submitted.append(a[3]) or submit(*a, **k))
 
@@ -232,8 +233,8 @@ def test_draws_are_locked_while_the_cluster_computes_them(client, tmp_path, monk
     units, submit, held = sweep.units(plan, tmp_path), client.submit, []
 
     def watched(*given, **how):
-        with pytest.raises(sweep.Timeout):
-            sweep.lock(tmp_path, units[given[3]].key).acquire()
+        with pytest.raises(Timeout):
+            draws.lock(tmp_path, units[given[3]].key).acquire()
         held.append(given[3])
         return submit(*given, **how)
 
@@ -246,7 +247,7 @@ def test_draws_are_locked_while_the_cluster_computes_them(client, tmp_path, monk
         quiet(plan, tmp_path, client=client)
     assert held == [0, 1]
     for unit in units:
-        with sweep.lock(tmp_path, unit.key):
+        with draws.lock(tmp_path, unit.key):
             pass
 
 
@@ -256,7 +257,7 @@ def test_only_so_many_draws_are_locked_at_once(client, tmp_path, monkeypatch):
     plan, held, result = tiny_plan("fig3_left", n_draws=4), [], cluster._result
 
     def free(unit):
-        with suppress(sweep.Timeout), sweep.lock(tmp_path, unit.key):
+        with suppress(Timeout), draws.lock(tmp_path, unit.key):
             return True
 
     def watched(future, unit):

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from throwaway import BARS, NAMES, write_notebook, write_notebooks
 
-from hmm_utils import __version__, running
+from hmm_utils import __version__, checkout, running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,6 +82,10 @@ def test_checkout(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{40}", clean["commit"]) and clean["dirty"] is False
     (tmp_path / "new.py").touch()
     assert running._checkout(tmp_path) == {**clean, "dirty": True}
+    # stored results do not mind files that git does not know
+    assert checkout.commit(tmp_path) == (clean["commit"], False)
+    subprocess.run([*git, "add", "new.py"], check=True)
+    assert checkout.commit(tmp_path) == (clean["commit"], True)
 
 
 @pytest.fixture(scope="module")

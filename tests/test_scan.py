@@ -15,7 +15,8 @@ import pytest
 import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, PolyQuadMesh, QuadMesh
 
-from hmm_utils import claims, experiments, figures, results, scan, store, sweep, training
+from hmm_utils import experiments, figures, results, scan, store, sweep, training
+from hmm_utils.claims import behaviour, checks
 from hmm_utils.observables import early_stopping
 
 WIDTHS, N_TIMES, END = (1, 2, 4, 8, 16), 9, 100.0
@@ -132,10 +133,10 @@ def test_numbers_are_those_of_the_claims():
         for K in WIDTHS[1:]:
             at = {"width": K, "point": "many"}
             here, there = (at_index(result, K, i) for result in (many, few))
-            ratio, slope, chance = (value.mean for value in claims._like_mnist(here).values)
+            ratio, slope, chance = (value.mean for value in behaviour.like_mnist(here).values)
             for name, expected in (("ratio", ratio), ("slope", slope), ("chance", chance)):
                 assert float(c9[name].sel(at).isel(time=i)) == pytest.approx(expected, rel=1e-9), (name, K, i)
-            values = claims._c17({"fig9_latent": here, "fig3_left": there}).values
+            values = checks.c17({"fig9_latent": here, "fig3_left": there}).values
             for name, expected in zip(("end", "early"), values[:2], strict=True):
                 assert float(c17[name].sel(at).isel(time=i)) == pytest.approx(expected.mean, rel=1e-9), (name, K, i)
             (times,) = (v.mean for v in values if v.name.startswith("ε_g latent, D = N/2"))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import checkpoints, engine, experiments, files, mnist, results, store, sweep
+from hmm_utils import checkpoints, draws, engine, experiments, files, mnist, results, store, sweep
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.networks import random_network
 
@@ -338,7 +338,7 @@ def test_what_another_sweep_computes_is_waited_for(tmp_path, monkeypatch):
     first = sweep.units(plan, tmp_path)[0]
     tmp_path.joinpath("store").mkdir()
     folder = tmp_path / "store"
-    lock = sweep.FileLock(folder / f".{first.key}.lock")
+    lock = draws.lock(folder, first.key)
     lock.acquire()
     computed, looked = counted(monkeypatch), []
 

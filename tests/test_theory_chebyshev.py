@@ -18,7 +18,10 @@ def in_place(f):
 def one_step(f, y, h, s):
     """The new y and the estimated error of one step."""
     y = np.asarray(y, dtype=float)
-    return chebyshev._extrapolated(in_place(f), y, f(y), h, s, np.empty((5, y.size)))
+    ends, space = np.full((4, y.size), np.nan), np.full((8, y.size), np.nan)
+    ends[0], ends[1] = y, f(y)
+    error = chebyshev._extrapolated(in_place(f), ends, h, s, space)
+    return ends[2], error
 
 
 def pendulum(y):
@@ -79,6 +82,17 @@ def test_error_follows_the_tolerance():
         for rtol in (1e-4, 1e-8)
     ]
     assert errors[0] < 1e-3 and errors[1] < 1e-7
+
+
+def test_long_vectors_and_short_ones():
+    """The same equation 700 times over: more numbers than are taken at once, and norms √700 times as large."""
+    times, start = np.array([0.0, 0.4, 5.0]), np.array([1.0, 0.5])
+    one, work = chebyshev.solve(in_place(pendulum), start, times, rtol=1e-8)
+    many, of_many = chebyshev.solve(
+        in_place(lambda y: pendulum(y.reshape(2, 700)).ravel()), np.repeat(start, 700), times, rtol=1e-8
+    )
+    np.testing.assert_allclose(many.reshape(3, 2, 700), one[..., None] * np.ones(700), rtol=0, atol=1e-7)
+    assert many.shape == (3, 1400) and abs(of_many["steps"] - work["steps"]) <= 2
 
 
 def test_a_system_at_rest_stays_there():

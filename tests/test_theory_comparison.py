@@ -147,7 +147,8 @@ def test_profiles(profile):
 def tiny(monkeypatch):
     """Profiles with two tiny cases and one prediction, and a list of what is computed."""
     case = dict(f="sgn", n_inputs=40, n_latent=4, time=1.0, students=[[1, "first", 0.2]])
-    values = dict(teacher_width=1, n_simulations=2, n_times=3, n_predicted=2, cases=[case, case | {"f": "erf"}])
+    draws = dict(n_simulations=2, n_predicted=2, n_plateaus=3)
+    values = dict(teacher_width=1, n_times=3, cases=[case, case | {"f": "erf"}]) | draws
     table = {
         "defaults": {"data": "auto", "seed": 1},
         "profiles": {"paper": {"kept": True, "t1": values}, "quick": {"t1": dict(values)}},

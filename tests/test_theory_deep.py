@@ -293,7 +293,7 @@ def test_learning_draws_what_was_measured(measured):
     """A panel per case with theory, means of ε_g and means on test inputs for every start."""
     result, _ = measured
     figure = deep_figures.learning(result)
-    panels = {axis.get_title().partition(" (")[0]: axis for axis in figure.axes}
+    panels = {axis.get_title().partition("\n")[0]: axis for axis in figure.axes}
     assert set(panels) == set(deep.CASES)
     later = result.sel(generator="tanh, deep").isel(time=slice(1, None))
     lines = [line.get_ydata() for line in panels["tanh, deep"].lines]

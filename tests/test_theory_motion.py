@@ -129,6 +129,59 @@ def run():
     return start, times, motion.integrate(start, times, lr=0.2, lr_v=0, rtol=1e-10)
 
 
+@pytest.mark.parametrize("lr_v", [0, 0.2], ids=["first layer", "both layers"])
+def test_all_modes_against_scipy(lr_v):
+    """Q, R, W, v and ε_g of 60 modes along the way: the docstring's equations in numpy, solved by scipy's DOP853."""
+    start, lr, times = start_of(3, 2, 300, 60, seed=5, second=True), 0.2, np.geomspace(0.1, 100, 12)
+    (K, M, D), u_teacher = start.r.shape, start.v_teacher
+    delta, zeta = 60 / 300, SIGN.zeta
+    d = zeta * delta + SIGN.b**2 * start.rho
+
+    def parts(y):
+        sigma, r, W, v = np.split(y, np.cumsum([K * K * D, K * M * D, K * K]))
+        sigma, r, W = sigma.reshape(K, K, D), r.reshape(K, M, D), W.reshape(K, K)
+        Q, R = zeta * W + SIGN.b**2 * sigma.mean(axis=-1), SIGN.b * r.mean(axis=-1)
+        return sigma, r, W, v, np.block([[Q, R], [R.T, start.T]])
+
+    def move(t, y):
+        sigma, r, _, v, C = parts(y)
+        Q, R, u = C[:K, :K], C[:K, K:], np.concatenate([v, -u_teacher])
+        J = averages.J(C, K)
+        G = np.diag(v * (averages.H(C, K) @ u)) + v[:, None] * J[:, :K] * v
+        P = v[:, None] * J[:, K:] * u_teacher
+        E = np.outer(v, v) * np.einsum("klab,a,b->kl", I4(C), u, u)[:K, :K]
+        dr = -lr * (
+            d / delta * np.einsum("kj,jmt->kmt", G, r) - SIGN.b * start.rho / delta * np.tensordot(P, start.tt, 1)
+        )
+        A = d / delta * np.einsum("kj,jlt->klt", G, sigma)
+        A -= SIGN.b * start.rho / delta * np.einsum("km,lmt->klt", P, r)
+        dsigma = -lr * (A + A.transpose(1, 0, 2)) + lr**2 * start.rho * d / delta * E[..., None]
+        B = G @ Q - P @ R.T
+        dW = -lr * (B + B.T) + lr**2 * E
+        return np.concatenate([dsigma.ravel(), dr.ravel(), dW.ravel(), -lr_v * (I2(C) @ u)[:K]])
+
+    first = np.concatenate([start.sigma.ravel(), start.r.ravel(), start.W.ravel(), start.v])
+    reference = solve_ivp(move, (0, 100), first, method="DOP853", t_eval=times, rtol=1e-9, atol=1e-11).y.T
+    found = motion.integrate(start, times, lr=lr, lr_v=lr_v, rtol=1e-10)
+    for i, y in enumerate(reference):
+        _, _, W, v, C = parts(y)
+        u, now = np.concatenate([v, -u_teacher]), found.isel(time=i)
+        # a hundred steps or so with errors of 1e-10 here and 1e-9 there
+        for name, value in (("Q", C[:K, :K]), ("R", C[:K, K:]), ("W", W), ("v", v)):
+            np.testing.assert_allclose(now[name], value, rtol=0, atol=1e-7)
+        assert float(now["eps_g_mse"]) == pytest.approx(u @ I2(C) @ u / 2, rel=1e-6)
+
+
+def test_compiled_as_a_whole_or_in_parts():
+    """erf's averages taken as any closure's give what the compiled piece gives, in the same steps, up to rounding."""
+    start, times = start_of(3, 2, 60, 12, seed=6, second=True), [0.0, 0.5, 30.0]
+    whole = motion.integrate(start, times, lr=0.3, lr_v=0.2)
+    parts = motion.integrate(start, times, lr=0.3, lr_v=0.2, closure=lambda *C_u, **K: averages.erf(*C_u, **K))
+    assert whole.attrs == parts.attrs
+    for name in whole:
+        np.testing.assert_allclose(whole[name], parts[name], rtol=1e-9, atol=1e-11)
+
+
 def largest_deviation(found, reference):
     return float(np.abs(found["eps_g_mse"] / reference["eps_g_mse"] - 1).max())
 

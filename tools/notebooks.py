@@ -43,9 +43,13 @@ def main(chosen: list[str]) -> int:
 
 def _keep_ids(new, old) -> None:
     """Unchanged cells keep their ids, so that a re-execution shows up as changed outputs only."""
-    ids = {cell.source: cell.id for cell in old.cells}
+    ids: dict[str, list[str]] = {}
+    for cell in old.cells:
+        ids.setdefault(cell.source, []).append(cell.id)
     for cell in new.cells:
-        cell.id = ids.get(cell.source, cell.id)
+        # two cells may read alike
+        if same := ids.get(cell.source):
+            cell.id = same.pop(0)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ BOUND = 0.5918
 
 Derivative = Callable[[np.ndarray, np.ndarray], None]
 
-_WEIGHTS = (1 / 12, -4 / 3, 9 / 4)
-_WEIGHTS_OF_ERROR = (1 / 12, -4 / 3 + 4 / 5, 9 / 4 - 9 / 5)
+_WEIGHTS = np.array([1 / 12, -4 / 3, 9 / 4])
+_WEIGHTS_OF_ERROR = _WEIGHTS - np.array([0, -4 / 5, 9 / 5])
 
 # The estimate of the fastest rate comes from below, and the rate changes along the way.
 _MARGIN, _RATE_HOLDS_FOR = 1.1, 25
@@ -70,11 +70,44 @@ def coefficients(s: int) -> tuple[float, np.ndarray]:
     return b[1] * w1, np.stack([mu, nu, mu_tilde, -a[1:-1] * mu_tilde], axis=1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+
+
+@_compiled
+def _first_stage(mu_tilde_h, y, f0, y0, y1):
+    """y0 ← y and y1 ← y + μ̃ h f0."""
+    for i in range(y.size):
+        y0[i] = y[i]
+        y1[i] = y[i] + mu_tilde_h * f0[i]
+
+
+@_compiled
 def _stage(mu, nu, mu_tilde_h, gamma_tilde_h, y0, y1, y2, f1, f0):
     """y2 ← (1 − μ − ν) y0 + μ y1 + ν y2 + μ̃ h f1 + γ̃ h f0."""
     for i in range(y0.size):
         y2[i] = (1 - mu - nu) * y0[i] + mu * y1[i] + nu * y2[i] + mu_tilde_h * f1[i] + gamma_tilde_h * f0[i]
+
+
+@_compiled
+def _combine(weights, rows, out):
+    """out ← Σ_j weights_j rows_j, in pieces that stay in the cache."""
+    piece = 512
+    for begin in range(0, out.size, piece):
+        total = out[begin : begin + piece]
+        total[:] = 0
+        for j in range(weights.size):
+            weight, row = weights[j], rows[j, begin : begin + piece]
+            for i in range(total.size):
+                total[i] += weight * row[i]
+
+
+@_compiled
+def _norm(x):
+    """|x|, without BLAS, which numpy calls: its threads, where they have to wait for a core, take most of the time."""
+    total = 0.0
+    for i in range(x.size):
+        total += x[i] ** 2
+    return sqrt(total)
 
 
 def _step(f: Derivative, y0: np.ndarray, f0: np.ndarray, h: float, s: int, space: np.ndarray) -> np.ndarray:
@@ -86,33 +119,30 @@ def _step(f: Derivative, y0: np.ndarray, f0: np.ndarray, h: float, s: int, space
     """
     before, now, f1 = space
     first, rest = coefficients(s)
-    before[:] = y0
-    np.multiply(f0, first * h, out=now)
-    now += y0
-    for mu, nu, mu_tilde, gamma_tilde in rest:
+    _first_stage(first * h, y0, f0, before, now)
+    for mu, nu, mu_tilde_h, gamma_tilde_h in (rest * np.array([1, 1, h, h])).tolist():
         f(now, f1)
-        _stage(mu, nu, mu_tilde * h, gamma_tilde * h, y0, now, before, f1, f0)
+        _stage(mu, nu, mu_tilde_h, gamma_tilde_h, y0, now, before, f1, f0)
         before, now = now, before
     return now
 
 
-def _extrapolated(
-    f: Derivative, y: np.ndarray, f0: np.ndarray, h: float, s: int, space: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """y after a step of length h, and an estimate of its error; `space` (5, size) is overwritten.
+def _extrapolated(f: Derivative, ends: np.ndarray, h: float, s: int, space: np.ndarray) -> np.ndarray:
+    """ends[2] ← y after a step of length h, from y and f before it, ends[:2].
 
-    s is the same for all n, as the error of RKC depends on it.
+    Returns an estimate of its error, a row of `space` (8, size), which is overwritten. s is the same for all n, as the
+    error of RKC depends on it.
     """
-    new, error = np.zeros((2, y.size))
-    y_n, f_n = space[3:]
-    for n, weight, of_error in zip((1, 2, 3), _WEIGHTS, _WEIGHTS_OF_ERROR, strict=True):
+    y, f0, new, _ = ends
+    results, f_n, error = space[3:6], space[6], space[7]
+    for n, y_n in enumerate(results, 1):
         y_n[:] = _step(f, y, f0, h / n, s, space[:3])
         for _ in range(n - 1):
             f(y_n, f_n)
             y_n[:] = _step(f, y_n, f_n, h / n, s, space[:3])
-        new += weight * y_n
-        error += of_error * y_n
-    return new, error
+    _combine(_WEIGHTS, results, new)
+    _combine(_WEIGHTS_OF_ERROR, results, error)
+    return error
 
 
 def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.ndarray) -> tuple[float, np.ndarray]:
@@ -120,18 +150,23 @@ def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.nd
 
     Stops when |λ| changes by less than 2 %; from a direction found before that is after two or three evaluations.
     """
-    rate, size = 0.0, 1e-6 * max(np.linalg.norm(y), 1e-3)
+    rate, size = 0.0, 1e-6 * max(_norm(y), 1e-3)
     for _ in range(50):
-        norm = np.linalg.norm(direction)
+        norm = _norm(direction)
         if norm == 0:
             return rate, f0
         change = np.empty_like(y)
         f(y + size / norm * direction, change)
         change = (change - f0) / size
-        before, rate, direction = rate, float(np.linalg.norm(change)), change
+        before, rate, direction = rate, _norm(change), change
         if abs(rate - before) < 0.02 * rate:
             break
     return rate, direction
+
+
+def _between(x: float, h: float) -> np.ndarray:
+    """Weights of y and f at the start and y and f at the end of a step: the cubic polynomial at t + x h."""
+    return np.array([(1 - x) ** 2 * (1 + 2 * x), (1 - x) ** 2 * x * h, x**2 * (3 - 2 * x), x**2 * (x - 1) * h])
 
 
 def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tuple[np.ndarray, dict[str, int]]:
@@ -157,20 +192,23 @@ def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tu
     if done == len(times):
         return out, work
     t, end = 0.0, float(times[-1])
-    f0, f1, space = np.empty_like(y), np.empty_like(y), np.empty((5, y.size))
+    # y and f at t and at t + h
+    ends, space = np.empty((4, y.size)), np.empty((8, y.size))
+    ends[0] = y
+    y, f0, new, f1 = ends
     counted(y, f0)
     # any direction will do that has a part along the fastest one
-    rate, direction = _fastest_rate(counted, y, f0, f0 + np.linalg.norm(f0) / sqrt(y.size) * np.cos(np.arange(y.size)))
+    rate, direction = _fastest_rate(counted, y, f0, f0 + _norm(f0) / sqrt(y.size) * np.cos(np.arange(y.size)))
     h, known = min(end, 0.1 / max(rate, 0.1 / end)), 0
     while done < len(times):
         if known == _RATE_HOLDS_FOR:
             rate, direction = _fastest_rate(counted, y, f0, direction)
             known = 0
-        new, error = _extrapolated(counted, y, f0, h, stages(h * _MARGIN * rate), space)
+        error = _extrapolated(counted, ends, h, stages(h * _MARGIN * rate), space)
         work["steps"] += 1
         known += 1
-        size = max(np.linalg.norm(y), np.linalg.norm(new))
-        relative = float(np.linalg.norm(error) / (rtol * size)) if size else 0.0
+        size = max(_norm(y), _norm(new))
+        relative = _norm(error) / (rtol * size) if size else 0.0
         # the error of a step is of fourth order in h
         factor = 0.9 * max(relative, 1e-4) ** -0.25 if isfinite(relative) else 0.1
         if not relative <= 1:
@@ -182,11 +220,10 @@ def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tu
                 raise ArithmeticError(f"the solution grows beyond all bounds at time {t:.4g}: use a smaller lr.")
             continue
         counted(new, f1)
-        here = slice(done, int(np.searchsorted(times, t + h, side="right")))
-        if end - (t + h) < 1e-12 * end:
-            here = slice(done, len(times))
-        x = ((times[here] - t) / h)[:, None]
-        out[here] = (1 - x) ** 2 * ((1 + 2 * x) * y + x * h * f0) + x**2 * ((3 - 2 * x) * new + (x - 1) * h * f1)
-        done, t, y, f0, f1 = here.stop, t + h, new, f1, f0
+        arrived = end - (t + h) < 1e-12 * end
+        stop = len(times) if arrived else int(np.searchsorted(times, t + h, side="right"))
+        for i in range(done, stop):
+            _combine(_between((times[i] - t) / h, h), ends, out[i])
+        done, t, ends[:2] = stop, t + h, ends[2:]
         h = min(h * min(factor, 5.0), end - t)
     return out, work

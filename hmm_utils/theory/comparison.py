@@ -90,13 +90,15 @@ class Case:
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
     """All cases, each of which is simulated `n_simulations` times a draw and looked at `n_times` times, with teachers
-    of width M; and how many draws the predictions that need no simulation have (`predictions`)."""
+    of width M; and how many draws the predictions without a simulation have (`predictions`), those of plateaus apart.
+    """
 
     cases: tuple[Case, ...]
     teacher_width: int
     n_simulations: int
     n_times: int
     n_predicted: int
+    n_plateaus: int
     seed: int
 
 
@@ -109,7 +111,8 @@ def configuration(profile: str, **overrides: object) -> Configuration:
     values.pop("data")
     cases = tuple(Case(**(case | {"students": tuple(map(tuple, case["students"]))})) for case in values.pop("cases"))
     c = Configuration(cases=cases, **values)
-    for name, least in {"teacher_width": 1, "n_simulations": 2, "n_times": 3, "n_predicted": 2}.items():
+    least_of = {"teacher_width": 1, "n_simulations": 2, "n_times": 3, "n_predicted": 2, "n_plateaus": 2}
+    for name, least in least_of.items():
         if getattr(c, name) < least:
             raise ValueError(f"{name} = {getattr(c, name)}: give at least {least}.")
     return c
@@ -255,10 +258,10 @@ def exponent(results: Mapping[str, xr.Dataset], of: str = "mean") -> tuple[float
 def parts(c: Configuration) -> dict[str, tuple[str, Callable[[], xr.Dataset]]]:
     """What is computed one after the other: name → (all that decides its numbers, how to compute it)."""
     about = {"teacher_width": c.teacher_width, "n_simulations": c.n_simulations, "n_times": c.n_times, "seed": c.seed}
-    found = {
-        name: (_text({"n_draws": c.n_predicted, "seed": c.seed}), partial(compute, n_draws=c.n_predicted, seed=c.seed))
-        for name, compute in predictions.PREDICTIONS.items()
-    }
+    found = {}
+    for name, compute in predictions.PREDICTIONS.items():
+        draws = {"n_draws": c.n_plateaus if compute is predictions.plateaus else c.n_predicted, "seed": c.seed}
+        found[name] = _text(draws), partial(compute, **draws)
     for case in c.cases:
         own = about | ({"n_simulations": case.n_simulations} if case.n_simulations else {})
         found[case.name] = _text(asdict(case) | own), partial(compare, case, **own)

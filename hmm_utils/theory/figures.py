@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from hmm_utils.figures import BLUE, GREEN, ORANGE
+from hmm_utils.look import BLUE, COLOURS, COLUMN, GREEN, ORANGE, PAGE, SMALL, TIME, footnote
 from hmm_utils.observables import standard_error
 from hmm_utils.theory import comparison
 
@@ -20,16 +20,15 @@ __all__ = [
     "plateaus", "scaling", "starts", "trajectories",
 ]  # fmt: skip
 
-_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 _MODES = {"first": "first layer", "both": "both layers"}
-_TIME = r"time $t$, steps / $N$"
+_BARS = "means over simulations with bars of ± 1 standard error."
 _ERROR = r"generalisation error $\epsilon_g$"
 
 
 def histograms(found: Mapping[str, xr.Dataset]) -> Figure:
     """The first student's field λ₁/√Q₁₁ of each sample of `equivalence.local_fields`, a panel each, on a logarithmic
     scale; the line is the normal density."""
-    fig, axes = plt.subplots(1, len(found), figsize=(3.0 * len(found) + 0.8, 3.2), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 2.6), sharey=True, squeeze=False)
     grid = np.linspace(-4.5, 4.5, 200)
     for axis, (title, sample) in zip(axes[0], found.items(), strict=True):
         lam = sample["fields"].sel(field="λ1") / np.sqrt(sample["predicted"].sel(field="λ1", other="λ1"))
@@ -39,7 +38,8 @@ def histograms(found: Mapping[str, xr.Dataset]) -> Figure:
         axis.plot(((edges[1:] + edges[:-1]) / 2)[seen], density[seen], "o", ms=3.5, color=BLUE, label="sampled")
         axis.set(yscale="log", ylim=(2e-5, 3), xlabel=r"$\lambda_1/\sqrt{Q_{11}}$", title=title)
     axes[0, 0].set_ylabel("density")
-    axes[0, 0].legend(fontsize=8)
+    axes[0, 0].legend()
+    footnote(fig, ["Dots: one student's field over all sampled inputs, binned; line: the normal density."])
     return fig
 
 
@@ -48,18 +48,19 @@ def gaussianity(found: xr.Dataset) -> Figure:
     n = found.attrs["n_samples"]
     panels = {"skewness": ("skewness", (6 / n) ** 0.5), "kurtosis": ("excess kurtosis", (24 / n) ** 0.5),
               "covariance": ("largest error of the covariance", None)}  # fmt: skip
-    fig, axes = plt.subplots(1, 3, figsize=(11.5, 3.4))
+    fig, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6))
     for axis, (name, (label, floor)) in zip(axes, panels.items(), strict=True):
-        for f, colour, marker in zip(found["f"].values, _COLOURS, "osD^v", strict=False):
+        for f, colour, marker in zip(found["f"].values, COLOURS, "osD^v", strict=False):
             axis.plot(found["n_inputs"], found[name].sel(f=f), marker=marker, color=colour, label=f)
         if floor:
-            axis.axhline(floor, color="0.4", ls="--", lw=0.9, label="of a Gaussian sample")
+            axis.axhline(floor, color="0.4", ls="--", lw=0.9, label="Gaussian sample")
         axis.set(xscale="log", yscale="log", xlabel="$N$", ylabel=label)
         N = found["n_inputs"].values
         axis.set_xticks(N, [str(size) for size in N])
         axis.set_xticks([], minor=True)
         axis.yaxis.set_minor_formatter(NullFormatter())
-    axes[0].legend(fontsize=8)
+    axes[0].legend()
+    footnote(fig, [f"From {n} samples each."])
     return fig
 
 
@@ -84,23 +85,25 @@ def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
     columns = 2 if len(results) in (2, 4) else min(len(results), 3)
     rows = -(-len(results) // columns)
     fig, axes = plt.subplots(
-        2 * rows, columns, figsize=(3.7 * columns, 4.6 * rows), squeeze=False, sharex="col",
+        2 * rows, columns, figsize=(PAGE, 3.5 * rows + 0.2), squeeze=False, sharex="col",
         height_ratios=[3, 1] * rows,
     )  # fmt: skip
     for i, found in enumerate(results.values()):
         top, below = axes[2 * (i // columns), i % columns], axes[2 * (i // columns) + 1, i % columns]
         one = found.isel(draw=0)
-        for u, (label, colour) in enumerate(zip(_labels(found), _COLOURS, strict=False)):
+        for u, (label, colour) in enumerate(zip(_labels(found), COLOURS, strict=False)):
             student = one.isel(student=u)
             top.plot(student["time"], student["eps_g_theory"], color=colour, label=label)
             _points(top, student["eps_g"], color=colour)
             mean = student["eps_g"].mean("simulation")
             below.plot(student["time"], 100 * (mean / student["eps_g_theory"] - 1), color=colour)
         top.set(xscale="log", yscale="log", title=_title(found))
-        top.legend(fontsize=7, loc="lower left")
+        low, high = top.get_ylim()
+        top.set_ylim(bottom=low * (low / high) ** (0.16 * len(found["student"])))  # room for the legend
+        top.legend(loc="lower left")
         below.axhspan(-1, 1, color="0.9", zorder=0)
         below.axhline(0, color="0.3", lw=0.6)
-        below.set_xlabel(_TIME)
+        below.set_xlabel(TIME)
         below.tick_params(labelbottom=True)
         limit = max(3.3, 1.1 * np.abs(below.dataLim.intervaly).max())
         below.set_ylim(-limit, limit)
@@ -110,12 +113,13 @@ def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
     for row in range(rows):
         axes[2 * row, 0].set_ylabel(_ERROR)
         axes[2 * row + 1, 0].set_ylabel("off by %")
+    footnote(fig, [f"Points: {_BARS} Lines: theory. Below: their deviation; grey: ± 1 %."])
     return fig
 
 
 def overlaps(results: Mapping[str, xr.Dataset], *, student: int = 0) -> Figure:
     """Q_kl and R_km of one student of each case: points simulations, lines theory."""
-    fig, axes = plt.subplots(2, len(results), figsize=(3.5 * len(results), 5.4), squeeze=False, sharex="col")
+    fig, axes = plt.subplots(2, len(results), figsize=(PAGE, 4.4), squeeze=False, sharex="col")
     for column, found in zip(axes.T, results.values(), strict=True):
         one = found.isel(draw=0, student=student)
         K, M = int(one["width"]), one.sizes["m"]
@@ -125,17 +129,18 @@ def overlaps(results: Mapping[str, xr.Dataset], *, student: int = 0) -> Figure:
         }
         for axis, (name, pairs) in zip(column, entries.items(), strict=True):
             other = "l" if name == "Q" else "m"
-            for (k, o), colour in zip(pairs, _COLOURS, strict=False):
+            for (k, o), colour in zip(pairs, COLOURS, strict=False):
                 at = {"k": k, other: o}
                 label = f"${name}_{{{k + 1}{o + 1}}}$"
                 axis.plot(one["time"], one[f"{name}_theory"].isel(at), color=colour, label=label)
                 _points(axis, one[name].isel(at), color=colour)
             axis.set_xscale("log")
-            axis.legend(fontsize=8, ncols=2)
+            axis.legend(ncols=2)
         column[0].set_title(_title(found))
-        column[1].set_xlabel(_TIME)
+        column[1].set_xlabel(TIME)
     axes[0, 0].set_ylabel("students' overlaps $Q$")
     axes[1, 0].set_ylabel("with the teacher, $R$")
+    footnote(fig, [f"Points: {_BARS} Lines: theory."])
     return fig
 
 
@@ -143,19 +148,21 @@ def averaging(found: xr.Dataset, *, student: int = 0) -> Figure:
     """ε_g of the simulations of one student (points), by the equations with each mode's teacher overlap (line) and with
     their average (dashed)."""
     one = found.isel(draw=0, student=student)
-    fig, axis = plt.subplots(figsize=(5.0, 3.6))
+    fig, axis = plt.subplots(figsize=(COLUMN, 2.9))
     axis.plot(one["time"], one["eps_g_theory"], color=BLUE, label="one teacher overlap per mode")
     axis.plot(one["time"], one["eps_g_averaged"], "--", color=ORANGE, label="their average for all modes")
     _points(axis, one["eps_g"], color="0.2", label="simulations")
-    axis.set(xscale="log", yscale="log", xlabel=_TIME, ylabel=_ERROR, title=_title(found))
-    axis.legend(fontsize=8)
+    axis.set(xscale="log", yscale="log", xlabel=TIME, ylabel=_ERROR, title=_title(found))
+    axis.legend()
+    footnote(fig, [f"Points: {_BARS}"])
     return fig
 
 
 def scaling(results: Mapping[str, Mapping[str, xr.Dataset]]) -> Figure:
     """The mean deviation of ε_g of every draw against N, in a panel per set of results, with the power law of
     `comparison.exponent`."""
-    fig, axes = plt.subplots(1, len(results), figsize=(4.2 * len(results) + 0.4, 3.6), squeeze=False, sharey=True)
+    size = (PAGE if len(results) > 1 else COLUMN, 2.8)
+    fig, axes = plt.subplots(1, len(results), figsize=size, squeeze=False, sharey=True)
     for axis, (title, parts) in zip(axes[0], results.items(), strict=True):
         sizes, means = [], []
         for found in comparison.simulations(parts, scaling=True).values():
@@ -172,40 +179,41 @@ def scaling(results: Mapping[str, Mapping[str, xr.Dataset]]) -> Figure:
         axis.set(xscale="log", yscale="log", xlabel="$N$", title=title)
         axis.set_xticks(sizes, [str(N) for N in sizes])
         axis.set_xticks([], minor=True)
-        axis.legend(fontsize=8)
+        axis.legend()
     axes[0, 0].set_ylabel(r"mean deviation of $\epsilon_g$, %")
+    footnote(fig, [r"Dots: one draw each; line: fitted power law, $\alpha$ ± 1 standard error."])
     return fig
 
 
 def limit(curves: Mapping[str, tuple[xr.Dataset, xr.Dataset]]) -> Figure:
     """ε_g of all modes (lines) and of a single mode, the limit D ≪ N (dashed), against steps/D; the keys are labels."""
-    fig, axis = plt.subplots(figsize=(5.4, 3.8))
-    for (label, (whole, single)), colour in zip(curves.items(), _COLOURS, strict=False):
+    fig, axis = plt.subplots(figsize=(COLUMN, 2.8))
+    for (label, (whole, single)), colour in zip(curves.items(), COLOURS, strict=False):
         delta = whole.attrs["delta"]
         axis.plot(whole["time"] / delta, whole["eps_g_mse"], color=colour, label=label)
         axis.plot(single["time"] / delta, single["eps_g_mse"], "--", color=colour)
     axis.plot([], [], "--", color="0.3", label="a single mode")
-    axis.set(xscale="log", yscale="log", xlabel="steps / $D$", ylabel=_ERROR)
-    axis.legend(fontsize=8)
+    axis.set(xscale="log", yscale="log", xlabel="time in steps / $D$", ylabel=_ERROR)
+    axis.legend()
     return fig
 
 
 def starts(curves: Sequence[xr.Dataset], average: xr.Dataset) -> Figure:
     """ε_g from the weights of several draws, thin, and from the average over all of them, dashed."""
-    fig, axis = plt.subplots(figsize=(5.0, 3.6))
+    fig, axis = plt.subplots(figsize=(COLUMN, 2.7))
     for i, curve in enumerate(curves):
         axis.plot(curve["time"], curve["eps_g_mse"], color=BLUE, lw=0.9, label=None if i else "one draw each")
     axis.plot(average["time"], average["eps_g_mse"], "--", color=ORANGE, lw=2, label="average over draws")
-    axis.set(xscale="log", yscale="log", xlabel=_TIME, ylabel=_ERROR)
-    axis.legend(fontsize=8)
+    axis.set(xscale="log", yscale="log", xlabel=TIME, ylabel=_ERROR)
+    axis.legend()
     return fig
 
 
 def error_against_delta(found: xr.Dataset) -> Figure:
     """`predictions.error_against_delta`: the analytic line, points for the integrated errors; and their quotient."""
-    fig, (axis, ratio) = plt.subplots(1, 2, figsize=(9.0, 3.6))
+    fig, (axis, ratio) = plt.subplots(1, 2, figsize=(PAGE, 2.7))
     axis.plot(found["delta"], found["analytic"], color="0.2", label=r"$\eta \to 0$, analytic")
-    for lr, colour, marker in zip(found["lr"].values, _COLOURS, "sD", strict=False):
+    for lr, colour, marker in zip(found["lr"].values, COLOURS, "sD", strict=False):
         axis.plot(found["delta"], found["eps_g"].sel(lr=lr), marker, ms=4, color=colour, label=rf"$\eta = {lr:g}$")
         ratio.plot(found["delta"], found["eps_g"].sel(lr=lr) / found["analytic"], marker, ms=4, color=colour)
     axis.plot(found["delta"], found["extrapolated"], "o", mfc="none", ms=8, color=GREEN, label=r"extrapolated to 0")
@@ -214,13 +222,14 @@ def error_against_delta(found: xr.Dataset) -> Figure:
     ratio.axhline(1, color="0.3", lw=0.6)
     axis.set(xscale="log", yscale="log", xlabel="$D/N$", ylabel=_ERROR)
     ratio.set(xscale="log", xlabel="$D/N$", ylabel="over the analytic error")
-    axis.legend(fontsize=8)
+    axis.legend()
+    footnote(fig, ["Integrated equations of motion; no noise. Grey: ± 3 % of the analytic error."])
     return fig
 
 
 def error_against_width(found: xr.Dataset) -> Figure:
     """`predictions.error_against_width`: means over draws of features, teacher and students with standard errors."""
-    fig, axis = plt.subplots(figsize=(4.8, 3.6))
+    fig, axis = plt.subplots(figsize=(COLUMN, 2.8))
     for layers, colour, marker in zip(found["layers"].values, (BLUE, ORANGE), "os", strict=True):
         eps_g = found["eps_g"].sel(layers=layers)
         axis.errorbar(
@@ -228,9 +237,10 @@ def error_against_width(found: xr.Dataset) -> Figure:
             color=colour, label=_MODES[str(layers)],
         )  # fmt: skip
     axis.axvline(2, color="0.6", ls=":", lw=1)
-    axis.annotate("$K = M$", (2, axis.get_ylim()[1]), xytext=(4, -12), textcoords="offset points", fontsize=8)
+    axis.annotate("$K = M$", (2, axis.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", fontsize=SMALL)
     axis.set(xlabel="$K$", ylabel=r"$\epsilon_g$ at $\eta t = 800$")
-    axis.legend(fontsize=8)
+    axis.legend()
+    footnote(fig, ["Bars: ± 1 standard error over draws of features, teacher and students."])
     return fig
 
 
@@ -238,10 +248,10 @@ def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
     """`predictions.plateaus`: ε_g(t) of all draws, thin, and their geometric mean, thick: a panel per folding, the
     i.i.d. teacher task first, a colour per D."""
     foldings = list(dict.fromkeys(found["f"].values))
-    fig, axes = plt.subplots(1, len(foldings), figsize=(2.5 * len(foldings) + 0.6, 3.4), sharey=True)
+    fig, axes = plt.subplots(1, len(foldings), figsize=(PAGE, 2.7), sharey=True)
     for axis, f in zip(axes, foldings, strict=True):
         tasks = [i for i in range(found.sizes["task"]) if found["f"].values[i] == f]
-        for i, colour in zip(tasks, _COLOURS, strict=False):
+        for i, colour in zip(tasks, COLOURS, strict=False):
             curves = found["eps_g"].sel(layers=layers).isel(task=i)
             D = int(found["n_latent"].values[i])
             axis.plot(found["time"], curves.T, color=colour, lw=0.6, alpha=0.35)
@@ -249,9 +259,10 @@ def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
             axis.plot(found["time"], mean, color=colour, label=f"$D = {D}$" if D else None)
         noise = float(found["noise"].values[tasks[0]])
         title = "i.i.d., teacher" if f == "iid" else rf"{f}, $\zeta/c_0 = {noise:.2f}$"
-        axis.set(xscale="log", yscale="log", title=title, xlabel=_TIME)
+        axis.set(xscale="log", yscale="log", title=title, xlabel=TIME)
         if f != "iid":
-            axis.legend(fontsize=8, loc="lower left")
+            axis.legend(loc="lower left")
     axes[0].set_ylabel(_ERROR)
     axes[0].set_ylim(bottom=1e-3)
+    footnote(fig, ["Thin: one draw each; thick: their geometric mean."])
     return fig

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -328,12 +328,18 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 
 @_compiled
+def _pair(k, l):  # noqa: E741
+    """Where σ_kl = σ_lk is among (0, 0), (1, 0), (1, 1), (2, 0) …: as `numpy.tril_indices` lists them."""
+    return k * (k + 1) // 2 + l if k >= l else l * (l + 1) // 2 + k
+
+
+@_compiled
 def covariance(sigma, r, W, T, in_Q, in_R, zeta, C):
-    """C ← [[Q, R], [Rᵀ, T]], Q = ζW + Σ_τ in_Q σ_τ and R = Σ_τ in_R r_τ."""
+    """C ← [[Q, R], [Rᵀ, T]], Q = ζW + Σ_τ in_Q σ_τ and R = Σ_τ in_R r_τ, with σ (pairs, modes) and r (K, M, modes)."""
     K, M, n = r.shape
     for k in range(K):
         for l in range(k + 1):  # noqa: E741
-            total, density = 0.0, sigma[k, l]
+            total, density = 0.0, sigma[_pair(k, l)]
             for t in range(n):
                 total += in_Q[t] * density[t]
             C[k, l] = C[l, k] = zeta * W[k, l] + total
@@ -347,7 +353,7 @@ def covariance(sigma, r, W, T, in_Q, in_R, zeta, C):
 
 @_compiled
 def derivatives(sigma, r, tt, C, v, v_teacher, h, J, E4, decay, drive, noise, c0, eta, d_sigma, d_r, d_W):
-    """dσ/dt, dr/dt and dW/dt of the module's docstring, written to the last three arguments."""
+    """dσ/dt, dr/dt and dW/dt of the module's docstring, written to the last three arguments; σ is (pairs, modes)."""
     K, M, n = r.shape
     G, P = np.empty((K, K)), np.empty((K, M))
     for k in range(K):
@@ -374,7 +380,7 @@ def derivatives(sigma, r, tt, C, v, v_teacher, h, J, E4, decay, drive, noise, c0
         for l in range(k + 1):  # noqa: E741
             decaying[:], driving[:] = 0, 0
             for j in range(K):
-                a, b, x, y = G[k, j], G[l, j], sigma[j, l], sigma[j, k]
+                a, b, x, y = G[k, j], G[l, j], sigma[_pair(j, l)], sigma[_pair(j, k)]
                 for t in range(n):
                     decaying[t] += a * x[t] + b * y[t]
             for m in range(M):
@@ -382,16 +388,79 @@ def derivatives(sigma, r, tt, C, v, v_teacher, h, J, E4, decay, drive, noise, c0
                 for t in range(n):
                     driving[t] += a * x[t] + b * y[t]
             step = eta**2 * v[k] * v[l] * E4[k, l]
-            out, transposed = d_sigma[k, l], d_sigma[l, k]
+            out = d_sigma[_pair(k, l)]
             for t in range(n):
                 out[t] = -eta * (decay[t] * decaying[t] - drive[t] * driving[t]) + step * noise[t]
-                transposed[t] = out[t]
             B = 0.0
             for j in range(K):
                 B += G[k, j] * C[j, l] + G[l, j] * C[j, k]
             for m in range(M):
                 B -= P[k, m] * C[l, K + m] + P[l, m] * C[k, K + m]
             d_W[k, l] = d_W[l, k] = -eta * B + step * c0
+
+
+class _Terms(NamedTuple):
+    """What stays as it is, in the names of `covariance` and `derivatives`; K students."""
+
+    K: int
+    tt: np.ndarray
+    T: np.ndarray
+    v_teacher: np.ndarray
+    in_Q: np.ndarray
+    in_R: np.ndarray
+    zeta: float
+    decay: np.ndarray
+    drive: np.ndarray
+    noise: np.ndarray
+    c0: float
+    eta: float
+    eta_v: float
+
+
+def _terms(start: Start, lr: float, lr_v: float) -> _Terms:
+    tt, T, v_teacher = (np.ascontiguousarray(a, dtype=float) for a in (start.tt, start.T, start.v_teacher))
+    in_Q, in_R = (start.p * start.coefficient(name) for name in ("in_Q", "in_R"))
+    decay, drive, noise = (start.coefficient(name) for name in ("decay", "drive", "noise"))
+    zeta, c0 = float(start.coefficients.zeta), float(start.coefficients.c0)
+    return _Terms(len(start.v), tt, T, v_teacher, in_Q, in_R, zeta, decay, drive, noise, c0, float(lr), float(lr_v))
+
+
+@_compiled
+def _parts(y, terms):
+    """σ (pairs, modes), r, W and v as views of y, the vector of all that moves."""
+    K, (_, M, n) = terms.K, terms.tt.shape
+    pairs = K * (K + 1) // 2
+    ends = pairs * n, (pairs + K * M) * n, (pairs + K * M) * n + K * K
+    sigma, r, W = y[: ends[0]], y[ends[0] : ends[1]], y[ends[1] : ends[2]]
+    return sigma.reshape(pairs, n), r.reshape(K, M, n), W.reshape(K, K), y[ends[2] :]
+
+
+@_compiled
+def _covariance(y, terms, C):
+    """C ← that of y."""
+    sigma, r, W, _ = _parts(y, terms)
+    covariance(sigma, r, W, terms.T, terms.in_Q, terms.in_R, terms.zeta, C)
+
+
+@_compiled
+def _derivatives(y, terms, C, h, J, g1, E4, out):
+    """out ← dy/dt, from the covariance of y and its averages."""
+    sigma, r, _, v = _parts(y, terms)
+    d_sigma, d_r, d_W, d_v = _parts(out, terms)
+    derivatives(
+        sigma, r, terms.tt, C, v, terms.v_teacher, h, J, E4,
+        terms.decay, terms.drive, terms.noise, terms.c0, terms.eta, d_sigma, d_r, d_W,
+    )  # fmt: skip
+    d_v[:] = -terms.eta_v * g1
+
+
+@_compiled
+def _derivatives_of_erf(y, terms, C, out):
+    """The same for `averages.erf` in one compiled piece: with few modes, calls between parts take most of the time."""
+    _covariance(y, terms, C)
+    u = np.concatenate((y[-terms.K :], -terms.v_teacher))
+    _, h, J, g1, E4 = averages.erf_averages(C, u, terms.K)
+    _derivatives(y, terms, C, h, J, g1, E4, out)
 
 
 def integrate(
@@ -425,46 +494,34 @@ def integrate(
         raise ValueError(f"lr = {lr} and lr_v = {lr_v}: lr must be positive, lr_v not negative, and both finite.")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol = {rtol}: give a number between 0 and 1.")
+    terms = _terms(start, lr, lr_v)
     K, M, n = start.r.shape
-    decay, drive, noise = (start.coefficient(name) for name in ("decay", "drive", "noise"))
-    in_Q, in_R = (start.p * start.coefficient(name) for name in ("in_Q", "in_R"))
-    zeta, c0, v_teacher = start.coefficients.zeta, start.coefficients.c0, start.v_teacher
-    T, tt = np.ascontiguousarray(start.T, dtype=float), np.ascontiguousarray(start.tt, dtype=float)
-    ends = K * K * n, K * (K + M) * n, K * (K + M) * n + K * K
     C = np.empty((K + M, K + M))
 
-    def parts(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        sigma, r, W = y[: ends[0]], y[ends[0] : ends[1]], y[ends[1] : ends[2]]
-        return sigma.reshape(K, K, n), r.reshape(K, M, n), W.reshape(K, K), y[ends[2] :]
-
-    def fields(y: np.ndarray) -> averages.Averages:
-        sigma, r, W, v = parts(y)
-        covariance(sigma, r, W, T, in_Q, in_R, zeta, C)
-        return closure(C, np.concatenate([v, -v_teacher]), n_students=K)
+    def averaged(y: np.ndarray) -> averages.Averages:
+        _covariance(y, terms, C)
+        return closure(C, np.concatenate([y[-K:], -terms.v_teacher]), n_students=K)
 
     def f(y: np.ndarray, out: np.ndarray) -> None:
-        average = fields(y)
-        sigma, r, _, v = parts(y)
-        d_sigma, d_r, d_W, d_v = parts(out)
-        derivatives(
-            *(sigma, r, tt, C, v, v_teacher, average.h, average.J, average.E4),
-            *(decay, drive, noise, c0, lr, d_sigma, d_r, d_W),
-        )
-        np.multiply(average.g1, -lr_v, out=d_v)
+        if closure is averages.erf:
+            _derivatives_of_erf(y, terms, C, out)
+        else:
+            average = averaged(y)
+            _derivatives(y, terms, C, average.h, average.J, average.g1, average.E4, out)
 
-    first = np.concatenate([a.ravel() for a in (start.sigma, start.r, start.W, start.v)])
+    first = np.concatenate([a.ravel() for a in (start.sigma[np.tril_indices(K)], start.r, start.W, start.v)])
     path, work = chebyshev.solve(f, first, times, rtol=rtol)
     eps_g, covariances = np.empty(times.size), np.empty((times.size, K + M, K + M))
     for i, y in enumerate(path):
-        eps_g[i] = fields(y).eps_g
+        eps_g[i] = averaged(y).eps_g
         covariances[i] = C
-    W, v = path[:, ends[1] : ends[2]].reshape(-1, K, K), path[:, ends[2] :]
+    W, v = path[:, -K * K - K : -K].reshape(-1, K, K), path[:, -K:]
     return xr.Dataset(
         {
             "eps_g_mse": ("time", eps_g, {"long_name": "ε_g (mse)"}),
             "Q": (("time", "i", "j"), covariances[:, :K, :K]),
             "R": (("time", "i", "m"), covariances[:, :K, K:]),
-            "T": (("m", "n"), T),
+            "T": (("m", "n"), terms.T),
             "W": (("time", "i", "j"), W),
             "v": (("time", "i"), v),
         },

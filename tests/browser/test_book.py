@@ -1,0 +1,181 @@
+"""The book as a reader sees it: built once, every page looked at on a screen and on a phone."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import DESKTOP, PHONE, ROOT, served
+
+# what is on a page once its formulas are typeset: formulas that are not, errors in them, code of formulas in the text
+TYPESET = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
+LOOK = r"""() => {
+  const page = document.querySelector("article") ?? document.querySelector("main") ?? document.body;
+  const text = page.cloneNode(true);
+  text.querySelectorAll("pre, code, mjx-container, script, style").forEach((node) => node.remove());
+  const formulas = [...page.querySelectorAll(".math")];
+  return {
+    formulas: formulas.length,
+    raw: formulas.filter((node) => !node.querySelector("mjx-container")).map((node) => node.textContent),
+    errors: [...document.querySelectorAll("mjx-merror, [data-mml-node=merror]")].map((node) => node.textContent),
+    code: text.textContent.match(/\$\$|\\[([]|\\(frac|epsilon|mathbf)|Math input error|\{math\}|:math:|\| \|/g) ?? [],
+    // what begins left of its box cannot be scrolled to
+    cut: [...page.querySelectorAll("div.math mjx-container")]
+      .filter((node) => node.getBoundingClientRect().left < node.closest("div.math").getBoundingClientRect().left - 1)
+      .map((node) => node.textContent),
+    broken: [...document.images].filter((image) => !(image.complete && image.naturalWidth)).map((image) => image.src),
+    figures: page.querySelectorAll("figure img").length,
+  };
+}"""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """What `make book` builds."""
+    folder = tmp_path_factory.mktemp("book") / "site"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "docs"), os.environ.get("PYTHONPATH", "")])}
+    made = subprocess.run(
+        [sys.executable, "-m", "hmm_book.make", str(folder)], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert made.returncode == 0, made.stderr[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    with served(site) as at:
+        yield at
+
+
+def pages(site):
+    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    assert len(found) > 50
+    return found
+
+
+def test_every_page(site, address, visit):
+    """No complaint and no request to elsewhere, formulas typeset, pictures shown, no sideways scroll on a phone."""
+    seen, asked = visit(), set()
+    seen.page.on("request", lambda request: asked.add(request.url))
+    told, formulas, figures = [], 0, 0
+    for name in pages(site):
+        seen.page.set_viewport_size(DESKTOP)
+        seen.page.goto(f"{address}/{name}")
+        seen.page.wait_for_load_state("networkidle")
+        seen.page.evaluate(TYPESET)
+        found = seen.page.evaluate(LOOK)
+        formulas, figures = formulas + found.pop("formulas"), figures + found.pop("figures")
+        told += [f"{name}: {what}: {worst[:3]}" for what, worst in found.items() if worst]
+        seen.page.set_viewport_size(PHONE)
+        told += [f"{name}: cut off on a phone: {worst}" for worst in seen.page.evaluate(LOOK)["cut"][:3]]
+        width = seen.page.evaluate("() => document.documentElement.scrollWidth")
+        if width > PHONE["width"]:
+            told.append(f"{name}: {width} pixels wide on a phone")
+        told += [f"{name}: {complaint}" for complaint in seen.complaints]
+        seen.complaints.clear()
+    assert not told, "\n".join(told)
+    assert formulas > 1000 and figures > 40
+    assert all(url.startswith((address, "data:")) for url in asked)
+
+
+def test_search_finds_plateaus(address, visit):
+    seen = visit()
+    seen.page.goto(address)
+    seen.page.keyboard.press("Control+k")
+    seen.page.keyboard.type("plateau")
+    seen.page.keyboard.press("Enter")
+    results = seen.page.locator("#search-results li a")
+    results.first.wait_for()
+    seen.page.wait_for_load_state("networkidle")
+    assert seen.page.locator("#search-results a[href*='02_plateaus.html']").count() > 0
+    assert not seen.complaints
+
+
+def test_light_and_dark(address, visit):
+    """As the reader's system has it, and as the reader then chooses; the badges of verdicts can be read in both."""
+    seen = visit()
+    theme = "() => document.documentElement.dataset.theme"
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    seen.page.emulate_media(color_scheme="light")
+    seen.page.goto(address)
+    assert seen.page.evaluate(theme) == "light" and seen.page.evaluate(ground) == "rgb(255, 255, 255)"
+    seen.shot("book-landing")
+    seen.page.emulate_media(color_scheme="dark")
+    seen.page.reload()
+    assert seen.page.evaluate(theme) == "dark"
+    assert max(map(int, re.findall(r"\d+", seen.page.evaluate(ground))[:3])) < 60
+    # the search field fades from light to dark
+    seen.page.wait_for_timeout(500)
+    seen.shot("book-landing-dark")
+    seen.page.locator(".theme-switch-button:visible").first.click()
+    seen.page.locator(".theme-change-button[data-mode=light]:visible").first.click()
+    seen.page.wait_for_function(f"() => ({theme})() === 'light'")
+    assert not seen.complaints
+
+
+def test_claims_lead_to_figures(address, visit):
+    seen = visit()
+    seen.page.goto(address)
+    rows = seen.page.locator("table.claims tbody tr")
+    links = rows.locator("a[href*='#']:has-text('Figure')").evaluate_all(
+        "nodes => nodes.map((node) => [node.href, node.textContent])"
+    )
+    assert rows.count() == len(links) > 20
+    assert all(rows.nth(i).locator(".verdict").inner_text().strip() for i in range(rows.count()))
+    for url, label in dict(links).items():
+        seen.page.goto(url)
+        seen.page.evaluate(TYPESET)
+        target = seen.page.locator(f"figure[id='{url.partition('#')[2]}']")
+        assert target.locator("img").evaluate("image => image.naturalWidth") > 0, url
+        assert target.locator("figcaption").inner_text().startswith(f"{label}."), url
+        assert target.evaluate("node => node.getBoundingClientRect().top < innerHeight"), url
+    assert not seen.complaints
+
+
+def test_the_landing_page_on_a_phone(address, visit):
+    seen = visit(PHONE)
+    seen.page.goto(address)
+    assert seen.page.locator("h1").first.inner_text().startswith("The hidden manifold model")
+    seen.shot("book-landing-phone")
+    seen.page.locator("#the-claims").scroll_into_view_if_needed()
+    seen.shot("book-claims-phone")
+
+
+@pytest.mark.parametrize("chapter", ["03_hidden_manifold_model", "T1_equations_of_motion"])
+def test_chapters(address, visit, chapter):
+    """The box, the numbers of equations, the figures with their captions."""
+    seen = visit()
+    seen.page.goto(f"{address}/chapters/{chapter}.html")
+    seen.page.evaluate(TYPESET)
+    box = seen.page.locator(".admonition.rerun")
+    assert f"hmm run {chapter} --profile paper" in box.inner_text()
+    assert "mybinder.org" in box.locator("a").first.get_attribute("href")
+    parameters = box.locator("details")
+    assert not parameters.locator("table").is_visible()
+    parameters.locator("summary").click()
+    assert parameters.locator("table").is_visible() and "seed" in parameters.inner_text()
+    assert seen.page.locator("[id^='eq-']").count() > 0
+    seen.shot(f"book-{chapter}", full_page=True)
+    assert not seen.complaints
+
+
+def test_no_line_begins_with_the_comma_behind_a_formula(address, visit):
+    seen = visit(PHONE)
+    seen.page.goto(f"{address}/api/hmm_utils.theory.motion.html")
+    seen.page.evaluate(TYPESET)
+    kept = seen.page.locator("article .nowrap")
+    assert kept.count() > 50
+    # a formula and its comma are as high as one line
+    assert kept.evaluate_all("nodes => nodes.filter((node) => node.getClientRects().length > 1).length") == 0
+
+
+def test_from_a_folder(site, visit):
+    """Without any server: the files as they are."""
+    seen = visit()
+    seen.page.goto((site / "chapters" / "00_setup.html").as_uri())
+    seen.page.wait_for_load_state("networkidle")
+    seen.page.evaluate(TYPESET)
+    found = seen.page.evaluate(LOOK)
+    assert found["formulas"] > 10 and not (found["raw"] or found["errors"] or found["broken"])
+    assert not seen.complaints

@@ -1,0 +1,180 @@
+"""hmm_utils.directions: which directions inputs use, and what students do in them."""
+
+import numpy as np
+import pytest
+
+from hmm_utils import directions, experiments, networks, observables, training
+
+
+def inputs_in(n_directions, N=12, P=400, seed=0):
+    """Inputs in some directions of R^N only, with very different variances along them; and these directions."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((N, n_directions)))[0].T
+    return rng.standard_normal((P, n_directions)) * np.geomspace(3, 0.1, n_directions) @ basis + basis.sum(0), basis
+
+
+def pair_of_students(activation="erf", seed=0):
+    """Two students with K = 3 before and after a change that is a combination of inputs, and the inputs."""
+    x, basis = inputs_in(7)
+    rng = np.random.default_rng((seed, 1))
+    start = [networks.random_network(12, 3, rng=rng, activation=activation) for _ in range(2)]
+    learnt = 4 * rng.standard_normal((3, 7)) @ basis
+    other = np.array([-1.0, 1, -1])[:, None] * learnt[[2, 0, 1]]  # the same units in another order and sign
+    change = (learnt, other)
+    end = [networks.Network(one.W + d, one.v, one.activation) for one, d in zip(start, change, strict=True)]
+    return start, end, x
+
+
+def test_principal_directions():
+    """Eigenvalues of the second moment, not centred, falling; exactly zero where there are no inputs."""
+    x, basis = inputs_in(7)
+    variance, axes = directions.principal(x, slab=64)
+    assert np.count_nonzero(variance) == 7 and np.all(np.diff(variance) <= 0)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(12), atol=1e-12)
+    np.testing.assert_allclose((variance * axes.T) @ axes, x.T @ x / len(x), atol=1e-12)
+    np.testing.assert_allclose(axes[:7].T @ axes[:7], basis.T @ basis, atol=1e-10)  # the same space
+
+
+def test_parts_are_what_they_say():
+    """Parts add up to W; inputs have nothing in the last; the leading directions are the fewest that hold the share."""
+    start, end, x = pair_of_students()
+    found = directions.compare(start, end, x, share=0.8)
+    np.testing.assert_allclose(found["W"].sum("part").sel(when="start", student=1), start[0].W, atol=1e-12)
+    np.testing.assert_allclose(found["W"].sum("part").sel(when="end", student=1), end[0].W, atol=1e-12)
+    assert int(found["number"].sum()) == 12 and int(found["number"].sel(part="none")) == 5
+    variance = np.linalg.svd(x, compute_uv=False) ** 2
+    n = int(found["number"].sel(part="leading"))
+    assert variance[:n].sum() >= 0.8 * variance.sum() > variance[: n - 1].sum()
+    held = np.array([variance[:n].sum(), variance[n:].sum(), 0])
+    np.testing.assert_allclose(found["variance"], held / variance.sum(), atol=1e-12)
+    assert np.abs(x @ found["W"].sel(part="none", when="end", student=1).values.T).max() < 1e-10
+    np.testing.assert_allclose(found["weight"].sum("part"), 1)
+    lengths = (found["W"].sel(when="end", student=1) ** 2).sum("input") / (end[0].W ** 2).sum(1)
+    np.testing.assert_allclose(found["weight"].sel(when="end", student=1), lengths)
+
+
+def test_the_part_that_no_input_has_is_kept():
+    """What was added is a combination of inputs: outside their span w_k is what it was, inside it is not."""
+    found = directions.compare(*pair_of_students())
+    np.testing.assert_allclose(found["kept"].sel(part="none"), 1)
+    before, after = found["W"].sel(part="leading", student=1).transpose("when", "hidden", "input").values
+    cosines = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    np.testing.assert_allclose(found["kept"].sel(part="leading", student=1), cosines)
+    assert np.abs(cosines).max() < 0.9
+
+
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_units_are_matched(activation):
+    """Student 2 learnt the units of student 1 in another order with other signs. They are put in order; and turned
+    where (−w, −v) is the same unit, as for erf, but not for a ReLU."""
+    start, end, x = pair_of_students(activation)
+    found = directions.compare(start, end, x)
+    alike = found["alike"].sel(part="leading", when="end").values
+    if activation == "erf":
+        assert (alike > 0.8).all()
+        expected = np.array([1.0, -1, -1])[:, None] * end[1].W[[1, 2, 0]]
+        np.testing.assert_allclose(found["W"].sum("part").sel(when="end", student=2), expected, atol=1e-12)
+    else:
+        rows = found["W"].sum("part").sel(when="end", student=2).values
+        np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(end[1].W, axis=0))
+        assert alike.max() > 0.8 and alike.min() < 0.8
+    assert np.abs(found["alike"].sel(part="none")).max() < np.abs(alike).max()
+    outside = found["alike"].sel(part="none")
+    np.testing.assert_allclose(outside.sel(when="end"), outside.sel(when="start"))
+
+
+def test_students_that_do_not_fit():
+    start, end, x = pair_of_students()
+    wide = networks.random_network(12, 4, rng=np.random.default_rng(1))
+    for arguments in ((start[:1], end, x), (start, end[:1], x), (start, [end[0], wide], x), (start, end, x[:, :5])):
+        with pytest.raises(ValueError, match="give two students of one width before and after training"):
+            directions.compare(*arguments)
+
+
+def test_disagreement_by_part():
+    """Networks that differ outside the span of the inputs only agree on inputs that have no component there."""
+    start, end, x = pair_of_students()
+    found = directions.compare(start, end, x)
+    outside = found["W"].sel(part="none", when="end", student=1).values
+    twin = networks.Network(end[0].W - 2 * outside, end[0].v, end[0].activation)
+    rng = np.random.default_rng(3)
+    eps = directions.disagreement((end[0], twin), found, n=2000, rng=rng)
+    assert list(eps["part"].values) == list(directions.PARTS)
+    assert eps.sel(part="leading") == eps.sel(part="rest") == 0
+    assert eps.sel(part="none") == 1  # erf is odd
+    # by hand, on the length that inputs have when no part is left out
+    pair = directions.disagreement(end, found, n=4000, rng=np.random.default_rng(4)).sel(part="leading")
+    axes = found["axes"].values[found["member"].values == "leading"]
+    z = np.random.default_rng(5).standard_normal((4000, len(axes))) @ axes * np.sqrt(12 / len(axes))
+    by_hand = observables.frac(end[0](z), end[1](z))
+    assert abs(float(pair) - by_hand) < 5 * np.sqrt(2 * by_hand * (1 - by_hand) / 4000)
+
+
+def test_summary():
+    """Means over units by part, and the disagreement."""
+    start, end, x = pair_of_students()
+    found = directions.compare(start, end, x)
+    table = directions.summary(found, end, n=50, rng=np.random.default_rng(1)).to_pandas()
+    assert list(table.index) == list(directions.PARTS)
+    assert table["directions"].sum() == 12 and table["|w|² after"].sum() == pytest.approx(1)
+    for when, name in (("start", "|w|² before"), ("end", "|w|² after")):
+        assert table[name]["rest"] == pytest.approx(found["weight"].sel(part="rest", when=when).values.mean())
+    assert table["cosine with start"]["none"] == pytest.approx(1)
+    by_hand = np.abs(found["alike"].sel(part="leading", when="end").values).mean()
+    assert table["|cosine| of students"]["leading"] == pytest.approx(by_hand)
+    eps = directions.disagreement(end, found, n=50, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(table["ε₁,₂ on noise"], eps)
+
+
+def test_no_disagreement_where_there_are_no_directions():
+    start, end, _ = pair_of_students()
+    found = directions.compare(start, end, np.random.default_rng(5).standard_normal((50, 12)))
+    eps = directions.disagreement(end, found, n=10, rng=np.random.default_rng(1))
+    assert np.isnan(eps.sel(part="none")) and np.isfinite(eps.sel(part="leading"))
+
+
+# ---- the same on trained students --------------------------------------------------------------------------------
+
+
+def test_students_before_training():
+    """Drawn anew, a student is what the engine started from: after the shortest run it has hardly moved, and every run
+    leaves it unchanged where no input has a component."""
+    tiny = dict(data="digits", widths=[2, 3], n_inits=2, n_test=20, n_times=3)
+    for time, moved in ((1 / 64, 0.2), (50, None)):
+        result = experiments.run(experiments.experiment("fig1_left", time=time, **tiny), progress=False).isel(draw=0)
+        pairs = [
+            [(experiments.start(result, **which), training.student(result, **which)) for which in both]
+            for both in ([{"width": K, "init": i, "student": s} for s in (1, 2)] for K in (2, 3) for i in (0, 1))
+        ]
+        x = experiments.train_inputs(result)
+        assert x.shape == (result.attrs["n_train"], 64)
+        for pair in pairs:
+            (start, end) = zip(*pair, strict=True)
+            found = directions.compare(start, end, x)
+            # the engine adds inputs to weights in single precision, a few thousand times
+            np.testing.assert_allclose(
+                found["W"].sel(part="none", when="end"), found["W"].sel(part="none", when="start"), atol=1e-4
+            )
+            if moved:
+                assert np.abs(end[0].W - start[0].W).max() < moved and not np.array_equal(end[0].W, start[0].W)
+            else:
+                assert np.abs(found["kept"].sel(part="leading")).mean() < 0.9
+
+
+def test_students_before_training_of_another_draw():
+    """Each draw has its own students, with the layers and the scale of the set-up."""
+    e = experiments.experiment(
+        "fig3_left", layers="first", init_scale=0.1, n_inputs=20, n_latent=3, train_size=30, n_test=10, n_draws=2,
+        widths=[2], n_inits=1, time=1 / 20, n_times=3,
+    )  # fmt: skip
+    result = experiments.run(e, progress=False)
+    starts = [experiments.start(result.isel(draw=d), width=2) for d in (0, 1)]
+    for d, start in enumerate(starts):
+        end = training.student(result.isel(draw=d), width=2)
+        # one step moves w by η/√N · Δ v g' x, with entries of x of order one
+        assert np.abs(end.W - start.W).max() < 0.5 and 0.05 < start.W.std() < 0.15
+        np.testing.assert_array_equal(start.v, 1)
+        rng, _ = np.random.default_rng((e.seed, d)).spawn(2)
+        x = experiments.dataset(e, rng=rng).x_train
+        np.testing.assert_array_equal(experiments.train_inputs(result.isel(draw=d)), x)
+    assert np.abs(starts[0].W - starts[1].W).max() > 0.05

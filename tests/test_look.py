@@ -1,0 +1,305 @@
+"""What holds for every figure of the package: it can be printed at its width and read there, every axis and every
+series has a name, bars and bands say what they are, and colour-blind readers can tell the colours apart."""
+
+import itertools
+import re
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.container import ErrorbarContainer
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from test_directions import pair_of_students
+from test_figures import random_result
+from test_theory_comparison import CASE, HOW, made_up
+
+from hmm_utils import datasets, dimension, directions, figures, look, networks, paper_figures, scan, sweep
+from hmm_utils.theory import comparison, deep, deep_figures, equivalence, predictions
+from hmm_utils.theory import figures as theory_figures
+
+RNG = np.random.default_rng(8)
+
+
+@pytest.fixture(autouse=True)
+def in_the_look_of_the_package():
+    with mpl.rc_context():
+        figures.style()
+        yield
+        plt.close("all")
+
+
+# ---- colours -----------------------------------------------------------------------------------------------------
+
+# Machado, Oliveira & Fernandes (2009), full severity, on linear RGB
+SEEN = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+
+
+def lab(colour, seen):
+    """CIELAB (D65) of a colour as it is seen."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(SEEN[seen] @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.array([1 / 0.9505, 1, 1 / 1.089]) * (to_xyz @ linear)
+    f = [np.cbrt(t) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29 for t in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def closest(colours, seen):
+    """The smallest distance ΔE*ab of two colours; 2.3 is just noticeable side by side."""
+    return min(np.linalg.norm(lab(a, seen) - lab(b, seen)) for a, b in itertools.combinations(colours, 2))
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_colours_can_be_told_apart(seen):
+    """Any two of the nine, and better those of Fig. 1, of labels on the latent plane, and of lines on white."""
+    assert closest(look.COLOURS, seen) > 15
+    assert closest([figures.BLUE, figures.ORANGE, figures.GREEN], seen) > (16 if seen == "tritanopia" else 35)
+    assert closest([figures.BLUE, figures.ORANGE, "#dcdcdc"], seen) > 40  # labels of the latent plane
+    assert min(closest([colour, "white"], seen) for colour in look.COLOURS[:-1]) > 25
+
+
+def test_the_simulation_sees_what_colour_blind_readers_do_not():
+    """Red and green of one lightness are far apart, but not for the colour-blind: the bound above can fail."""
+    pair = ["#d62728", "#6f7a00"]
+    assert closest(pair, "normal") > 60
+    assert closest(pair, "deuteranopia") < 25
+    assert closest(["#0072b2", "#7a5fb2"], "protanopia") < 15
+
+
+def test_the_style_sheet_cycles_through_the_colours():
+    cycle = [to_hex(entry["color"]) for entry in mpl.rcParams["axes.prop_cycle"]]
+    assert cycle == [colour.lower() for colour in look.COLOURS]
+
+
+# ---- every figure ------------------------------------------------------------------------------------------------
+
+
+def paper_results():
+    """Random results for the runs of all ten figures, small."""
+    widths = {"fig2_left_iid": [3], "fig2_left_digits": [3], "fig2_right_teacher": [3], "fig2_right_latent": [3],
+              "fig4_pretraining": [4], "fig7_latent": [6], "fig7_teacher": [6]}  # fmt: skip
+    names = [f"fig1_{of}" for of in ("left", "right", "right_signs")] + ["fig3_left", "fig3_right", "fig10_left"]
+    names += [f"fig{n}_{of}" for n in (5, 6, 7, 9, 10) for of in ("latent", "teacher")]
+    found = {name: random_result(name, seed, **({"widths": widths[name]} if name in widths else {}))
+             for seed, name in enumerate(names)}  # fmt: skip
+    for name in ("fig2_left_iid", "fig2_left_digits", "fig2_right_teacher", "fig2_right_latent"):
+        for layers in ("first", "both"):
+            found[f"{name}/{layers}"] = random_result(name, layers=layers, widths=[3])
+    found["fig4_pretraining"] = random_result("fig4_pretraining", teacher_width=2)
+    found["fig4"] = found["fig4_inset"] = random_result("fig1_right", widths=[1, 2])
+    return found
+
+
+def drawn_from_results():
+    results = paper_results()
+    curves = {"one": {"first": results["fig2_left_iid/first"], "both": results["fig2_left_iid/both"]}}
+    points = {f"D = {D}": random_result("fig3_left", n_latent=D, train_size=40) for D in (10, 5)}
+    mnist, overfit = scan.like_mnist(points), scan.overfits(points)
+    c = dimension.Configuration(n_images=250, n_subsamples=2, neighbours=(2, 10, 20), data="digits", seed=1)
+    measured = dimension.measure(c, progress=False)
+    yield from ((name, getattr(paper_figures, name)(results)) for name in paper_figures.__all__)
+    one = {"one": results["fig3_left"]}
+    yield "independent_students", figures.independent_students(one)
+    yield "learning_curves", figures.learning_curves(curves, ends=True)
+    yield "intrinsic_dimension", figures.intrinsic_dimension({"quick": measured, "stored, paper": measured})
+    yield "intrinsic_dimension", figures.intrinsic_dimension({"quick": measured})
+    yield "overlaps", figures.overlaps({f"time {t}": RNG.standard_normal((3, 4)) for t in (1, 10, 100)})
+    yield "scan_map", figures.scan_map(mnist.isel(point=[0]))
+    yield "scan_lines", figures.scan_lines(mnist, overfit)
+    yield "scan_overfitting", figures.scan_overfitting(overfit)
+
+
+def drawn_from_data():
+    def folded(N, *names):
+        return {f: datasets.structured(f, N, 2, 60, 5, rng=np.random.default_rng(1)) for f in names}
+
+    inputs = folded(64, *datasets.FOLDINGS)
+    labeller = networks.random_network(2, 1, rng=RNG)
+    kinds = {"handwritten digits": datasets.handwritten_digits("digits", rng=RNG)}
+    kinds |= {"i.i.d. Gaussian": datasets.gaussian(64, 9, 9, rng=RNG)} | {f"f = {f}": x for f, x in inputs.items()}
+    yield "samples", figures.samples(kinds)
+    yield "spectra", figures.spectra(inputs)
+    for names in (("identity", "relu", "tanh"), ("identity", "sgn", "relu", "tanh")):
+        some = folded(3, *names)
+        labels = {f: datasets.latent_task(x, labeller).y_train for f, x in some.items()}
+        yield "manifold", figures.manifold(some, labels)
+    latent = datasets.latent_task(inputs["sgn"], labeller)
+    taught = datasets.teacher_task(inputs["sgn"], networks.random_network(64, 4, rng=RNG), labels="real")
+    yield "model", figures.model(latent, taught, "sgn")
+    found = directions.compare(*pair_of_students())
+    yield "first_layers", figures.first_layers(found, (3, 4))
+    yield "parts", figures.parts(found)
+    yield "weights", figures.weights({f"student {s}": RNG.standard_normal((4, 12)) for s in (1, 2)}, (3, 4))
+    teacher = {"the teacher's first layer, second layer [1.2 -0.3 0.4]": RNG.standard_normal((8, 12))}
+    yield "weights", figures.weights(teacher, (3, 4))
+
+
+def drawn_from_theory():
+    samples = {f"sgn, $N = {N}$": equivalence.local_fields("sgn", N, 4, n_samples=200, rng=RNG) for N in (20, 40, 80)}
+    yield "histograms", theory_figures.histograms(samples)
+    converging = equivalence.convergence(("sgn", "relu"), (20, 40), ratio=0.1, n_samples=200, n_draws=2, seed=1)
+    yield "gaussianity", theory_figures.gaussianity(converging)
+    compared = comparison.compare(CASE, **HOW)
+    yield from (("trajectories", theory_figures.trajectories(dict.fromkeys("abcdef"[:n], compared))) for n in (1, 3, 6))
+    yield "overlaps", theory_figures.overlaps(dict.fromkeys("abc", compared))
+    yield "averaging", theory_figures.averaging(compared)
+    sizes = {f"t1/scaling/sgn_N{N}": made_up(10 / N, n_draws=2, n_inputs=N) for N in (100, 200)}
+    yield "scaling", theory_figures.scaling({"quick": sizes, "stored, paper": sizes})
+    small = dict(n_draws=2, seed=1)
+    yield (
+        "error_against_delta",
+        theory_figures.error_against_delta(predictions.error_against_delta(**small, deltas=(0.5, 0.8))),
+    )
+    widths = predictions.error_against_width(**small, widths=(1, 2), n_inputs=100, n_latent=10)
+    yield "error_against_width", theory_figures.error_against_width(widths)
+    tasks = (("iid", 0), ("erf", 10), ("erf", 50), ("sgn", 10), ("relu", 10), ("identity", 10))
+    curves = predictions.plateaus(**small, tasks=tasks, n_inputs=100, end=5.0)
+    yield "plateaus", theory_figures.plateaus(curves)
+    t = np.geomspace(0.1, 100, 9)
+    curve = xr.Dataset({"eps_g_mse": ("time", 1 / t)}, {"time": t}, attrs={"delta": 0.1})
+    yield "starts", theory_figures.starts([curve, 2 * curve], curve)
+    yield "limit", theory_figures.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
+
+    stored = deep.stored("paper", sweep.FIGURES)
+    yield "images", deep_figures.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
+    yield "spectra", deep_figures.spectra(stored)
+    yield "fields", deep_figures.fields(stored)
+    yield "learning", deep_figures.learning(stored)
+    yield "propagation", deep_figures.propagation(stored)
+    yield "against_gaussianity", deep_figures.against_gaussianity(deep.summary(stored))
+
+
+SETS = {
+    "results": (
+        drawn_from_results,
+        {
+            *paper_figures.__all__, "independent_students", "learning_curves", "intrinsic_dimension", "overlaps",
+            "scan_map", "scan_lines", "scan_overfitting",
+        },
+    ),
+    "data": (drawn_from_data, {"samples", "spectra", "manifold", "model", "first_layers", "parts", "weights"}),
+    "theory": (drawn_from_theory, {*theory_figures.__all__, *deep_figures.__all__}),
+}  # fmt: skip
+
+
+def text_of(fig):
+    """All that is said in a figure."""
+    return " ".join(" ".join(t.get_text() for t in fig.findobj(Text)).split())
+
+
+def panels(fig):
+    """Axes with data, and not colour bars, pictures or what is switched off."""
+
+    def is_plot(axis):
+        return axis.has_data() and axis.axison and not axis.images and axis.get_label() != "<colorbar>"
+
+    axes = [axis for axis in fig.axes if is_plot(axis)]
+    return axes + [inside for axis in axes for inside in axis.child_axes]
+
+
+def shares(fig, axis, other, side):
+    """Whether two panels stand in one column (side 0) or row (side 1)."""
+    spans = [panel.get_position().get_points()[:, side] for panel in (axis, other)]
+    return np.allclose(*spans, atol=0.02)
+
+
+def curves(axis):
+    """Lines with more than two points, error bars included; not the marks across a whole panel."""
+    return [line for line in axis.lines if len(np.atleast_1d(line.get_xdata())) > 2]
+
+
+def check(name, fig):
+    fig.draw_without_rendering()
+    width = fig.get_figwidth()
+    assert width in (look.COLUMN, look.PAGE), f"{name}: {width} in is not a width that is printed"
+
+    for text in fig.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            assert text.get_fontsize() >= look.FOOTNOTE, f"{name}: {text.get_text()!r} has {text.get_fontsize()} pt"
+    names = (text for axis in fig.axes for text in (axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label))
+    placed = []
+    for text in [*fig.texts, *names]:
+        # what stands at the axes of a box in perspective has no place on the page before it is rendered
+        if text.get_text().strip() and text.get_visible() and not isinstance(text.axes, Axes3D):
+            box = text.get_window_extent().padded(-1)
+            inside = box.x0 >= 0 and box.x1 <= fig.bbox.width and box.y0 >= 0 and box.y1 <= fig.bbox.height
+            assert inside, f"{name}: {text.get_text()!r} leaves the figure"
+            for other, there in placed:
+                assert not box.overlaps(there), f"{name}: {text.get_text()!r} lies on {other!r}"
+            placed.append((text.get_text(), box))
+
+    plots = panels(fig)
+    for axis in plots:
+        ticks = [t.label1.get_window_extent() for t in axis.xaxis.get_major_ticks() if t.label1.get_visible()]
+        ticks = [box for box in ticks if axis.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1 + 1]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(ticks, 2)), f"{name}: tick labels overlap"
+        inset = axis not in fig.axes
+        for side, of in ((0, "xlabel"), (1, "ylabel")):
+            kin = [axis] if inset or isinstance(axis, Axes3D) else [a for a in fig.axes if shares(fig, axis, a, side)]
+            # the folding in the figure of the model has the name of its function above
+            assert any(getattr(a, f"get_{of}")() for a in kin) or name == "model", f"{name}: a panel has no {of}"
+    legends = [*fig.legends, *(axis.get_legend() for axis in plots if axis.get_legend())]
+    lines = [line for legend in legends for line in legend.findobj(Line2D)]
+    named = {to_hex(line.get_color()) for line in lines}
+    for axis in plots:
+        colours = {to_hex(line.get_color()) for line in curves(axis)}
+        if len(colours) > 1:
+            assert colours <= named or name in COLOURS_ARE_DRAWS, f"{name}: {colours - named} are in no legend"
+
+    said = text_of(fig).lower()
+    bars = any(isinstance(c, ErrorbarContainer) for axis in plots for c in axis.containers)
+    bands = any(
+        isinstance(c, PolyCollection) and not isinstance(c, Poly3DCollection) and not c.get_hatch()
+        for axis in plots for c in axis.collections
+    )  # fmt: skip
+    if bars:
+        told = r"bars: ± 1 standard error over|means over simulations with bars of ± 1 standard error"
+        assert re.search(told, said), f"{name}: what are the bars?"
+    if bands:
+        assert re.search(r"bands: (16 % to 84 % of runs|± 1 standard error)", said), f"{name}: what are the bands?"
+    for axis in plots:
+        if re.search(r"steps / \$[ND]\$", axis.get_xlabel()):
+            assert "time" in axis.get_xlabel(), f"{name}: steps/N is not called time"
+
+
+COLOURS_ARE_DRAWS = {"learning"}  # whose footnote says so
+
+
+@pytest.mark.parametrize("which", SETS)
+def test_every_figure_can_be_read_in_print(which):
+    names = set()
+    for name, fig in SETS[which][0]():
+        check(name, fig)
+        names.add(name)
+        plt.close(fig)
+    assert names == SETS[which][1]
+
+
+def test_no_figure_is_left_out():
+    """Each function that draws is in one of the sets above."""
+    there = [*paper_figures.__all__, *theory_figures.__all__, *deep_figures.__all__, *figures.__all__]
+    assert set().union(*(names for _, names in SETS.values())) == {f"{f}" for f in there} - {
+        "save", "style", "BLUE", "GREEN", "ORANGE",
+    }  # fmt: skip

@@ -1,0 +1,741 @@
+"""hmm_utils.play: what goes together, trainings that are watched in a thread, and the controls without a browser."""
+
+import asyncio
+import threading
+import time
+import tracemalloc
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+from ipywidgets import Widget
+
+from hmm_utils import experiments, mnist, play, training
+from hmm_utils.play import pictures, session, settings, widgets
+from hmm_utils.play.session import Session, Training, run
+from hmm_utils.play.settings import Settings, dataset, differences, problem, without_meaning
+
+SMALL = Settings(n_inputs=30, n_latent=5, train_size=300, width=3, teacher_width=2, time=10.0)
+ENDLESS = replace(SMALL, time=1e7)
+VANILLA = dict(inputs="gaussian", task="teacher")
+# far more than what is waited for takes on a busy machine, and less than a person who runs the tests would bear
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def no_mnist(monkeypatch):
+    """Nothing here depends on whether MNIST was found."""
+    monkeypatch.setattr(mnist, "is_available", lambda: False)
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# ---- What goes together ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"n_latent": 300}, "A manifold of D = 300 dimensions does not fit into N = 200 inputs"),
+        ({"inputs": "gaussian"}, "i.i.d. inputs have no latent coordinates"),
+        ({"inputs": "digits"}, "Images have no known latent coordinates"),
+        ({"task": "own"}, "Only images come with labels of their own"),
+        ({"inputs": "digits", "task": "own", "train_size": 1348}, "There are 1347 images to train on, and P = 1348"),
+        ({"train_size": 10**12}, "MB free here: choose a smaller P or N"),
+        ({"f": "sin"}, "f = 'sin': choose one of sgn, relu"),
+        ({"inputs": "images"}, "inputs = 'images': choose one of gaussian, structured, digits"),
+        ({"width": 0}, "width = 0: give a whole number of at least 1"),
+        ({"width": 2.5}, "width = 2.5: give a whole number of at least 1"),
+        ({"train_size": 0}, "train_size = 0: give a whole number of at least 1"),
+        ({"lr": 0.0}, "lr = 0.0: give a positive number"),
+        ({"time": float("inf")}, "time = inf: give a positive number"),
+        ({"lr": float("nan")}, "lr = nan: give a positive number"),
+    ],
+)
+def test_what_cannot_be_trained_is_explained(chosen, sentence):
+    """In one sentence, which ends with what to do; a data set of it is refused with the same words."""
+    wrong = Settings(**chosen)
+    said = problem(wrong)
+    assert sentence in said and said.endswith(".") and "\n" not in said
+    with pytest.raises(ValueError) as refused:
+        dataset(wrong, rng=np.random.default_rng(1))
+    # how much memory is free changes all the time
+    assert str(refused.value) == said or "MB free here" in sentence
+
+
+@pytest.mark.parametrize("f", [*settings.datasets.FOLDINGS])
+@pytest.mark.parametrize("task", ["teacher", "latent"])
+@pytest.mark.parametrize("labels", ["sign", "real"])
+def test_every_folding_can_be_trained(f, task, labels):
+    """With labels of either kind."""
+    chosen = replace(SMALL, f=f, task=task, labels=labels, time=2.0)
+    assert problem(chosen) is None
+    result = run(chosen)
+    assert f"f = {f}" in result.attrs["dataset"] and f"{task} task" in result.attrs["dataset"]
+    assert np.isfinite(result["eps_g_mse"]).all()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "N", "P", "idle"),
+    [
+        ({}, 200, 15_200, {"data"}),
+        ({"train_size": 7}, 200, 7, {"data"}),
+        (VANILLA, 200, 15_200, {"data", "f", "n_latent"}),
+        ({"inputs": "digits", "task": "teacher"}, 64, 1347, {"f", "n_latent", "n_inputs"}),
+        (
+            {"inputs": "digits", "task": "own"}, 64, 1347,
+            {"f", "n_latent", "n_inputs", "labels", "teacher_width"},
+        ),
+    ],
+)  # fmt: skip
+def test_what_has_a_meaning(chosen, N, P, idle):
+    """N and P as the data will have them, and the settings that change nothing."""
+    s = Settings(**chosen)
+    assert (s.N, s.P, without_meaning(s)) == (N, P, idle)
+    assert problem(s) is None
+
+
+def test_mnist_where_it_is(monkeypatch):
+    """Found, it is what "auto" and "mnist" mean; the small digits are still there by name."""
+    monkeypatch.setattr(mnist, "is_available", lambda: True)
+    images = Settings(inputs="digits", task="own")
+    assert (images.N, images.P) == (784, 59_584)
+    small = replace(images, data="digits")
+    assert (small.N, small.P) == (64, 1347)
+    assert "60000 images" in problem(replace(images, train_size=60_001))
+
+
+@pytest.mark.parametrize("name", ["fig3_left", "fig3_right", "fig1_right"])
+@pytest.mark.parametrize("layers", ["both", "first"])
+def test_data_are_those_of_the_experiments(name, layers):
+    """The data set of an `Experiment` with the same values, drawn from the same stream."""
+    e = experiments.experiment(name, n_inputs=30, n_latent=5, train_size=90, layers=layers, teacher_width=3)
+    e = replace(e, n_test=settings.N_TEST)
+    same = {k: getattr(e, k) for k in ("inputs", "task", "f", "labels", "layers", "n_inputs", "n_latent")}
+    s = Settings(**same, train_size=90, teacher_width=3)
+    ours, theirs = dataset(s, rng=np.random.default_rng(4)), experiments.dataset(e, rng=np.random.default_rng(4))
+    assert ours.description == theirs.description
+    for a, b in ((ours.x_train, theirs.x_train), (ours.y_train, theirs.y_train), (ours.y_test, theirs.y_test)):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("chosen", [{}, VANILLA, {"inputs": "digits", "task": "own"}])
+def test_memory_is_what_the_data_take(chosen):
+    """Within 30 % of what numpy asks for while 60 000 samples (or all digits) are drawn: slabs are not counted."""
+    s = Settings(**chosen, n_inputs=100, train_size=None if chosen.get("inputs") == "digits" else 60_000)
+    dataset(s, rng=np.random.default_rng(1))  # scikit-learn is imported
+    tracemalloc.start()
+    dataset(s, rng=np.random.default_rng(1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # the images of scikit-learn, read anew from a text file, are larger than what is made of them
+    assert 0.7 * peak < settings.memory(s) < 1.3 * peak or (s.inputs == "digits" and peak < 8e6)
+
+
+def test_too_large_is_measured_against_what_is_free(monkeypatch):
+    """Four fifths of it can be used, and what would be given back counts as free."""
+    need = settings.memory(SMALL)
+    monkeypatch.setattr(settings, "available_memory", lambda: need / 0.79)
+    assert problem(SMALL) is None
+    monkeypatch.setattr(settings, "available_memory", lambda: need / 0.81)
+    assert "choose a smaller P or N" in problem(SMALL)
+    assert problem(SMALL, held=need) is None
+
+
+def test_a_container_has_less_memory(monkeypatch):
+    """The limit that JupyterHub states is respected, less what the process has already."""
+    free = settings.available_memory()
+    own = settings.psutil.Process().memory_info().rss
+    limit = own + free // 2
+    monkeypatch.setenv("MEM_LIMIT", str(int(limit)))
+    assert settings.available_memory() == pytest.approx(free / 2, rel=0.2)
+    monkeypatch.setenv("MEM_LIMIT", "none")
+    assert settings.available_memory() == pytest.approx(free, rel=0.2)
+
+
+def test_a_profile_is_where_the_controls_start():
+    """Its scale, with the values that are given; None keeps what there is."""
+    quick, paper = play.at_scale("quick"), play.at_scale("paper", lr=None, width=7)
+    assert (quick.n_inputs, paper.n_inputs, paper.width, paper.lr) == (200, 784, 7, 0.2)
+    assert problem(quick) is None and problem(paper) is None
+    for wrong, message in (
+        ({"profile": "slow"}, "unknown profile 'slow'"),
+        ({"profile": "quick", "widths": [3]}, "unknown parameter 'widths'"),
+        ({"profile": "quick", "width": 0}, "width = 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            play.at_scale(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("several", "labels"),
+    [
+        ([{}], ["the same"]),
+        ([{}, {}], ["the same, run 1", "the same, run 2"]),
+        ([{"lr": 0.1}, {"lr": 0.5}, {"lr": 0.1}], ["η = 0.1, run 1", "η = 0.5", "η = 0.1, run 2"]),
+        ([{"width": 1}, {"width": 2, "layers": "first"}], ["both layers, K = 1", "first layer, K = 2"]),
+        ([{}, {"task": "teacher", "time": 9.0}], ["latent teacher", "teacher on inputs"]),
+        ([{}, {"time": 9.0}], ["to time 1000", "to time 9"]),
+        ([{"n_inputs": 100}, {"n_inputs": 400}], ["N = 100", "N = 400"]),
+        ([{"train_size": 1000}, {"train_size": 777}], ["P = 5N", "P = 777"]),
+        ([{"n_latent": 5}, VANILLA], ["f = sgn, latent teacher, D = 5", "i.i.d. inputs, teacher on inputs"]),
+    ],
+)
+def test_a_legend_says_what_differed(several, labels):
+    """Nothing that is the same for all, and nothing that means nothing to one of them; no label twice."""
+    assert differences([Settings(**chosen) for chosen in several]) == labels
+
+
+# ---- Trainings ------------------------------------------------------------------------------------------------------
+
+
+def trained(s):
+    """What `training.train` gives for these settings, and the data."""
+    data_rng, train_rng = np.random.default_rng((s.seed, 0)).spawn(2)
+    data = dataset(s, rng=data_rng)
+    result = training.train(
+        data, widths=[s.width], time=s.time, lr=s.lr, layers=s.layers, evaluate_at=session.evaluation_times(s.time),
+        n_test_along=2000, n_gauss=2000, rng=train_rng, progress=None,
+    )  # fmt: skip
+    return result.sel(width=s.width, init=0), data
+
+
+@pytest.mark.parametrize("layers", ["both", "first"])
+@pytest.mark.parametrize("chosen", [{}, VANILLA, {"task": "teacher"}, {"inputs": "digits", "task": "own", "lr": 0.5}])
+def test_a_run_is_that_of_the_engine(chosen, layers):
+    """Every error, with its standard error, is that of `training.train`, to the last bit."""
+    s = replace(SMALL, layers=layers, **chosen)
+    result, (expected, _) = run(s), trained(s)
+    for name in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac", "eps_g_mse_se", "eps_12_frac_se"):
+        xr.testing.assert_identical(result[name].drop_attrs(), expected[name].drop_attrs())
+    assert result.attrs == expected.attrs
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen"),
+    [({}, "c"), ({"task": "teacher"}, "x"), ({"inputs": "digits", "task": "teacher"}, "x"), (VANILLA, None)],
+)
+def test_order_parameters(chosen, seen):
+    """Q = E λλᵀ and R = E λνᵀ with the local fields of the test inputs, written out, or as they are known for i.i.d.
+    inputs; T alike."""
+    s = replace(SMALL, **chosen)
+    result, (expected, data) = run(s).isel(time=-1), trained(s)
+    for student in (1, 2):
+        w, wt = expected["W"].sel(student=student).values.astype(float), data.teacher.W
+        if seen is None:
+            Q, R, T = w @ w.T / s.N, w @ wt.T / s.N, wt @ wt.T / s.N
+        else:
+            x = data.x_test.astype(float)
+            z = data.inputs.latent_test.astype(float) if seen == "c" else x
+            lam, nu = w @ x.T / np.sqrt(w.shape[1]), wt @ z.T / np.sqrt(wt.shape[1])
+            Q, R, T = (np.einsum("ks,ls->kl", a, b) / len(x) for a, b in ((lam, lam), (lam, nu), (nu, nu)))
+        of_student = result.sel(student=student)
+        # fields are in single precision: sums of N ≤ 64 products, each rounded to 6e-8 of numbers up to 10
+        np.testing.assert_allclose(of_student["Q"], Q, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(of_student["R"], R, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result["T"], T, rtol=1e-4, atol=1e-4)
+    assert np.abs(R).max() > 0.1, "there is something to compare"
+
+
+def test_no_teacher_no_overlap():
+    result = run(replace(SMALL, inputs="digits", task="own", train_size=100, time=2.0))
+    assert result["R"].sizes["m"] == 0 and result["Q"].shape[-2:] == (3, 3)
+
+
+def test_times_grow_quickly_at_first():
+    """From 0.1 on by a few per cent, and never more than a fortieth of the whole."""
+    times = session.evaluation_times(1000.0)
+    assert times[0] == 0 and times[1] == 0.1 and times[-1] == 1000
+    assert np.diff(times).max() <= 25 * (1 + 1e-12) and (np.diff(times) > 0).all()
+    assert (times < 1).sum() >= 15
+
+
+def test_curves_grow_in_a_thread():
+    """The press returns at once; what is there grows, is never taken back, and ends as `run` gives it."""
+    s = replace(SMALL, time=300.0)
+    one = Session()
+    begun = one.start(s)
+    assert begun.running and one.running
+    until(lambda: begun.waited is not None)
+    early = begun.curves()
+    until(lambda: not begun.running)
+    assert begun.state == "finished" and begun.said == ""
+    late = begun.curves()
+    assert 3 <= early.sizes["time"] <= late.sizes["time"]
+    xr.testing.assert_identical(early, late.isel(time=slice(early.sizes["time"])))
+    xr.testing.assert_identical(late, run(s))
+    assert begun.curves() is late
+
+
+def test_stop_stops():
+    """In the middle of what would take weeks, and for good."""
+    one = Session()
+    begun = one.start(ENDLESS)
+    until(lambda: begun.waited is not None)
+    pressed = time.monotonic()
+    one.stop()
+    assert not one.running and time.monotonic() - pressed < 0.1, "the press returns at once"
+    until(lambda: begun.state == "stopped")
+    assert time.monotonic() - pressed < 5
+    n = begun.curves().sizes["time"]
+    time.sleep(0.2)
+    assert begun.curves().sizes["time"] == n and float(begun.curves()["time"][-1]) < ENDLESS.time
+
+
+def test_a_new_training_stops_the_old_one():
+    one = Session()
+    old = one.start(ENDLESS)
+    new = one.start(replace(ENDLESS, lr=0.1))
+    until(lambda: old.state == "stopped" and new.waited is not None)
+    assert new.running and one.trainings == [old, new]
+    one.stop()
+    until(lambda: new.state == "stopped")
+
+
+def test_stopped_while_inputs_are_drawn(monkeypatch):
+    """It counts as stopped at once, and is not trained afterwards."""
+    drawn = threading.Event()
+    monkeypatch.setattr(session, "dataset", lambda *a, **k: drawn.wait(PATIENCE) and dataset(*a, **k))
+    one = Session()
+    begun = one.start(ENDLESS)
+    one.stop()
+    assert not begun.running and begun.curves() is None
+    drawn.set()
+    until(lambda: begun.state == "stopped")
+    assert begun.waited is None
+
+
+def test_equal_data_are_drawn_once(monkeypatch):
+    """Another η, K or end of training does not change the inputs; another seed, P or teacher does. What was prepared
+    is not drawn again, and what nobody wants any more is not drawn at all."""
+    session._warm_up()
+    drawn = []
+    monkeypatch.setattr(session, "dataset", lambda s, *, rng: drawn.append(s) or dataset(s, rng=rng))
+    one = Session()
+
+    def train(**changed):
+        one.start(replace(SMALL, **({"time": 1.0} | changed)))
+        until(lambda: not one.running)
+        return len(drawn)
+
+    assert [train(), train(lr=0.1), train(width=1, time=5.0)] == [1, 1, 1]
+    assert [train(seed=2), train(train_size=200), train(teacher_width=1), train(layers="first")] == [2, 3, 4, 5]
+    one.prepare(replace(SMALL, f="relu")).join()
+    assert [s.f for s in drawn[5:]] == ["relu"]
+    assert train(f="relu", lr=0.5) == 6
+    with one._drawing:
+        waiting = [one.prepare(replace(SMALL, f=f)) for f in ("abs", "erf", "tanh")]
+    for thread in waiting:
+        thread.join()
+    assert [s.f for s in drawn[6:]] == ["tanh"]
+    assert one.prepare(replace(SMALL, n_latent=31)) is None
+
+
+def test_prepared_or_not_the_numbers_are_the_same():
+    one = Session()
+    one.prepare(SMALL).join()
+    begun = one.start(SMALL)
+    until(lambda: not begun.running)
+    xr.testing.assert_identical(begun.curves(), run(SMALL))
+
+
+def test_a_student_that_diverges_is_told_of():
+    begun = Session().start(replace(SMALL, labels="real", lr=1e9, time=1e4))
+    until(lambda: not begun.running)
+    assert begun.state == "diverged"
+    assert begun.said.startswith("A student diverged before time") and "choose a smaller η." in begun.said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("array"), "The memory is used up: choose a smaller P or N."),
+        (ValueError("f must act component-wise."), "f must act component-wise."),
+        (RuntimeError("boom\nand more"), "Training failed with RuntimeError: boom."),
+        (RuntimeError(), "Training failed with RuntimeError."),
+    ],
+)
+def test_an_error_in_the_thread_is_a_sentence(error, said, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(session, "dataset", fail)
+    begun = Session().start(SMALL)
+    until(lambda: not begun.running)
+    assert (begun.state, begun.said) == ("failed", said)
+
+
+def test_what_cannot_be_trained_is_not_started():
+    one = Session()
+    with pytest.raises(ValueError, match="does not fit"):
+        one.start(replace(SMALL, n_latent=31))
+    assert one.trainings == []
+
+
+def test_six_trainings_are_kept_until_cleared():
+    one = Session()
+    begun = [one.start(replace(SMALL, seed=seed, time=1.0)) for seed in range(1, 9)]
+    assert one.trainings == begun[-6:]
+    until(lambda: not one.running)
+    one.clear()
+    assert one.trainings == []
+    last = one.start(ENDLESS)
+    one.clear()
+    assert one.trainings == [last] and last.running
+    one.stop()
+
+
+# ---- Pictures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist, "is_available", lambda: False)
+        own = replace(SMALL, inputs="digits", task="own", train_size=100)
+        return {"one": run(SMALL), "two": run(replace(SMALL, width=2)), "digits": run(own)}
+
+
+def test_lines_are_the_data(results):
+    """ε_g is the mean of the students, ε₁,₂ solid on test, dashed on Gaussian inputs; from the first time after 0."""
+    fig = pictures.figure(dict(list(results.items())[:2]))
+    curve, between = fig.axes[:2]
+    for i, result in enumerate(list(results.values())[:2]):
+        later = result.isel(time=slice(1, None))
+        np.testing.assert_array_equal(curve.lines[i].get_ydata(), later["eps_g_mse"].mean("student"))
+        np.testing.assert_array_equal(curve.lines[i].get_xdata(), later["time"])
+        solid, dashed = between.lines[1 + 2 * i : 3 + 2 * i]
+        assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+        np.testing.assert_array_equal(solid.get_ydata(), later["eps_12_frac"].sel(inputs="test"))
+        np.testing.assert_array_equal(dashed.get_ydata(), later["eps_12_frac"].sel(inputs="gauss"))
+        assert len({line.get_color() for line in (curve.lines[i], solid, dashed)}) == 1
+    assert curve.lines[0].get_color() != curve.lines[1].get_color()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["one", "two"]
+    assert curve.get_xscale() == curve.get_yscale() == between.get_xscale() == "log"
+    assert curve.get_xlim() == (0.1, 10)
+
+
+def test_matrices_are_those_of_the_last_result(results):
+    """Q and R of the first student at the last time, each on a scale that is symmetric about 0."""
+    fig = pictures.figure({"one": results["one"], "two": results["two"]})
+    now = results["two"].isel(student=0, time=-1)
+    for axis, name in ((fig.axes[2], "Q"), (fig.axes[4], "R")):
+        (image,) = axis.images
+        np.testing.assert_array_equal(image.get_array(), now[name])
+        low, high = image.get_clim()
+        assert -low == high == float(np.abs(now[name]).max())
+        assert [int(t) for t in axis.get_yticks()] == [1, 2]
+
+
+def test_without_a_teacher_there_is_no_overlap_to_show(results):
+    fig = pictures.figure({"digits": results["digits"]})
+    assert not fig.axes[4].images[0].get_visible() and "no teacher" in fig.axes[4].get_title()
+    assert fig.axes[2].images[0].get_visible()
+
+
+def test_drawing_again_replaces_what_there_was(results):
+    """A figure that is drawn on a hundred times holds no more than one that is drawn on once."""
+    fig = pictures.canvas()
+    panels = pictures.Panels(fig)
+    empty = pictures.png(fig)
+    for n in (1, 5, 10):
+        panels.draw({"one": results["one"].isel(time=slice(n))}, end=500.0)
+    panels.draw({"one": results["one"], "two": results["two"]})
+    fresh = pictures.figure({"one": results["one"], "two": results["two"]})
+    assert [len(axis.lines) for axis in fig.axes] == [len(axis.lines) for axis in fresh.axes]
+    assert len(fig.legends) == 1
+    assert pictures.png(fig) != empty
+    panels.draw({})
+    assert fig.legends == [] and pictures.png(fig) == empty
+
+
+def test_long_names_have_room(results):
+    """The figure grows with its legend, and no line of it is wider than the figure."""
+    short = pictures.figure({"a": results["one"], "b": results["two"]})
+    names = {f"{i}: f = sgn, latent teacher, labels ±1, both layers, N = 200, D = 10" * 2: results["one"] for i in "ab"}
+    long = pictures.figure(names)
+    assert long.get_figheight() > short.get_figheight()
+    long.canvas.draw()
+    box, right = long.legends[0].get_window_extent(), long.bbox
+    assert box.x0 >= 0 and box.x1 <= right.x1 and box.y1 <= right.y1
+    assert box.y0 >= max(axis.title.get_window_extent().y1 for axis in long.axes if axis.get_title())
+
+
+# ---- Controls -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app():
+    made = []
+
+    def make(chosen=SMALL, controls=widgets.CONTROLS):
+        made.append(widgets.App(chosen, controls))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.session.stop()
+
+
+def control(app, name):
+    return app._controls[name]
+
+
+def shown_times(app):
+    """The times that the picture's curves end at, of the trainings that have one."""
+    curve = app._panels._axes["eps_g"]
+    return [line.get_xdata()[-1] for line in curve.lines if line.get_marker() == "None"]
+
+
+async def eventually(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_pressed_a_curve_grows_and_stops(app):
+    """The whole story: press, watch several frames, stop, choose something else, press again, clear."""
+
+    async def story():
+        one = app(ENDLESS)
+        assert not one.train.disabled and one.stop.disabled and one.clear.disabled
+        frames = [one.picture.value]
+        one.train.click()
+        assert one.train.disabled and not one.stop.disabled
+        times = []
+        for _ in range(3):
+            await eventually(lambda: one.picture.value != frames[-1])
+            frames.append(one.picture.value)
+            times.append(shown_times(one)[0])
+        assert times == sorted(times) and times[0] < times[-1]
+        assert "training: time" in one.status.value and "after" in one.status.value
+        one.stop.click()
+        assert one.stop.disabled and not one.train.disabled
+        await eventually(lambda: one.session.trainings[0].state == "stopped" and one._painter.done())
+        assert "stopped: time" in one.status.value
+        still = one.picture.value
+        await asyncio.sleep(0.5)
+        assert one.picture.value == still
+
+        control(one, "lr").value = 0.5
+        one.train.click()
+        await eventually(lambda: len(shown_times(one)) == 2)
+        one.stop.click()
+        await eventually(lambda: one._painter.done())
+        (legend,) = one._figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["η = 0.2", "η = 0.5"]
+        assert not one.clear.disabled
+        one.clear.click()
+        assert shown_times(one) == [] and one.clear.disabled and "Nothing is trained yet" in one.status.value
+
+    asyncio.run(story())
+
+
+def test_a_training_that_ends_by_itself_is_shown_to_the_end(app):
+    async def story():
+        one = app(replace(SMALL, time=5.0))
+        one.train.click()
+        await eventually(lambda: one._painter.done())
+        assert shown_times(one) == [5.0] and "finished: time 5 of 5" in one.status.value
+        assert not one.train.disabled and one.stop.disabled
+
+    asyncio.run(story())
+
+
+def test_frames_are_dropped_not_queued(app, monkeypatch):
+    """On a machine on which a frame costs half a second, at most a third of the time goes into frames."""
+    drawn, quick = [], pictures.png
+
+    def slow(fig):
+        drawn.append(time.monotonic())
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.5:
+            pass
+        return quick(fig)
+
+    async def story():
+        one = app(ENDLESS)
+        one._changed()
+        monkeypatch.setattr(pictures, "png", slow)
+        one.train.click()
+        await eventually(lambda: len(drawn) == 4)
+        one.stop.click()
+        await eventually(lambda: one._painter.done())
+
+    asyncio.run(story())
+    assert np.diff(drawn[:4]).min() > 3 * 0.5
+
+
+@pytest.mark.parametrize(
+    ("chosen", "idle"),
+    [
+        ({"inputs": ("structured", "relu", None)}, set()),
+        ({"inputs": ("gaussian", None, None), "task": "teacher"}, {"n_latent"}),
+        ({"inputs": ("digits", None, "digits"), "task": "own"}, {"n_latent", "n_inputs", "labels", "teacher_width"}),
+    ],
+)
+def test_what_means_nothing_is_greyed_out(chosen, idle, app):
+    one = app()
+    for name, value in chosen.items():
+        control(one, name).value = value
+    assert {name for name, c in one._controls.items() if c.disabled} == idle
+    assert one.message.value == "" and not one.train.disabled
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"inputs": ("gaussian", None, None)}, "i.i.d. inputs have no latent coordinates"),
+        ({"task": "own"}, "Only images come with labels of their own"),
+        ({"n_latent": 50}, "does not fit into N = 30 inputs"),
+    ],
+)
+def test_what_does_not_go_together_is_explained(chosen, sentence, app):
+    """The button cannot be pressed, a sentence says why, and both are gone when it is mended."""
+    one = app()
+    before = {name: control(one, name).value for name in chosen}
+    for name, value in chosen.items():
+        control(one, name).value = value
+    assert one.train.disabled and sentence in one.message.value
+    for name, value in before.items():
+        control(one, name).value = value
+    assert not one.train.disabled and one.message.value == ""
+
+
+def test_too_large_for_the_memory_is_explained(app, monkeypatch):
+    monkeypatch.setattr(settings, "available_memory", lambda: 1e6)
+    one = app()
+    assert not one.train.disabled
+    control(one, "train_size").value = 152.0
+    control(one, "n_inputs").value = 1000
+    assert one.train.disabled and "152000 samples of N = 1000 numbers take" in one.message.value
+
+
+def test_mnist_that_is_not_here_is_told_of(app):
+    """The 8×8 digits stand in, with a notice that does not keep anybody from training."""
+    one = app()
+    control(one, "task").value = "own"
+    control(one, "inputs").value = ("digits", None, "mnist")
+    assert "MNIST is not on this machine" in one.message.value and not one.train.disabled
+    assert one.settings.N == 64
+    control(one, "train_size").value = 76.0
+    assert one.settings.P == 1347 and "all there are" in one.chosen.value
+    control(one, "inputs").value = ("digits", None, "digits")
+    assert one.message.value == ""
+
+
+def test_an_error_in_the_thread_is_shown(app, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("the disk <is> full")
+
+    async def story():
+        one = app(replace(SMALL, seed=5))
+        one.session._data = None
+        monkeypatch.setattr(session, "dataset", fail)
+        one.train.click()
+        await eventually(lambda: one._painter.done())
+        assert "Training failed with RuntimeError: the disk &lt;is&gt; full." in one.message.value
+        assert "Failed." in one.status.value and not one.train.disabled
+
+    asyncio.run(story())
+
+
+def test_an_error_of_the_picture_is_shown(app, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no font")
+
+    async def story():
+        one = app(replace(SMALL, time=5.0))
+        monkeypatch.setattr(pictures, "png", fail)
+        one.train.click()
+        await eventually(lambda: one._painter.done())
+        assert "The picture cannot be drawn: no font." in one.message.value
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        SMALL,
+        Settings(**VANILLA, lr=0.3, n_inputs=333, time=77.0, seed=99, train_size=1000),
+        Settings(inputs="digits", data="digits", task="own"),
+        Settings(f="abs", task="teacher", labels="real", layers="first", width=7),
+    ],
+)
+def test_controls_start_where_they_are_told_to(chosen, app):
+    """Values that no slider has are added to it."""
+    one = app(chosen)
+    assert replace(one.settings, train_size=one.settings.P) == replace(chosen, train_size=chosen.P)
+
+
+def test_fewer_controls(app):
+    """What cannot be changed stays as it is."""
+    one = app(Settings(**VANILLA, n_inputs=30, train_size=300), controls=["width", "lr"])
+    assert list(one._controls) == ["width", "lr"]
+    control(one, "lr").value = 1.0
+    assert one.settings == Settings(**VANILLA, n_inputs=30, train_size=300, lr=1.0)
+
+
+def test_p_follows_n(app):
+    """The slider is P/N."""
+    one = app(replace(SMALL, n_inputs=100, train_size=None))
+    assert one.settings.P == 7600
+    control(one, "n_inputs").value = 50
+    assert one.settings.P == 3800 and "P = 3\u202f800 training samples" in one.chosen.value
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"controls": ["K"]}, r"controls = \['K'\]: choose from inputs, task"),
+        ({"settings": Settings(f="sin")}, "f = 'sin': choose one of"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        play.app(**wrong)
+
+
+def kernel(**content):
+    """IPython in a kernel that executes a request with this content."""
+    return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda channel: {"content": content}))
+
+
+@pytest.mark.parametrize(
+    ("shell", "server", "alive"),
+    [
+        (kernel(allow_stdin=True), "", True),
+        (kernel(allow_stdin=False), "", False),
+        (kernel(allow_stdin=False), "voila/0.5.11", True),
+        (kernel(), "", False),
+        (SimpleNamespace(), "", False),
+        (None, "", False),
+    ],
+)
+def test_controls_only_where_somebody_can_press(shell, server, alive, monkeypatch):
+    """A notebook that is executed by itself gets a sentence, and stores no widget."""
+    monkeypatch.setattr(widgets, "get_ipython", lambda: shell)
+    monkeypatch.setenv("SERVER_SOFTWARE", server)
+    made = []
+    Widget.on_widget_constructed(made.append)
+    try:
+        given = play.app(SMALL)
+    finally:
+        Widget.on_widget_constructed(None)
+    assert isinstance(given, widgets.App) == alive == bool(made)
+    if not alive:
+        assert "JupyterLab" in given.data and "make play" in given.data
+
+
+def test_a_training_says_how_long_it_took():
+    one = Training(SMALL)
+    assert 0 <= one.seconds < PATIENCE and one.running
