@@ -7,7 +7,7 @@ Student-t interval, and one of the verdicts "holds", "holds only if …", "does 
     records    →  measuring, plateaus, criteria  →  behaviour  →  checks, theory  →  register  →  judging
 """
 
-from hmm_utils.claims.criteria import CHANCE, RATIO
+from hmm_utils.claims.criteria import CHANCE, PLATEAU, RATIO
 from hmm_utils.claims.judging import judge, plain, save
 from hmm_utils.claims.plateaus import plateau_strength
 from hmm_utils.claims.records import Claim, Finding, Judgement, Judgements, Value
@@ -16,6 +16,7 @@ from hmm_utils.claims.register import CLAIMS
 __all__ = [
     "CHANCE",
     "CLAIMS",
+    "PLATEAU",
     "RATIO",
     "Claim",
     "Finding",
