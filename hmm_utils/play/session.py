@@ -135,6 +135,8 @@ class Training:
             self.said = data.inputs.notice or ""
             self.state = "training"
             for snapshot in watch(self.settings, data, stop=self._stop.is_set):
+                if self._stop.is_set():
+                    break  # what was measured meanwhile comes too late: the reader has seen where it stopped
                 self._snapshots.append(snapshot)
                 if len(self._snapshots) == 3:
                     self.waited = self.seconds

@@ -127,22 +127,41 @@ def _step(f: Derivative, y0: np.ndarray, f0: np.ndarray, h: float, s: int, space
     return now
 
 
-def _extrapolated(f: Derivative, ends: np.ndarray, h: float, s: int, space: np.ndarray) -> np.ndarray:
-    """ends[2] ← y after a step of length h, from y and f before it, ends[:2].
+# rows of an array: y₁, y₂ and y₃ at the end of a step, y₃ after a third and two thirds of it, y before and after it
+_RESULTS, _THIRDS, _BEFORE, _AFTER, _DENSE = slice(3), (3, 4), 5, 6, slice(2, 7)
 
-    Returns an estimate of its error, a row of `space` (8, size), which is overwritten. s is the same for all n, as the
+
+def _extrapolated(f: Derivative, f0: np.ndarray, h: float, s: int, rows: np.ndarray, space: np.ndarray) -> np.ndarray:
+    """rows[_AFTER] ← y after a step of length h from rows[_BEFORE], where f is f0; the rows before are written too.
+
+    Returns an estimate of its error, a row of `space` (5, size), which is overwritten. s is the same for all n, as the
     error of RKC depends on it.
     """
-    y, f0, new, _ = ends
-    results, f_n, error = space[3:6], space[6], space[7]
-    for n, y_n in enumerate(results, 1):
-        y_n[:] = _step(f, y, f0, h / n, s, space[:3])
-        for _ in range(n - 1):
+    f_n, error = space[3:]
+    for n, y_n in enumerate(rows[_RESULTS], 1):
+        y_n[:] = _step(f, rows[_BEFORE], f0, h / n, s, space[:3])
+        for i in range(n - 1):
+            if n == 3:
+                rows[_THIRDS[i]] = y_n
             f(y_n, f_n)
             y_n[:] = _step(f, y_n, f_n, h / n, s, space[:3])
-    _combine(_WEIGHTS, results, new)
-    _combine(_WEIGHTS_OF_ERROR, results, error)
+    _combine(_WEIGHTS, rows[_RESULTS], rows[_AFTER])
+    _combine(_WEIGHTS_OF_ERROR, rows[_RESULTS], error)
     return error
+
+
+def _between(x: float) -> np.ndarray:
+    """Weights of rows[_DENSE] for y at t + x h: the cubic polynomial through y before and after the step and what y₃
+    says of its thirds.
+
+    Up to order h⁴ the error of y₃ grows evenly along the step. At its end it is known, y₃ − y, and a third and two
+    thirds of it are taken off. The polynomial through y and f at both ends would be as good for a smooth y; but in a
+    step with h|λ| ≫ 1 the small errors that are left of fast modes are h|λ| times as large in h f.
+    """
+    before, after = (1 - 3 * x) * (2 - 3 * x) * (1 - x) / 2, x * (3 * x - 1) * (3 * x - 2) / 2
+    first, second = 9 * x * (2 - 3 * x) * (1 - x) / 2, 9 * x * (3 * x - 1) * (1 - x) / 2
+    taken_off = first / 3 + 2 * second / 3
+    return np.array([-taken_off, first, second, before, after + taken_off])
 
 
 def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.ndarray) -> tuple[float, np.ndarray]:
@@ -164,18 +183,13 @@ def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.nd
     return rate, direction
 
 
-def _between(x: float, h: float) -> np.ndarray:
-    """Weights of y and f at the start and y and f at the end of a step: the cubic polynomial at t + x h."""
-    return np.array([(1 - x) ** 2 * (1 + 2 * x), (1 - x) ** 2 * x * h, x**2 * (3 - 2 * x), x**2 * (x - 1) * h])
-
-
 def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tuple[np.ndarray, dict[str, int]]:
     """y at every one of `times`, shape (times, size), for dy/dt = f(y) with y given at time 0.
 
     f(y, out) writes f(y) to `out`; what `out` held before is undefined.
 
-    The step is chosen such that the error of each is at most rtol |y| (Euclidean norms). Between steps the cubic
-    polynomial through y and f at both ends is taken: its error is smaller than that of the step.
+    The step is chosen such that the error of each is at most rtol |y| (Euclidean norms). Between steps, a
+    cubic polynomial is taken (`_between`).
 
     Also returns how much work it was: `steps`, `rejected` ones among them, and `evaluations` of f.
     Raises ArithmeticError where the solution grows beyond all bounds.
@@ -192,10 +206,9 @@ def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tu
     if done == len(times):
         return out, work
     t, end = 0.0, float(times[-1])
-    # y and f at t and at t + h
-    ends, space = np.empty((4, y.size)), np.empty((8, y.size))
-    ends[0] = y
-    y, f0, new, f1 = ends
+    rows, space, f0 = np.empty((7, y.size)), np.empty((5, y.size)), np.empty(y.size)
+    rows[_BEFORE] = y
+    y, new = rows[_BEFORE], rows[_AFTER]
     counted(y, f0)
     # any direction will do that has a part along the fastest one
     rate, direction = _fastest_rate(counted, y, f0, f0 + _norm(f0) / sqrt(y.size) * np.cos(np.arange(y.size)))
@@ -204,7 +217,7 @@ def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tu
         if known == _RATE_HOLDS_FOR:
             rate, direction = _fastest_rate(counted, y, f0, direction)
             known = 0
-        error = _extrapolated(counted, ends, h, stages(h * _MARGIN * rate), space)
+        error = _extrapolated(counted, f0, h, stages(h * _MARGIN * rate), rows, space)
         work["steps"] += 1
         known += 1
         size = max(_norm(y), _norm(new))
@@ -219,11 +232,11 @@ def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tu
             if h < 1e-12 * (t + 1 / max(rate, 1 / end)):
                 raise ArithmeticError(f"the solution grows beyond all bounds at time {t:.4g}: use a smaller lr.")
             continue
-        counted(new, f1)
         arrived = end - (t + h) < 1e-12 * end
         stop = len(times) if arrived else int(np.searchsorted(times, t + h, side="right"))
         for i in range(done, stop):
-            _combine(_between((times[i] - t) / h, h), ends, out[i])
-        done, t, ends[:2] = stop, t + h, ends[2:]
+            _combine(_between((times[i] - t) / h), rows[_DENSE], out[i])
+        done, t, y[:] = stop, t + h, new
+        counted(y, f0)
         h = min(h * min(factor, 5.0), end - t)
     return out, work
