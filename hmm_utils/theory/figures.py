@@ -246,7 +246,7 @@ def error_against_width(found: xr.Dataset) -> Figure:
 
 
 def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
-    """`predictions.plateaus`: ε_g(t) of some draws, thin, and the geometric mean of all, thick. A panel per folding, the
+    """`predictions.plateaus`: ε_g(t) of some draws, thin, and the geometric mean of all, thick. A panel a folding, the
     i.i.d. teacher task first; a colour per D."""
     foldings = list(dict.fromkeys(found["f"].values))
     fig, axes = plt.subplots(1, len(foldings), figsize=(PAGE, 2.7), sharey=True)
