@@ -94,7 +94,7 @@ figures.save(figure, "fig9_paper", out)
 
 # %% [markdown]
 # **At full scale.** *Left, top:* the error grows with $K$, slowly ($0.195$ to $0.216$), and it is eight times what it is at $D=10$. *Left, bottom:* early
-# stopping takes away all of that growth, not just a part. *Right:* as at $D=10$, and wide students get there sooner.
+# stopping takes away nearly all of that growth, and fifteen draws see the small part that it leaves. *Right:* as at $D=10$, and wide students get there sooner.
 #
 # **Reading the figure.** *Left, top:* with latent labels one answer in five is wrong, and wide students do worse than narrow ones.
 # *Left, bottom:* stopped in time, wide students do nearly as well as narrow ones, and those hardly better than they did at the

@@ -26,7 +26,7 @@
 # $\mathbf F^T\mathbf F/N$ and what goes wrong with fewer; where students end; and what decides whether there is a plateau.
 #
 # **What you'll need.** About a minute with the `quick` profile on one core. With `paper`, cases that are stored are read and the others computed,
-# one after the other: half an hour on one core for all of them (extrapolated).
+# one after the other: three quarters of an hour on one core for all of them.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the simulations: quick or paper
@@ -265,7 +265,7 @@ for layers in seen.layers.values:
 # $\zeta\delta/b^2$, lies near the height of the plateau and there is nothing to drop to. Take the noise away, by a gentle folding
 # ($\mathrm{erf}$, $\zeta/c_0=0.05$) or of few directions ($D/N=0.01$ in the figure of the limit above, where $R$ starts small), and latent labels show a
 # plateau and a drop. At $D=10$ starting overlaps of size $1/\sqrt D$ are hardly small and the few modes unequal: every draw has a course of its own, some
-# with a shoulder, and where both layers learn these are enough to bring the mean to the border of what counts as a plateau.
+# with a shoulder, and where both layers learn these are enough to lift the mean of two hundred draws above the border of what counts as a plateau.
 
 # %% [markdown]
 # ## Verdicts

@@ -23,6 +23,7 @@ __all__ = [
 _MODES = {"first": "first layer", "both": "both layers"}
 _BARS = "means over simulations with bars of ± 1 standard error."
 _ERROR = r"generalisation error $\epsilon_g$"
+_THIN = 12  # draws that are shown one by one
 
 
 def histograms(found: Mapping[str, xr.Dataset]) -> Figure:
@@ -245,8 +246,8 @@ def error_against_width(found: xr.Dataset) -> Figure:
 
 
 def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
-    """`predictions.plateaus`: ε_g(t) of all draws, thin, and their geometric mean, thick: a panel per folding, the
-    i.i.d. teacher task first, a colour per D."""
+    """`predictions.plateaus`: ε_g(t) of some draws, thin, and the geometric mean of all, thick. A panel a folding, the
+    i.i.d. teacher task first; a colour per D."""
     foldings = list(dict.fromkeys(found["f"].values))
     fig, axes = plt.subplots(1, len(foldings), figsize=(PAGE, 2.7), sharey=True)
     for axis, f in zip(axes, foldings, strict=True):
@@ -254,7 +255,7 @@ def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
         for i, colour in zip(tasks, COLOURS, strict=False):
             curves = found["eps_g"].sel(layers=layers).isel(task=i)
             D = int(found["n_latent"].values[i])
-            axis.plot(found["time"], curves.T, color=colour, lw=0.6, alpha=0.35)
+            axis.plot(found["time"], curves[:_THIN].T, color=colour, lw=0.6, alpha=0.35)
             mean = np.exp(np.log(curves).mean("draw"))
             axis.plot(found["time"], mean, color=colour, label=f"$D = {D}$" if D else None)
         noise = float(found["noise"].values[tasks[0]])
@@ -264,5 +265,7 @@ def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
             axis.legend(loc="lower left")
     axes[0].set_ylabel(_ERROR)
     axes[0].set_ylim(bottom=1e-3)
-    footnote(fig, ["Thin: one draw each; thick: their geometric mean."])
+    n = found.sizes["draw"]
+    thin = f"the first {_THIN} draws" if n > _THIN else "one draw each"
+    footnote(fig, [f"Thin: {thin}; thick: the geometric mean of all {n}."])
     return fig
