@@ -9,6 +9,7 @@ dask is an optional dependency, and is imported by the functions that need it.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["ClusterError", "connect", "on"]
 
 _PATIENCE = 10.0  # seconds in which a scheduler should answer
-_TRIES = 3
 # each has a lock, which is an open file, and some systems allow a process 256 of them
 _SUBMITTED = 128
 
@@ -46,13 +46,18 @@ def connect(address: str) -> Client:
     worker has another version of this package or none.
     """
     try:
-        if not address:  # without one, distributed starts a cluster of its own
-            raise ValueError("the address is empty")
-        client = _client(address)
+        from distributed import Client
     except ImportError:
         raise ClusterError(
             'a cluster needs dask, which is not installed: pip install "hidden-manifold-companion[cluster]".'
         ) from None
+    # A client that nobody uses any more is closed when it is collected, and waits for the lock that another one holds
+    # while the thread of its event loop starts. Were it that thread which collects it, both would wait for each other.
+    gc.collect()
+    try:
+        if not address:  # without one, distributed starts a cluster of its own
+            raise ValueError("the address is empty")
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TypeError, ValueError) as error:
         why = f"no answer within {_PATIENCE:g} s" if isinstance(error, OSError) else str(error).rstrip(".")
         raise ClusterError(
@@ -65,19 +70,6 @@ def connect(address: str) -> Client:
         client.close()
         raise
     return client
-
-
-def _client(address: str) -> Client:
-    """A client of distributed, which asserts that the thread of its event loop runs within ten seconds. On a machine
-    that stands still for a moment it may not, whatever the address, and then another thread is tried."""
-    from distributed import Client
-
-    for _ in range(_TRIES):
-        with suppress(AssertionError):
-            return Client(address, timeout=_PATIENCE, set_as_default=False)
-    raise ClusterError(
-        f"the event loop of dask did not start, {_TRIES} times: this machine has too much to do, so try again later."
-    )
 
 
 def on(client: Client) -> draws.Computing:

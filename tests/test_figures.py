@@ -321,15 +321,15 @@ def test_scale_is_told(kind):
     for (label, result), n in zip(results.items(), (10, 12), strict=True):
         line = f"{label}: {experiments.scale(result)}"
         assert line in words(fig)
-        for text in (f"N = {n} (784)", "time = 3 (10000)", "initialisations = 6 (10)"):
+        for text in (f"N = {n} (784)", "time = 3 (10000)", "initialisations = 6 (30)"):
             assert text in line
     assert re.search(r"16 %|standard error", words(fig))
 
 
 def test_full_scale_is_told():
     """At the paper's scale there are no numbers to compare."""
-    # ten initialisations in five draws, as in the paper's profile
-    result = random_result(n_inits=2, n_draws=5, widths=[1, 2])
+    # two initialisations in each of fifteen draws, as in the paper's profile
+    result = random_result(n_inits=2, n_draws=15, widths=[1, 2])
     result = result.assign_attrs(n_inputs=784, n_train=76 * 784, n_test=10_000, time=10_000)
     text = words(figures.independent_students({"all": result}))
     assert "all: the paper's scale" in text and "in brackets" not in text
