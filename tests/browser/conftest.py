@@ -71,8 +71,13 @@ class Visit:
         self.complaints = []
         self.page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"{r.url}: {r.failure}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("response", lambda r: r.status >= 400 and self.complaints.append(f"{r.url}: {r.status}"))
+
+    def _failed(self, request):
+        # what the browser itself gives up when it goes on to another page is no fault of the page
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
 
     def shot(self, name, **how):
         """Keeps a picture of the page for people to look at, in build/screenshots."""
