@@ -151,9 +151,12 @@ directions.summary(found, after, n=4000, rng=rng).to_pandas().round(2)
 
 # %%
 one = stored["fig1_left"].isel(draw=0)
-before, after = ([of(one, width=4, student=s) for s in (1, 2)] for of in (experiments.start, training.student))
-found = directions.compare(before, after, experiments.train_inputs(one))
-directions.summary(found, after, n=4000, rng=rng).to_pandas().round(2)
+if digits.attrs["n_inputs"] == one.attrs["n_inputs"]:
+    before, after = ([of(one, width=4, student=s) for s in (1, 2)] for of in (experiments.start, training.student))
+    found = directions.compare(before, after, experiments.train_inputs(one))
+    display(directions.summary(found, after, n=4000, rng=rng).to_pandas().round(2))
+else:
+    print("They were trained on MNIST, whose images are not used here.")
 
 # %% [markdown]
 # Thirty times longer, and training has reached the directions in which digits vary little. Those that no digit has it can never reach.
