@@ -788,3 +788,14 @@ def test_a_plan_takes_no_second_name_or_profile(key):
     with pytest.raises(ValueError, match=f"unknown parameter '{key}'") as refusal:
         plan("01_independent_students", "quick", {key: "quick"})
     check_sentence(refusal)
+
+
+def test_longer_runs_are_those_of_their_table():
+    """The same runs but for the end, the widths and the number of draws."""
+    table = experiments.settings()["longer"]
+    longer = experiments.longer("paper")
+    assert [name.partition("/")[0] for name in longer] == table["setups"]
+    for name, e in longer.items():
+        whole = experiments.experiment(name.partition("/")[0], "paper")
+        told = dict(time=table["time"], widths=tuple(table["widths"]), n_draws=table["n_draws"])
+        assert e == dataclasses.replace(whole, **told) and e.n_draws < whole.n_draws

@@ -1,5 +1,7 @@
 """hmm_utils.theory.comparison, equivalence and predictions: deviations on made-up data, a tiny comparison, its file."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -311,3 +313,19 @@ def test_every_figure_is_drawn(compared):
         assert all(axis.get_xlabel() for axis in fig.axes[-1:]) and any(axis.get_ylabel() for axis in fig.axes)
         assert all(axis.has_data() for axis in fig.axes)
         plt.close(fig)
+
+
+def test_how_many_draws_and_simulations_each_part_has():
+    """Plateaus have draws of their own, and a case may have simulations of its own; both decide what is stored."""
+    case = dict(f="sgn", n_inputs=40, n_latent=4, time=1.0, students=[[1, "first", 0.2]])
+    cases = [case, case | {"f": "erf", "n_simulations": 7}]
+    c = comparison.configuration("quick", n_simulations=3, n_predicted=4, n_plateaus=5, cases=cases)
+    about = {name: (json.loads(text), compute.keywords) for name, (text, compute) in comparison.parts(c).items()}
+    draws = {name: said["n_draws"] for name, (said, _) in about.items() if name in predictions.PREDICTIONS}
+    assert draws == {"error_against_delta": 4, "error_against_width": 4, "plateaus": 5}
+    simulations = {name: said["n_simulations"] for name, (said, _) in about.items() if name not in draws}
+    assert simulations == {"simulation/sgn_N40_D4": 3, "simulation/erf_N40_D4": 7}
+    for said, given in about.values():
+        assert all(said[name] == value for name, value in given.items())
+    with pytest.raises(ValueError, match=r"^n_simulations = 1 of a case: give at least 2\.$"):
+        comparison.configuration("quick", cases=[case | {"n_simulations": 1}])
