@@ -32,7 +32,9 @@ import numpy as np
 import threadpoolctl
 from numba import njit
 
-from hmm_utils import backends, datasets, devices, engine, mnist, networks, oracle, training
+from hmm_utils.data import mnist
+from hmm_utils.model import datasets, networks
+from hmm_utils.sgd import backends, block, hardware, reference, training
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "build" / "bench.json"
@@ -175,18 +177,18 @@ def mnist_task(rng: np.random.Generator) -> datasets.Dataset:
     return datasets.own_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
 
 
-def fleet_of(n_inputs: int, widths: tuple[int, ...], n_inits: int, rng: np.random.Generator) -> engine.Fleet:
-    return engine.Fleet.of([networks.random_network(n_inputs, K, rng=rng) for K in widths for _ in range(n_inits)])
+def fleet_of(n_inputs: int, widths: tuple[int, ...], n_inits: int, rng: np.random.Generator) -> block.Fleet:
+    return block.Fleet.of([networks.random_network(n_inputs, K, rng=rng) for K in widths for _ in range(n_inits)])
 
 
-def whole_fleet(size: Size, rng: np.random.Generator) -> engine.Fleet:
+def whole_fleet(size: Size, rng: np.random.Generator) -> block.Fleet:
     return fleet_of(size.n_inputs, size.widths, size.n_inits, rng)
 
 
-def advance(fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> Callable[[], object]:
+def advance(fleet: block.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> Callable[[], object]:
     def run() -> None:
         indices = rng.integers(len(data.x_train), size=steps)
-        engine.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")
+        block.advance(fleet, data.x_train, data.y_train, indices, lr=LR, layers="both")
 
     return run
 
@@ -216,40 +218,40 @@ def timed_advance() -> Callable[..., None]:
         return time[0] + 1e-9 * time[1]
 
     @njit
-    def advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, block, piece, spent):
+    def advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, B, piece, spent):
         R, N = W.shape
-        xb, yb, XX = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
-        A, a, D = np.empty((R, block), np.float32), np.empty((block, R), np.float32), np.empty((block, R), np.float32)
+        xb, yb, XX = np.empty((B, N), np.float32), np.empty(B, np.float32), np.empty((B, B), np.float32)
+        A, a, D = np.empty((R, B), np.float32), np.empty((B, R), np.float32), np.empty((B, R), np.float32)
         time = np.empty(2, np.int64)
-        for start in range(0, indices.size - block + 1, block):
+        for start in range(0, indices.size - B + 1, B):
             t0 = now(time)
-            engine._gather(x, y, indices[start : start + block], xb, yb)
+            block._gather(x, y, indices[start : start + B], xb, yb)
             t1 = now(time)
-            engine._gram(sgemm, xb, XX)
+            block._gram(sgemm, xb, XX)
             t2 = now(time)
-            engine._preactivations(sgemm, W, xb, piece, A)
+            block._preactivations(sgemm, W, xb, piece, A)
             t3 = now(time)
-            engine._by_sample(A, a)
-            engine._recursion(a, XX, yb, v, levels, owner, alive, fields, eta / N, eta / N, D)
+            block._by_sample(A, a)
+            block._recursion(a, XX, yb, v, levels, owner, alive, fields, eta / N, eta / N, D)
             t4 = now(time)
-            engine._update(sgemm, W, D, xb, eta, piece)
+            block._update(sgemm, W, D, xb, eta, piece)
             spent += np.array([t1 - t0, t2 - t1, t3 - t2, t4 - t3, now(time) - t4])
 
     return advance
 
 
 def stages(
-    fleet: engine.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator, *, lr: float = LR
+    fleet: block.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator, *, lr: float = LR
 ) -> np.ndarray:
     """Seconds per step that the engine's functions take one by one, in the order of STAGES."""
-    block = engine.default_block(len(fleet.W))
-    steps = steps // block * block
+    B = block.default_block(len(fleet.W))
+    steps = steps // B * B
     (levels,) = fleet.levels
     spent = np.zeros(len(STAGES))
     timed_advance()(
-        *(engine.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.alive, data.x_train, data.y_train),
+        *(block.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.alive, data.x_train, data.y_train),
         *(rng.integers(len(data.x_train), size=steps), fleet.activation.fields, np.float32(lr)),
-        *(block, engine.piece_rows(block, fleet.W.shape[1]), spent),
+        *(B, block.piece_rows(B, fleet.W.shape[1]), spent),
     )
     return spent / steps
 
@@ -355,7 +357,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]], dict[str, di
     data = {"Gaussian inputs": gauss} | ({"MNIST": mnist_task(rng)} if size.use_mnist else {})
     fleets = {name: whole_fleet(size, rng) for name in data}
     twin = whole_fleet(size, rng)
-    one = engine.Fleet.of([networks.random_network(size.n_inputs, 4, rng=rng)])
+    one = block.Fleet.of([networks.random_network(size.n_inputs, 4, rng=rng)])
     sizes = {n: fleet_of(size.n_inputs, size.all_widths, n, rng) for n in size.inits}
     last = list(data)[-1]
 
@@ -371,7 +373,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]], dict[str, di
     runs["one student"] = advance(one, few, size.live_steps, rng)
     runs |= {f"{n} of every width": advance(sizes[n], gauss, size.fleet_steps, rng) for n in sizes}
     runs["PyTorch loop"] = loop(torch_sgd, gauss, size.loop_steps, rng)
-    runs["numpy loop"] = loop(partial(oracle.sgd, layers="both"), gauss, size.loop_steps, rng)
+    runs["numpy loop"] = loop(partial(reference.sgd, layers="both"), gauss, size.loop_steps, rng)
     took = interleave(runs, size.rounds)
     by_stage = {
         "the whole fleet": np.median(
@@ -399,7 +401,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]], dict[str, di
             Row(f"fleet, {name}: a student-step", median(step) / size.n_students * 1e6, "µs", "≤ 0.35"),
             Row(f"fleet, {name}: useful rate / matrix products", 100 * median(useful / rates[best]), "%", "≥ 65"),
         ]
-    if devices.cores() > 1:
+    if hardware.cores() > 1:
         gain = 2 * took["one fleet, longer"] / took["two fleets, two threads"]
         rows.append(Row(f"two fleets on two cores, {last}: speed / one on one", median(gain), "times", "≥ 1.8"))
     share = {

@@ -28,7 +28,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from hmm_utils import datasets, device, devices, engine, experiments, networks, observables
+from hmm_utils.model import datasets, networks, observables
+from hmm_utils.runs import experiments
+from hmm_utils.sgd import block, gpu, hardware
 
 HERE = Path(__file__).resolve().parent
 STEPS = 20_480
@@ -66,13 +68,13 @@ def agreement(where: str, n_inputs: int = 784, steps: int = STEPS) -> dict[str, 
     xy = [(data.x_train, data.y_train)]
 
     def by_torch(on: str, dtype: torch.dtype, tf32: bool) -> np.ndarray:
-        batch = device.batch([students], lr=[0.2], layers=["both"], data=[0], device=on, dtype=dtype)
-        device.advance(batch, device.samples(xy, on), indices[None], tf32=tf32)
-        return np.concatenate([student.W for student in device.networks(batch)[0]])
+        batch = gpu.batch([students], lr=[0.2], layers=["both"], data=[0], device=on, dtype=dtype)
+        gpu.advance(batch, gpu.samples(xy, on), indices[None], tf32=tf32)
+        return np.concatenate([student.W for student in gpu.networks(batch)[0]])
 
     exact = by_torch("cpu", torch.float64, False)
-    fleet = engine.Fleet.of(students)
-    engine.advance(fleet, data.x_train, data.y_train, indices, lr=0.2, layers="both")
+    fleet = block.Fleet.of(students)
+    block.advance(fleet, data.x_train, data.y_train, indices, lr=0.2, layers="both")
     found = {
         "CPU engine": np.concatenate([student.W for student in fleet.networks()]),
         "GPU": by_torch(where, torch.float32, False),
@@ -124,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="part of the paper's training time that is run (1)")
     fraction = parser.parse_args(arguments).fraction
     try:
-        where = devices.resolve("cuda")
+        where = hardware.resolve("cuda")
     except ValueError as error:
         sys.exit(f"nothing was measured: {error}")
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else where

@@ -23,8 +23,8 @@ from types import SimpleNamespace
 import numpy as np
 from numba import njit
 
-from hmm_utils.networks import random_network
-from hmm_utils.theory import averages, motion
+from hmm_utils.model.networks import random_network
+from hmm_utils.theory.online import averages, motion
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-integrator.json"
 SIGN = SimpleNamespace(b=sqrt(2 / pi), zeta=1 - 2 / pi, c0=1.0)

@@ -27,7 +27,8 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 
-from hmm_utils import devices, mnist
+from hmm_utils.data import mnist
+from hmm_utils.sgd import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen:
         parser.error(f"no notebook's name begins with {' or '.join(names)}")
     images = "MNIST" if mnist.is_available() else "the 8 × 8 digits"
-    print(f"{devices.threads()} of {devices.cores()} cores, {images}")
+    print(f"{hardware.threads()} of {hardware.cores()} cores, {images}")
     print(f"{'notebook':<34}{'GB':>6}{'children':>10}{'seconds':>9}")
     peaks = []
     for path in chosen:
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         children = f"{peak.children / 1e9:.2f}" if peak.children else "–"
         print(f"{peak.notebook:<34}{peak.kernel / 1e9:>6.2f}{children:>10}{peak.seconds:>9.0f}", flush=True)
     OUT.parent.mkdir(exist_ok=True)
-    about = {"threads": devices.threads(), "cores": devices.cores(), "images": images, "limit": LIMIT}
+    about = {"threads": hardware.threads(), "cores": hardware.cores(), "images": images, "limit": LIMIT}
     text = json.dumps(about | {"peaks": [asdict(peak) for peak in peaks]}, indent=1, ensure_ascii=False)
     OUT.write_text(text + "\n", encoding="utf-8")
     above = [peak.notebook for peak in peaks if peak.kernel + peak.children > LIMIT]

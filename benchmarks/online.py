@@ -21,7 +21,9 @@ import bench
 import numpy as np
 from bench import Row, median
 
-from hmm_utils import datasets, devices, engine, networks, observables, streams
+from hmm_utils.data import streams
+from hmm_utils.model import datasets, networks, observables
+from hmm_utils.sgd import block, hardware
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-online.json"
 STAGES = ("normal numbers", "product Fc", "folding f", "labels", *bench.STAGES)
@@ -55,12 +57,12 @@ def hidden_manifold(size: Size, f: str, rng: np.random.Generator) -> tuple[strea
     return streams.latent_task(streams.structured(F, f, 0), teacher), F
 
 
-def fleet_of(size: Size, widths: tuple[int, ...], rng: np.random.Generator) -> engine.Fleet:
-    return engine.Fleet.of([networks.random_network(size.n_inputs, K, rng=rng) for K in widths])
+def fleet_of(size: Size, widths: tuple[int, ...], rng: np.random.Generator) -> block.Fleet:
+    return block.Fleet.of([networks.random_network(size.n_inputs, K, rng=rng) for K in widths])
 
 
 def stream(
-    size: Size, source: streams.Source, fleet: engine.Fleet, rng: np.random.Generator
+    size: Size, source: streams.Source, fleet: block.Fleet, rng: np.random.Generator
 ) -> tuple[Callable[[], object], int]:
     """Trains the fleet on so many chunks of fresh samples as `online.train` does it; and how many samples these are."""
     chunks = source.chunks(rng)
@@ -68,7 +70,7 @@ def stream(
 
     def run() -> None:
         for _ in range(size.chunks):
-            engine.advance(fleet, *next(chunks), np.arange(n), lr=bench.LR, layers="both")
+            block.advance(fleet, *next(chunks), np.arange(n), lr=bench.LR, layers="both")
 
     return run, size.chunks * n
 
@@ -89,7 +91,7 @@ def parts(
     }
 
 
-def engine_stages(size: Size, source: streams.Source, fleet: engine.Fleet, rng: np.random.Generator) -> np.ndarray:
+def engine_stages(size: Size, source: streams.Source, fleet: block.Fleet, rng: np.random.Generator) -> np.ndarray:
     """Seconds per step that the engine's functions take one by one on samples that are there."""
     x, _, y = source.samples(source.latent(rng, 512))
     inputs = datasets.Inputs(x_train=x, x_test=x[:1], description="fresh samples")
@@ -122,7 +124,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
     first = next(iter(cases))
     steps = streamed[first][1]
     twins = [fleet_of(size, (2,), rng) for _ in range(2)]
-    if devices.cores() > 1:
+    if hardware.cores() > 1:
         runs["two simulations, two threads"] = bench.in_two_threads(
             *(stream(size, sgn, twin, np.random.default_rng((3, j)))[0] for j, twin in enumerate(twins))
         )
@@ -144,7 +146,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
         if source is not gauss:
             useful = (2 * size.n_latent + 4 * sum(widths)) * size.n_inputs / step
             rows.append(Row(f"{name}: useful rate / matrix products", 100 * median(useful / rates[best]), "%"))
-    if devices.cores() > 1:
+    if hardware.cores() > 1:
         gain = 2 * took[first] / took["two simulations, two threads"]
         rows.append(Row("two simulations on two cores: speed / one on one", median(gain), "times"))
     spent = [median(took[part]) / (steps / size.chunks) for part in making] + working.tolist()

@@ -23,7 +23,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from hmm_utils import backends, devices, experiments, mnist, networks, training
+from hmm_utils.data import mnist
+from hmm_utils.model import networks
+from hmm_utils.runs import experiments
+from hmm_utils.sgd import backends, hardware, training
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-paper.json"
 
@@ -129,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
         # the small digits would be measured instead
         plan = {name: replace(e, data="digits") if e.inputs == "digits" else e for name, e in plan.items()}
         print("MNIST is not here: its set-ups run on the 8×8 digits, and their times say nothing about the paper.")
-    print(f"{devices.cores()} cores\n")
+    print(f"{hardware.cores()} cores\n")
     print(f"{'set-up':28} {'rows':>6} {'groups':>7} {'sample, s':>14} {'whole, min':>14}")
     samples = []
     for name, e in plan.items():
@@ -140,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(line("all", "", "", measured, whole))
     OUT.parent.mkdir(exist_ok=True)
     result = {
-        "cores": devices.cores(),
+        "cores": hardware.cores(),
         "measured_s": measured,
         "whole_min": whole / 60,
         "samples": [asdict(s) | {"whole": s.whole} for s in samples],

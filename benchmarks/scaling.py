@@ -25,7 +25,9 @@ import numpy as np
 import paper
 from threadpoolctl import threadpool_limits
 
-from hmm_utils import datasets, devices, engine, experiments, networks, sweep, training
+from hmm_utils.model import datasets, networks
+from hmm_utils.runs import experiments, sweep
+from hmm_utils.sgd import block, hardware, training
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-scaling.json"
 LR = 0.2
@@ -228,8 +230,8 @@ def measure(points: Sequence[Point], size: Size, rng: np.random.Generator) -> di
 
     def blocks(point: Point, n: int) -> int:
         """Steps that make whole blocks, a few at least."""
-        block = engine.default_block(point.width * point.students)
-        return max(n // block, 4) * block
+        B = block.default_block(point.width * point.students)
+        return max(n // B, 4) * B
 
     def per_student_step(key: tuple[str, Point]) -> Callable[[], np.ndarray]:
         what, point = key
@@ -292,7 +294,7 @@ def against_workers(size: Size, rng: np.random.Generator) -> list[dict[str, obje
     e = experiments.experiment("fig1_right_signs", **dict(size.sweep))
     nothing = replace(e, n_inputs=4, train_size=8, time=1.0, n_times=3, n_test=8)
     runs = {}
-    for layout in layouts(devices.cores()):
+    for layout in layouts(hardware.cores()):
         runs["whole", layout] = lambda layout=layout: swept(e, *layout)
         runs["start", layout] = lambda layout=layout: swept(replace(nothing, n_draws=layout[0]), *layout)
     with threadpool_limits(limits=1, user_api="blas"):
@@ -306,7 +308,7 @@ def against_workers(size: Size, rng: np.random.Generator) -> list[dict[str, obje
             "seconds": np.array(found["whole", (workers, threads)]),
             "start": np.array(found["start", (workers, threads)]),
         }
-        for workers, threads in layouts(devices.cores())
+        for workers, threads in layouts(hardware.cores())
     ]
 
 

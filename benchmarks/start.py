@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench-start.json"
-IMPORTS = ("hmm_utils", "hmm_utils.training", "hmm_utils.figures", "torch")
+IMPORTS = ("hmm_utils", "hmm_utils.sgd.training", "hmm_utils.figures", "torch")
 
 
 def import_seconds(module: str) -> float:

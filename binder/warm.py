@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmm_utils import experiments, figures, networks
-from hmm_utils.theory import foldings, motion
+from hmm_utils import figures
+from hmm_utils.model import networks, nonlinearities
+from hmm_utils.runs import experiments
+from hmm_utils.theory.online import motion
 
 
 def main() -> None:
@@ -20,7 +22,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     F, teacher = rng.standard_normal((5, 20)), networks.random_network(5, 2, rng=rng, layers="first")
     student = networks.random_network(20, 2, rng=rng, layers="first")
-    motion.integrate(motion.hidden_manifold(student, teacher, F, foldings.constants("sgn")), [1], lr=0.2, lr_v=0)
+    motion.integrate(motion.hidden_manifold(student, teacher, F, nonlinearities.constants("sgn")), [1], lr=0.2, lr_v=0)
 
 
 if __name__ == "__main__":

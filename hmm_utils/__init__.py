@@ -1,14 +1,19 @@
 """Companion to "Modelling the influence of data structure on learning in neural networks" (arXiv:1909.11500v1).
 
-The modules, in the order data flows through them: `activations`, `networks`, `mnist`, `datasets`, `engine` with `blas`
-(`oracle`: the same algorithm as a plain loop; `device` and `devices`: the same on a GPU), `observables`, `backends`,
-`training` with `checkpoints`, `experiments`, `sweep` with `draws`, `store`, `checkout`, `files` and `cluster`,
-`results`, `claims` with `dimension`, `scan`, `figures` and `scan_figures` with their `look`, `paper` with
-`paper_figures`, `illustrations`, `directions`. `notebooks`, `terminal`, `running`, `verdicts` and `cli` run the
-notebooks; `doctor` looks for what would stop them, `play` is one to play with. Beyond the paper: `generators` of
-inputs, `streams` of fresh ones, `online` training on them, and `theory`, the equations that predict it.
+`model` and `sgd` are the core, to be read first; each folder imports only from those above it:
 
-Importing the package imports none of them: `hmm_utils.training` is loaded when it is first used.
+    model     the paper's objects as formulas
+    data      inputs that no formula draws
+    sgd       exact one-sample SGD, and the same as a plain loop
+    theory    predictions of what SGD does, one folder a theory
+    runs      what is run and where it is stored
+    claims    statement, criterion, verdict
+    figures   labelled results → matplotlib figures
+    play      the live playground
+    app       the command `hmm`
+
+The modules that a notebook needs are loaded by their short names, `from hmm_utils import training`, when they are
+first used; importing the package imports none of them.
 """
 
 from __future__ import annotations
@@ -18,18 +23,22 @@ from types import ModuleType
 
 __version__ = "0.2.0"
 
-_MODULES = (
-    *("activations", "backends", "blas", "checkout", "checkpoints", "claims", "cli", "cluster", "datasets"),
-    *("device", "devices", "dimension", "directions", "doctor", "draws", "engine", "experiments", "figures"),
-    *("files", "generators", "illustrations", "look", "mnist", "networks", "notebooks", "observables"),
-    *("online", "oracle", "paper", "paper_figures", "play", "results", "running", "scan", "scan_figures", "store"),
-    *("streams", "sweep", "terminal", "theory", "training", "verdicts"),
-)
+_FOLDERS = {
+    "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
+    "data": ("generators", "mnist", "streams"),
+    "sgd": ("block", "online", "reference", "training"),
+    "runs": ("comparison", "deep", "dimension", "directions", "experiments", "paper", "scan", "sweep"),
+    "figures": ("paper_figures",),
+    "": ("claims", "figures", "play", "theory"),
+}
+_MODULES = {
+    name: ".".join(filter(None, (__name__, folder, name))) for folder, names in _FOLDERS.items() for name in names
+}
 
 
 def __getattr__(name: str) -> ModuleType:
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(_MODULES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

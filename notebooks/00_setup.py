@@ -51,15 +51,15 @@ import torch
 
 from hmm_utils import (
     activations,
+    block,
     claims,
     datasets,
     dimension,
-    engine,
     experiments,
     figures,
     networks,
     observables,
-    oracle,
+    reference,
     sweep,
 )
 
@@ -119,14 +119,14 @@ network
 # > $\eta/N$, so that both layers move on the same time scale, steps$/N$; and each of the two students of a pair draws its
 # > own examples from the training set, uniformly *with replacement*. This companion does the same.
 #
-# The gradient in `hmm_utils.oracle` is the four lines of algebra above. Automatic differentiation agrees:
+# The gradient in `hmm_utils.sgd.reference` is the four lines of algebra above. Automatic differentiation agrees:
 
 # %% tags=["nbval-check-output"]
 check = np.random.default_rng(0)
 x, y = check.standard_normal(30), 1.0
 for name in activations.ACTIVATIONS:
     student = networks.random_network(30, 3, rng=check, activation=name)
-    dW, dv = oracle.gradient(student, x, y)
+    dW, dv = reference.gradient(student, x, y)
     W, v = (torch.tensor(a, requires_grad=True) for a in (student.W, student.v))
     a = W @ torch.tensor(x) / 30**0.5
     g = {"erf": lambda a: torch.erf(a / 2**0.5), "relu": torch.relu, "identity": lambda a: a, "quadratic": torch.square}
@@ -136,7 +136,7 @@ for name in activations.ACTIVATIONS:
 
 # %% [markdown]
 # Written like this, a step costs a fraction of a millisecond and the paper's figures cost weeks. The engine in
-# `hmm_utils.engine` does *exactly the same steps* a block at a time: with the inputs of the next $B$ steps in hand, all
+# `hmm_utils.sgd.block` does *exactly the same steps* a block at a time: with the inputs of the next $B$ steps in hand, all
 # it needs are their overlaps with each other and with the weights, three matrix products shared by every student that
 # sees the same examples. After 2000 steps the two differ by rounding:
 
@@ -145,9 +145,9 @@ X = check.standard_normal((500, 100)).astype(np.float32)
 Y = networks.sign(X[:, 0] + X[:, 1])
 student = networks.random_network(100, 3, rng=check)
 order = check.integers(500, size=2000)
-by_loop = oracle.sgd(student, X.astype(float), Y.astype(float), order, lr=0.2, layers="both")
-fleet = engine.Fleet.of([student])
-engine.advance(fleet, X, Y, order, lr=0.2, layers="both")
+by_loop = reference.sgd(student, X.astype(float), Y.astype(float), order, lr=0.2, layers="both")
+fleet = block.Fleet.of([student])
+block.advance(fleet, X, Y, order, lr=0.2, layers="both")
 moved = np.abs(by_loop.W - student.W).max()
 difference = np.abs(fleet.networks()[0].W - by_loop.W).max()
 print(f"largest change of a weight by training above 0.1: {moved > 0.1}")

@@ -49,7 +49,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 
 # %%
 from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
-from hmm_utils.observables import early_stopping, final
+from hmm_utils.model.observables import early_stopping, final
 
 figures.style()
 chosen = dict(

@@ -36,9 +36,9 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, experiments, figures, networks, sweep
-from hmm_utils.theory import comparison, equivalence, foldings, motion, spectra
-from hmm_utils.theory import figures as theory_figures
+from hmm_utils import claims, comparison, experiments, figures, networks, nonlinearities, sweep
+from hmm_utils.figures import motion as theory_figures
+from hmm_utils.theory.online import equivalence, motion, spectra
 
 figures.style()
 experiments.plan("T1_equations_of_motion", profile, dict(seed=seed))
@@ -57,7 +57,7 @@ rng = np.random.default_rng(seed)
 
 # %% tags=["nbval-check-output"]
 for f in ("sgn", "erf", "relu", "identity", "abs"):
-    of = foldings.constants(f)
+    of = nonlinearities.constants(f)
     print(f"{f:8}: a = {of.a:.3f}, b = {of.b:.3f}, noise ζ/c₀ = {abs(of.zeta) / of.c0:.3f}")
 
 # %%
@@ -92,7 +92,7 @@ check = np.random.default_rng(0)
 F, teacher = check.standard_normal((20, 200)), networks.random_network(20, 2, rng=check, layers="first")
 student = networks.random_network(200, 2, rng=check, layers="first")
 for f in ("sgn", "abs"):
-    start = motion.hidden_manifold(student, teacher, F, foldings.constants(f))
+    start = motion.hidden_manifold(student, teacher, F, nonlinearities.constants(f))
     end = motion.integrate(start, [100], lr=0.2, lr_v=0)
     print(f"{f}: largest overlap with the teacher after t = 100 above 0.3: {float(abs(end.R).max()) > 0.3}")
 
@@ -105,7 +105,7 @@ for f in ("sgn", "abs"):
 # $$\frac{dr_\tau}{dt}=-\frac\eta\delta\left[d_\tau\,G\,r_\tau-b\rho_\tau\,P\,\tilde t_\tau\right],\qquad
 # \frac{d\sigma_\tau}{dt}=-\frac\eta\delta\left[d_\tau\,G\,\sigma_\tau-b\rho_\tau\,P\,r_\tau^T\right]+\text{transposed}+\eta^2\frac{\rho_\tau d_\tau}{\delta}E,$$
 #
-# and $dW/dt$, $dv/dt$ likewise ([the code](../hmm_utils/theory/motion.py) has all of them). $G$, $P$, $E$ are the integrals, the same for all modes.
+# and $dW/dt$, $dv/dt$ likewise ([the code](../hmm_utils/theory/online/motion.py) has all of them). $G$, $P$, $E$ are the integrals, the same for all modes.
 # $\tilde t_\tau$ is the teacher's own overlap with the mode.
 #
 # Simulations of a draw start from the same weights, and so does theory. Points are means over simulations:
@@ -190,11 +190,11 @@ curves = []
 for _ in range(8):
     F, teacher = rng.standard_normal((D, N)), networks.random_network(D, 2, rng=rng, layers="first")
     student = networks.random_network(N, 2, rng=rng, layers="first")
-    start = motion.quadrature(motion.hidden_manifold(student, teacher, F, foldings.constants("erf")), 12)
+    start = motion.quadrature(motion.hidden_manifold(student, teacher, F, nonlinearities.constants("erf")), 12)
     curves.append(motion.integrate(start, times, lr=0.5, lr_v=0))
 rho, p = spectra.nodes(D / N, 12)
 eye, ones = np.eye(2), np.ones(2)
-erf = foldings.constants("erf")
+erf = nonlinearities.constants("erf")
 average = motion.ensemble(rho, p, W=eye, R=erf.b / D**0.5 * eye, T=eye, v=ones, v_teacher=ones, delta=D / N, constants=erf)
 figure = theory_figures.starts(curves, motion.integrate(average, times, lr=0.5, lr_v=0))
 figures.save(figure, "T1_starts", out)
@@ -211,7 +211,7 @@ figures.save(figure, "T1_starts", out)
 single = {}
 for delta in (0.01, 0.1, 0.5):
     rho, p = spectra.nodes(delta, 16)
-    start = motion.ensemble(rho, p, W=eye, R=0.1 * eye, T=eye, v=ones, v_teacher=ones, delta=delta, constants=foldings.constants("sgn"))
+    start = motion.ensemble(rho, p, W=eye, R=0.1 * eye, T=eye, v=ones, v_teacher=ones, delta=delta, constants=nonlinearities.constants("sgn"))
     pair = [motion.integrate(s, delta * np.geomspace(1, 3000, 60), lr=0.2, lr_v=0) for s in (start, motion.quadrature(start, 1))]
     single[f"$D/N = {delta}$"] = tuple(curve.assign_attrs(delta=delta) for curve in pair)
 figure = theory_figures.limit(single)

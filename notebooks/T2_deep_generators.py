@@ -41,8 +41,8 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, figures, generators, sweep
-from hmm_utils.theory import deep, deep_figures
+from hmm_utils import claims, deep, figures, generators, sweep
+from hmm_utils.figures import deep_generators
 
 figures.style()
 chosen = dict(n_inputs=n_inputs, n_latent=n_latent, teacher_width=teacher_width, lr=lr, time=time, seed=seed)
@@ -64,7 +64,7 @@ c = deep.configuration(profile, **chosen)
 # T=\frac{\tilde{\mathbf w}\tilde{\mathbf w}^{\mathsf T}}{D},$$
 #
 # the error at any moment from $Q$, $R$, $T$, and how these move from equations with one unknown per eigenvector of $\Omega$
-# (`hmm_utils.theory.motion`). For a single layer, $\mathbf x=f(F\mathbf c)$ with rows of $F$ that are nearly orthogonal and weights
+# (`hmm_utils.theory.online.motion`). For a single layer, $\mathbf x=f(F\mathbf c)$ with rows of $F$ that are nearly orthogonal and weights
 # that are not aligned with them, this is a theorem in the limit $N,D\to\infty$. For deeper and trained generators it is a conjecture.
 #
 # ## Two covariances
@@ -97,7 +97,7 @@ for name, values in exact.items():
 # %%
 cases = {name: deep.with_moments(c, name)[0] for name in (*deep.RANDOM, deep.TRAINED, "decoder, few latents")}
 pictures = {name: deep.pictures(case, 8, rng=np.random.default_rng(seed)) for name, case in cases.items()}
-figure = deep_figures.images(pictures)
+figure = deep_generators.images(pictures)
 figures.save(figure, "t2_samples", out)
 
 # %% [markdown]
@@ -111,7 +111,7 @@ figures.save(figure, "t2_samples", out)
 
 # %%
 here = deep.run(profile, sweep.FIGURES, **chosen)
-figure = deep_figures.learning(here)
+figure = deep_generators.learning(here)
 figures.save(figure, "t2_learning", out)
 
 # %% [markdown]
@@ -124,7 +124,7 @@ figures.save(figure, "t2_learning", out)
 # How different the covariances are, and with them the curves:
 
 # %%
-figure = deep_figures.spectra(here)
+figure = deep_generators.spectra(here)
 figures.save(figure, "t2_spectra", out)
 for name in here.generator.values:
     one = here.sel(generator=name)
@@ -137,7 +137,7 @@ for name in here.generator.values:
 # ## Are the fields Gaussian?
 
 # %%
-figure = deep_figures.fields(here)
+figure = deep_generators.fields(here)
 figures.save(figure, "t2_fields", out)
 
 # %% [markdown]
@@ -165,7 +165,7 @@ columns = ["condition", "non_gaussianity", "mean", "largest", "test_mean", "test
 summary[columns].to_dataframe()[columns].round(3)
 
 # %%
-figure = deep_figures.against_gaussianity(summary)
+figure = deep_generators.against_gaussianity(summary)
 figures.save(figure, "t2_gaussianity", out)
 
 # %% [markdown]
@@ -184,7 +184,7 @@ figures.save(figure, "t2_gaussianity", out)
 # milliseconds instead of seconds. It takes pre-activations to be Gaussian of a fixed variance, and keeps the first order in their correlations.
 
 # %%
-figure = deep_figures.propagation(here)
+figure = deep_generators.propagation(here)
 figures.save(figure, "t2_propagation", out)
 
 # %% [markdown]
@@ -199,14 +199,14 @@ figures.save(figure, "t2_propagation", out)
 
 # %%
 full = deep.stored("paper", sweep.FIGURES) if deep.is_stored("paper", sweep.FIGURES) else here
-figure = deep_figures.learning(full)
+figure = deep_generators.learning(full)
 figures.save(figure, "t2_learning_stored", out)
 
 # %%
 deep.summary(full)[columns].to_dataframe()[columns].round(3)
 
 # %%
-figure = deep_figures.propagation(full)
+figure = deep_generators.propagation(full)
 figures.save(figure, "t2_propagation_stored", out)
 
 # %%

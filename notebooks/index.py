@@ -34,7 +34,8 @@ out: str = ""  # folder with the verdicts of other notebooks (empty: none are sh
 import numpy as np
 from IPython.display import Markdown
 
-from hmm_utils import datasets, experiments, figures, networks, paper, verdicts
+from hmm_utils import datasets, experiments, figures, networks, paper
+from hmm_utils.claims import report
 
 figures.style()
 
@@ -123,7 +124,7 @@ Markdown("\n".join(["| | claim | section, figure | notebook | verdict |", "|---|
 # Smaller runs may decide less. The verdicts of the notebooks that were run together with this one (`hmm run all`):
 
 # %%
-quick = verdicts.read_claims(out) if out else []
+quick = report.read_claims(out) if out else []
 print("\n".join(f"{c['claim']:<4}{c['verdict']}" for c in quick) or "none: this notebook was run by itself")
 
 # %% [markdown]

@@ -5,13 +5,13 @@ import sys
 import pytest
 from throwaway import EXPERIMENTS, write_notebooks
 
-from hmm_utils import cli
+from hmm_utils.app import __main__ as main_module
 
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A folder with notebooks, beside which the test stands; no git, and the throw-away `plan`."""
-    monkeypatch.setitem(sys.modules, "hmm_utils.experiments", EXPERIMENTS)
+    monkeypatch.setitem(sys.modules, "hmm_utils.runs.experiments", EXPERIMENTS)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return write_notebooks(tmp_path)
@@ -23,7 +23,7 @@ def hmm(capfd):
 
     def call(*arguments):
         capfd.readouterr()
-        code = cli.main(list(map(str, arguments)))
+        code = main_module.main(list(map(str, arguments)))
         return code, *capfd.readouterr()
 
     return call

@@ -1,4 +1,4 @@
-"""hmm_utils.activations: the compiled float32 kernels against torch's functions and autograd in double precision."""
+"""activations: the compiled float32 kernels against torch's functions and autograd in double precision."""
 
 import dataclasses
 import math
@@ -7,10 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from hmm_utils import activations, oracle
-from hmm_utils.activations import ACTIVATIONS, Activation, custom, get
-from hmm_utils.engine import Fleet, advance
-from hmm_utils.networks import Network, random_network
+from hmm_utils.model import activations
+from hmm_utils.model.activations import ACTIVATIONS, Activation, custom, get
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.sgd import reference
+from hmm_utils.sgd.block import Fleet, advance
 
 U = 2.0**-24  # unit roundoff of float32
 NAMES = list(ACTIVATIONS)
@@ -164,7 +165,7 @@ def test_custom_activation_trains_like_the_plain_loop(tanh, layers):
     fleet = Fleet.of([network])
     advance(fleet, x, y, indices, lr=0.2, layers=layers)
     start = Network(network.W.astype("f4").astype(float), network.v.astype("f4").astype(float), tanh)
-    loop = oracle.sgd(start, x.astype(float), y.astype(float), indices, lr=0.2, layers=layers)
+    loop = reference.sgd(start, x.astype(float), y.astype(float), indices, lr=0.2, layers=layers)
     # Each of the 1000 steps rounds weights below 4 (at most U · 4) and hands on an error of that size in the
     # pre-activations: as a random walk √1000 · 4 U = 7.5e-6. Four times that is far below the 1 that weights move.
     np.testing.assert_allclose(fleet.W, loop.W, rtol=0, atol=3e-5)

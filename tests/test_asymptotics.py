@@ -1,4 +1,4 @@
-"""hmm_utils.theory.asymptotics: the closed form against a search over R, known numbers, and regression."""
+"""hmm_utils.theory.online.asymptotics: the closed form against a search over R, known numbers, and regression."""
 
 import math
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from hmm_utils.theory import spectra
-from hmm_utils.theory.asymptotics import asymptotic_error, estimable_fraction
-from hmm_utils.theory.foldings import Constants, constants
+from hmm_utils.model.nonlinearities import Constants, constants
+from hmm_utils.theory.online import spectra
+from hmm_utils.theory.online.asymptotics import asymptotic_error, estimable_fraction
 
 SGN = constants("sgn")
 

@@ -1,4 +1,4 @@
-"""hmm_utils.backends: both backends against networks in double precision and the plain loop, one student at a time."""
+"""backends: both backends against networks in double precision and the plain loop, one student at a time."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hmm_utils import backends, oracle
-from hmm_utils.backends import OnCpu, OnDevice
-from hmm_utils.networks import Network, random_network
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.sgd import backends, reference
+from hmm_utils.sgd.backends import OnCpu, OnDevice
 
 N, WIDTHS = 17, (2, 5, 1)
 LR, LAYERS = (0.2, 0.1, 0.3), ("both", "first", "both")
@@ -120,7 +120,7 @@ def test_every_stream_trains_its_own_students(backend, block):
         x, y = (array.astype(float) for array in data[run])
         for s in range(2):
             for ours, start in zip(after[s], before[s], strict=True):
-                loop = oracle.sgd(start, x, y, streams[2 * run + s], lr=LR[run], layers=LAYERS[run])
+                loop = reference.sgd(start, x, y, streams[2 * run + s], lr=LR[run], layers=LAYERS[run])
                 largest = max(np.abs(loop.W).max(), np.abs(loop.v).max())
                 tolerance = 101 * float(np.spacing(np.float32(largest)))
                 assert np.abs(loop.W - start.W).max() > 100 * tolerance, "there is hardly anything to compare"
@@ -199,10 +199,10 @@ def test_slabs_are_bounded(monkeypatch):
 def test_block_and_precision_reach_the_device(block, tf32, passed, monkeypatch):
     """`block` and `tf32`, which change rounding only, are handed on; where no block is given the device has its own."""
     pytest.importorskip("torch")
-    from hmm_utils import device
+    from hmm_utils.sgd import gpu
 
     seen = []
-    monkeypatch.setattr(device, "advance", lambda *given, **named: seen.append(named))
+    monkeypatch.setattr(gpu, "advance", lambda *given, **named: seen.append(named))
     rng = np.random.default_rng(87)
     samples = {"train": sets_of(rng, (9, 9, 9))}
     fleets = OnDevice(pairs_of(rng), samples, LR, LAYERS, block=block, where="cpu", tf32=tf32)

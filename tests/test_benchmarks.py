@@ -12,7 +12,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from hmm_utils import backends, devices, experiments, training
+from hmm_utils.runs import experiments
+from hmm_utils.sgd import backends, hardware, training
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 TINY = dict(
@@ -40,7 +41,7 @@ def tiny_plan(*names, **more):
 def torch_on_cpu(monkeypatch):
     """What asks for a GPU gets torch's CPU device, on the same path."""
     pytest.importorskip("torch")
-    for module in (devices, training):
+    for module in (hardware, training):
         monkeypatch.setattr(module, "resolve", lambda name: "cpu" if name == "cpu" else "cpu:0")
 
 
@@ -54,7 +55,7 @@ def test_paper_is_extrapolated_from_what_was_timed(load, tmp_path, capsys, monke
     monkeypatch.setattr(paper, "OUT", tmp_path / "build" / "paper.json")
     monkeypatch.setattr(paper.experiments, "whole_plan", lambda profile: {"paper": plan}[profile])
     monkeypatch.setattr(paper.mnist, "is_available", lambda: False)
-    monkeypatch.setattr(devices, "threads", lambda: 4)
+    monkeypatch.setattr(hardware, "threads", lambda: 4)
     steps, measured = [], []
     advance, errors = backends.OnCpu.advance, backends.OnCpu.errors
     monkeypatch.setattr(backends.OnCpu, "advance", lambda o, i: steps.append([len(s) for s in i]) or advance(o, i))
@@ -97,7 +98,7 @@ def test_the_whole_plan_is_every_figure_once():
 
 @pytest.fixture
 def online(load, monkeypatch):
-    monkeypatch.setattr(devices, "cores", lambda: 2)
+    monkeypatch.setattr(hardware, "cores", lambda: 2)
     load("bench")
     return load("online")
 
@@ -174,9 +175,9 @@ def test_diverged_student_is_no_online_benchmark(online, tiny, monkeypatch):
 def test_nothing_imports_torch(load):
     """Importing the package is quick because neither it nor what training needs imports torch."""
     start = load("start")
-    assert start.import_seconds("hmm_utils") < start.import_seconds("hmm_utils.training")
+    assert start.import_seconds("hmm_utils") < start.import_seconds("hmm_utils.sgd.training")
     with pytest.raises(RuntimeError, match="imports torch"):
-        start.import_seconds("hmm_utils.device")
+        start.import_seconds("hmm_utils.sgd.gpu")
 
 
 def test_time_to_the_first_figure(load, tmp_path):
@@ -197,7 +198,7 @@ def test_time_to_the_first_figure(load, tmp_path):
 def test_without_a_gpu_nothing_is_claimed(load, monkeypatch):
     """Where there is no GPU the benchmark says so and writes nothing."""
     gpu = load("gpu")
-    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
     before = sorted(FOLDER.iterdir())
     with pytest.raises(SystemExit) as left:
         gpu.main([])

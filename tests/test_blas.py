@@ -1,11 +1,11 @@
-"""hmm_utils.blas: both matrix products against numpy in double precision, on arrays that lie in memory in every way."""
+"""blas: both matrix products against numpy in double precision, on arrays that lie in memory in every way."""
 
 import numpy as np
 import pytest
 from numba import float32, njit, types
 
-from hmm_utils import blas
-from hmm_utils.blas import SGEMM, SGEMM_SIGNATURE
+from hmm_utils.sgd import blas
+from hmm_utils.sgd.blas import SGEMM, SGEMM_SIGNATURE
 
 # one compiled version for arrays of any layout, as the slices in the engine are
 _ANY = types.Array(float32, 2, "A")

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 import hmm_utils
-from hmm_utils import verdicts
+from hmm_utils.claims import report
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
@@ -102,7 +102,7 @@ def test_formulas_in_prose(prose, formulas):
         "i.e. a student–teacher pair; Mézard, Nørsett and Zdeborová",
         "levels[t, k + 1] and default_rng(seed, K)",
         "Raises ValueError for an unknown name, and OSError if it cannot.",
-        "The command writes to OUT/figures/NAME.png and reads [scan] in profiles.toml.",
+        "The command writes to OUT/figures/NAME.png and reads [scan] in setups.toml.",
     ],
 )
 def test_prose_is_left_alone(prose):
@@ -229,13 +229,13 @@ def test_items_of_a_list():
 
 def test_names_that_are_documented_are_links():
     known = api.modules(hmm_utils)
-    resolve = api.resolver(known, "hmm_utils.theory.motion")
-    assert resolve("quadrature") == ("py:obj", "hmm_utils.theory.motion.quadrature")
-    assert resolve("order_parameters.covariance") == ("py:obj", "hmm_utils.theory.order_parameters.covariance")
-    assert resolve("training.train") == ("py:obj", "hmm_utils.training.train")
-    assert resolve("averages") == ("py:mod", "hmm_utils.theory.averages")
+    resolve = api.resolver(known, "hmm_utils.theory.online.motion")
+    assert resolve("quadrature") == ("py:obj", "hmm_utils.theory.online.motion.quadrature")
+    assert resolve("order_parameters.covariance") == ("py:obj", "hmm_utils.theory.online.order_parameters.covariance")
+    assert resolve("training.train") == ("py:obj", "hmm_utils.sgd.training.train")
+    assert resolve("averages") == ("py:mod", "hmm_utils.theory.online.averages")
     assert resolve("no_such_thing") is None and resolve("a b") is None
-    assert ":py:obj:`training.train <hmm_utils.training.train>`" in rst("As `training.train`.", resolve=resolve)
+    assert ":py:obj:`training.train <hmm_utils.sgd.training.train>`" in rst("As `training.train`.", resolve=resolve)
 
 
 def test_every_module_has_a_page(tmp_path):
@@ -355,7 +355,7 @@ def test_the_notebook_itself_is_not_changed(tmp_path):
             TITLE,
             "stopped at an error",
         ),
-        ("99_unlisted", [cell("1", outputs=[picture()])], TITLE, "99_unlisted in .* is not in hmm_utils.experiments"),
+        ("99_unlisted", [cell("1", outputs=[picture()])], TITLE, "99_unlisted in .* is not in hmm_utils"),
         ("02_plateaus", [cell("1", outputs=[picture()])], "Plateaus", "does not begin with a title"),
         ("02_plateaus", [cell("1", outputs=[picture()])], "# Plateaus", "does not say"),
         (
@@ -402,7 +402,7 @@ def test_the_papers_equations(book):
 def test_every_claim_has_its_row(book):
     claims = claims_table.read(ROOT / "results" / "verdicts.json")
     table = claims_table.table(claims, book)
-    assert len(claims) == len(verdicts.read_verdicts(ROOT / "results" / "verdicts.json")) > 20
+    assert len(claims) == len(report.read_verdicts(ROOT / "results" / "verdicts.json")) > 20
     for claim in claims:
         row = re.search(rf"\*\*{re.escape(claim['claim'])}\*\*.*?(?=\n\* - |\n::::)", table, re.S)[0]
         name, sign, short = claims_table.kind(claim["verdict"])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import checkpoints, files, training
-from hmm_utils.backends import OnCpu
-from hmm_utils.datasets import gaussian, teacher_task
+from hmm_utils import files
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.networks import random_network
+from hmm_utils.model.datasets import gaussian, teacher_task
+from hmm_utils.model.networks import random_network
+from hmm_utils.sgd import checkpoints, training
+from hmm_utils.sgd.backends import OnCpu
 
 
 class Killed(BaseException):
@@ -90,7 +91,7 @@ def test_a_run_that_goes_on_does_not_start_again(tmp_path, monkeypatch):
     assert before > 0 and sum(trained) == 12 * 11
 
 
-@pytest.mark.filterwarnings("ignore::hmm_utils.training.DivergenceWarning")
+@pytest.mark.filterwarnings("ignore::hmm_utils.sgd.training.DivergenceWarning")
 def test_diverged_students_stay_so(device, tmp_path, monkeypatch):
     """A student that diverged before the checkpoint is NaN after it, and is not named again."""
     how = {"activation": "quadratic", "lr": 0.25, "widths": (2, 5)}

@@ -10,9 +10,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from hmm_utils import cli, dimension, experiments, mnist, networks, training
+from hmm_utils.app import __main__ as main_module
 from hmm_utils.claims import CLAIMS, Judgement, Judgements, Value, judge, measuring, plateau_strength, plateaus, save
-from hmm_utils.theory import deep
+from hmm_utils.data import mnist
+from hmm_utils.model import networks
+from hmm_utils.runs import deep, dimension, experiments
+from hmm_utils.sgd import training
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
 ONLY_FIRST = "holds only if the first layer alone is trained"
@@ -1698,7 +1701,7 @@ def test_save_writes_json(first_notebook, tmp_path, capsys):
         {"name": "δ", "mean": None, "low": None, "high": None, "n": 0, "over": "initialisations"},
     ]
     assert "ε" in path.read_text("utf-8"), "readable without a decoder"
-    assert cli.main(["claims", "--json", "--out", str(tmp_path / "new")]) == 0
+    assert main_module.main(["claims", "--json", "--out", str(tmp_path / "new")]) == 0
     assert json.loads(capsys.readouterr().out) == stored
 
 

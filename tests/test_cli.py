@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from throwaway import CLAIMS, NAMES, write_notebook
 
-from hmm_utils import cli, devices, mnist
+from hmm_utils.app import __main__ as main_module
+from hmm_utils.data import mnist
+from hmm_utils.sgd import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,7 +62,7 @@ def test_refused_before_anything_runs(world, hmm, arguments, message):
 )
 def test_devices_are_checked_before_anything_runs(hmm, device, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
     code, out, err = hmm("run", "01", "-p", "device", device)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
@@ -72,7 +74,7 @@ def test_devices_are_checked_before_anything_runs(hmm, device, message, tmp_path
 )
 def test_usage_errors(capfd, arguments):
     with pytest.raises(SystemExit) as error:
-        cli.main(arguments)
+        main_module.main(arguments)
     assert error.value.code == 2
     assert "usage: hmm" in capfd.readouterr().err
 
@@ -146,7 +148,7 @@ def test_a_reader_that_has_seen_enough():
     """A pipe that is closed, as by `hmm list | head`, is no error and leaves no traceback."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "hmm_utils.cli", "list"]
+    command = [sys.executable, "-m", "hmm_utils.app.__main__", "list"]
     process = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (process.returncode, process.stderr) == (0, "")
@@ -154,7 +156,7 @@ def test_a_reader_that_has_seen_enough():
 
 def test_start_up_is_quick():
     heavy = {"papermill", "nbformat", "jupyter_client", "yaml", "numpy", "torch", "numba"}
-    code = f"import sys, hmm_utils.cli; sys.exit(str({heavy} & sys.modules.keys() or ''))"
+    code = f"import sys, hmm_utils.app.__main__; sys.exit(str({heavy} & sys.modules.keys() or ''))"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert process.stderr.strip() == ""
 
@@ -228,8 +230,8 @@ def test_what_is_printed_can_be_checked(hmm, judged):
 
 
 def test_verdicts_are_checked_against_the_committed_ones(hmm, judged, monkeypatch):
-    assert ROOT / "results" / "verdicts.json" == cli.COMMITTED
-    monkeypatch.setattr(cli, "COMMITTED", Path("results.json"))
+    assert ROOT / "results" / "verdicts.json" == main_module.COMMITTED
+    monkeypatch.setattr(main_module, "COMMITTED", Path("results.json"))
     sentence = "hmm: results.json is not a list of verdicts: make one with `hmm claims --json > results.json`.\n"
     assert hmm("claims", "--out", "build", "--check") == (1, "", sentence)
     Path("results.json").write_text(json.dumps(judged))
@@ -238,7 +240,7 @@ def test_verdicts_are_checked_against_the_committed_ones(hmm, judged, monkeypatc
 
 def test_a_check_is_not_for_programs(capfd):
     with pytest.raises(SystemExit) as error:
-        cli.main(["claims", "--json", "--check"])
+        main_module.main(["claims", "--json", "--check"])
     assert error.value.code == 2
 
 

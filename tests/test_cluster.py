@@ -25,8 +25,10 @@ import xarray as xr
 from filelock import Timeout
 from test_sweep import counted, quiet, tiny_plan
 
-from hmm_utils import cluster, devices, draws, engine, experiments, mnist, store, sweep
-from hmm_utils.networks import random_network
+from hmm_utils.data import mnist
+from hmm_utils.model.networks import random_network
+from hmm_utils.runs import cache, cluster, draws, experiments, sweep
+from hmm_utils.sgd import block, hardware
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -172,35 +174,35 @@ def test_no_data_are_sent(name, client, tmp_path, monkeypatch):
 
 def test_files_say_where_they_were_made(tmp_path, client, monkeypatch):
     """Versions, machine and time are those of the worker, not of the process that writes the file."""
-    monkeypatch.setattr(store, "provenance", lambda: {"machine": "this one"})
+    monkeypatch.setattr(cache, "provenance", lambda: {"machine": "this one"})
     plan = tiny_plan("fig3_left", n_draws=1)
     quiet(plan, tmp_path, client=client)
     (unit,) = sweep.units(plan, tmp_path)
-    at = store.load(tmp_path, unit.key).attrs
+    at = cache.load(tmp_path, unit.key).attrs
     assert "cores" in at["machine"] and "numpy" in at["versions"] and at["seconds"] >= 0
 
 
 def test_a_draw_takes_one_thread(monkeypatch):
     """A worker computes as many draws at once as it has threads, so that each must be content with one."""
-    monkeypatch.setattr(devices, "cores", lambda: 8)
+    monkeypatch.setattr(hardware, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     seen = []
-    monkeypatch.setattr(experiments, "run_draws", lambda *_, **__: seen.append(devices.threads()) or [xr.Dataset()])
+    monkeypatch.setattr(experiments, "run_draws", lambda *_, **__: seen.append(hardware.threads()) or [xr.Dataset()])
     e = tiny_plan("fig3_left")["fig3_left"]
     cluster._draw(cluster._versions(), e, 0, None, "cpu")
-    assert seen == [1] and devices.threads() == 8
-    with devices.at_most(4):
-        thread = threading.Thread(target=lambda: seen.append(devices.threads()))
+    assert seen == [1] and hardware.threads() == 8
+    with hardware.at_most(4):
+        thread = threading.Thread(target=lambda: seen.append(hardware.threads()))
         thread.start()
         thread.join()
-        with devices.at_most(6):
-            seen.append(devices.threads())
-    assert seen == [1, 8, 4] and devices.threads() == 8
+        with hardware.at_most(6):
+            seen.append(hardware.threads())
+    assert seen == [1, 8, 4] and hardware.threads() == 8
 
 
 def test_dask_is_imported_only_where_it_is_used():
     """Whoever has no cluster need not have it."""
-    code = "import hmm_utils.cluster, hmm_utils.sweep, sys; assert not {'dask', 'distributed'} & sys.modules.keys()"
+    code = "import sys; from hmm_utils.runs import sweep; assert not {'dask', 'distributed'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -219,8 +221,8 @@ def test_what_another_sweep_computes_is_waited_for(client, tmp_path, monkeypatch
     monkeypatch.setattr(client, "submit", lambda *a, **k: submitted.append(a[3]) or submit(*a, **k))
 
     def sleep(_):  # nothing is at work any more, and the other sweep is done
-        assert store.path(folder, second.key).exists()
-        store.path(folder, first.key).write_bytes(store.path(tmp_path / "other", first.key).read_bytes())
+        assert cache.path(folder, second.key).exists()
+        cache.path(folder, first.key).write_bytes(cache.path(tmp_path / "other", first.key).read_bytes())
         lock.release()
 
     monkeypatch.setattr(cluster.time, "sleep", sleep)
@@ -243,7 +245,7 @@ def test_draws_are_locked_while_the_cluster_computes_them(client, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(client, "submit", watched)
-    monkeypatch.setattr(store, "save", full)
+    monkeypatch.setattr(cache, "save", full)
     with pytest.raises(OSError, match="No space left"):
         quiet(plan, tmp_path, client=client)
     assert held == [0, 1]
@@ -307,7 +309,7 @@ def test_mnist_here_or_on_the_workers(client, tmp_path, monkeypatch):
 
 def test_versions_that_differ(processes, client, tmp_path, monkeypatch):
     """Another version on the cluster is told when one connects, and by a worker that joined later."""
-    monkeypatch.setattr(engine, "VERSION", 7)
+    monkeypatch.setattr(block, "VERSION", 7)
     with pytest.raises(cluster.ClusterError, match=r"^the scheduler has hmm_utils .* this process .* engine 7:"):
         cluster.connect(processes.address)
     with pytest.raises(cluster.ClusterError, match=r"^the worker tcp://\S+ has hmm_utils .* this process .* engine 7:"):

@@ -1,4 +1,4 @@
-"""hmm_utils.datasets: inputs, their standardisation, and the tasks, against double precision and plain counting."""
+"""datasets: inputs, their standardisation, and the tasks, against double precision and plain counting."""
 
 import math
 from collections import Counter
@@ -6,8 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hmm_utils import datasets, mnist
-from hmm_utils.datasets import (
+from hmm_utils.data import mnist
+from hmm_utils.model import datasets
+from hmm_utils.model.datasets import (
     FOLDINGS,
     Dataset,
     Inputs,
@@ -21,7 +22,7 @@ from hmm_utils.datasets import (
     structured,
     teacher_task,
 )
-from hmm_utils.networks import Network, random_network
+from hmm_utils.model.networks import Network, random_network
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 U = 2.0**-24  # unit roundoff of float32

@@ -1,4 +1,4 @@
-"""hmm_utils.device and devices: batches of fleets against the plain loop, the fused kernel against the torch one.
+"""hmm_utils.sgd.gpu and devices: batches of fleets against the plain loop, the fused kernel against the torch one.
 
 Where there is a GPU, the tests run on it as well. The fused kernel is interpreted and compiled without a GPU where
 Triton, which comes with the CUDA build of torch, is installed.
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from hmm_utils import device, devices, oracle
-from hmm_utils.activations import ACTIVATIONS, Activation, custom
-from hmm_utils.networks import Network, random_network
+from hmm_utils.model.activations import ACTIVATIONS, Activation, custom
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.sgd import gpu, hardware, reference
 
 NAMES = list(ACTIVATIONS)
 # (lr, init_scale) at which training is stable
@@ -73,7 +73,7 @@ def lesson(request):
     each = {"lr": [lr, lr / 2, lr / 3, lr], "layers": ["both", "first", "both", "first"], "data": [0, 1, 1, 0]}
     indices = np.stack([rng.integers(len(data[d][0]), size=203) for d in each["data"]])
     truth = [
-        [oracle.sgd(n, *(part.astype(float) for part in data[d]), i, lr=eta, layers=which) for n in fleet]
+        [reference.sgd(n, *(part.astype(float) for part in data[d]), i, lr=eta, layers=which) for n in fleet]
         for fleet, i, eta, which, d in zip(fleets, indices, *each.values(), strict=True)
     ]
     return fleets, data, each, indices, truth
@@ -90,10 +90,10 @@ def test_a_batch_is_the_plain_loop(lesson, dtype, block, where):
     what is wrong in the recursion is off by η/N = 1e-3 after one block.
     """
     fleets, data, each, indices, truth = lesson
-    batch = device.batch(fleets, **each, device=where, dtype=DTYPES[dtype])
-    device.advance(batch, device.samples(data, where), indices, block=block)
+    batch = gpu.batch(fleets, **each, device=where, dtype=DTYPES[dtype])
+    gpu.advance(batch, gpu.samples(data, where), indices, block=block)
     eps = torch.finfo(DTYPES[dtype]).eps
-    for out, expected, start in zip(device.networks(batch), truth, fleets, strict=True):
+    for out, expected, start in zip(gpu.networks(batch), truth, fleets, strict=True):
         moved = max(np.abs(loop.W - before.W).max() for loop, before in zip(expected, start, strict=True))
         for ours, loop in zip(out, expected, strict=True):
             largest = max(np.abs(loop.W).max(), np.abs(loop.v).max())
@@ -109,12 +109,12 @@ def test_a_batch_is_the_plain_loop(lesson, dtype, block, where):
 def test_steps_can_be_taken_in_any_portions(lesson, where, monkeypatch):
     """Calls of any length, also of none, indices on the device, and small temporary arrays change rounding only."""
     fleets, data, each, indices, _ = lesson
-    samples = device.samples(data, where)
-    once, often = (device.batch(fleets, **each, device=where, dtype=torch.float64) for _ in range(2))
-    device.advance(once, samples, indices, block=16)
-    monkeypatch.setattr(device, "_FLOATS", 4 * 7 * 23 * 3)  # three blocks of 7 steps at a time
+    samples = gpu.samples(data, where)
+    once, often = (gpu.batch(fleets, **each, device=where, dtype=torch.float64) for _ in range(2))
+    gpu.advance(once, samples, indices, block=16)
+    monkeypatch.setattr(gpu, "_FLOATS", 4 * 7 * 23 * 3)  # three blocks of 7 steps at a time
     for part in np.split(indices, [0, 1, 100, 110], axis=1):
-        device.advance(often, samples, torch.from_numpy(part).to(where), block=7)
+        gpu.advance(often, samples, torch.from_numpy(part).to(where), block=7)
     # as in the test above
     torch.testing.assert_close(often.W, once.W, rtol=0, atol=203 * 2.3e-16 * 5)
     torch.testing.assert_close(often.v, once.v, rtol=0, atol=203 * 2.3e-16 * 5)
@@ -130,21 +130,21 @@ def test_rounding_does_not_grow(where):
     rng = np.random.default_rng(62)
     teacher = random_network(50, 2, rng=rng)
     x = rng.standard_normal((500, 50)).astype(np.float32)
-    samples = device.samples([(x, teacher(x))], where)
+    samples = gpu.samples([(x, teacher(x))], where)
     fleets = fleets_of(rng, 2, N=50, widths=(1, 2, 4), scale=0.3)
     batches = [
-        device.batch(fleets, lr=[0.1, 0.1], layers=["both", "first"], data=[0, 0], device=where, dtype=dtype)
+        gpu.batch(fleets, lr=[0.1, 0.1], layers=["both", "first"], data=[0, 0], device=where, dtype=dtype)
         for dtype in (torch.float32, torch.float64)
     ]
     n, indices = 12_000, rng.integers(500, size=(2, 12_000))
     for batch in batches:
-        device.advance(batch, samples, indices)
+        gpu.advance(batch, samples, indices)
     short, long = batches
     largest = long.W.abs().max().item()
     tolerance = 4 / 3**0.5 * n**0.5 * torch.finfo(torch.float32).eps / 2 * largest
     torch.testing.assert_close(short.W.double(), long.W, rtol=0, atol=tolerance)
     torch.testing.assert_close(short.v.double(), long.v, rtol=0, atol=tolerance)
-    assert (host(device.errors(long, samples))["mse"] < 0.1)[0].all(), "the fleet that trains both layers has learnt"
+    assert (host(gpu.errors(long, samples))["mse"] < 0.1)[0].all(), "the fleet that trains both layers has learnt"
 
 
 @pytest.mark.parametrize("sick", [0, 1])
@@ -154,27 +154,27 @@ def test_divergence_stays_with_the_student(name, sick, where):
     rng = np.random.default_rng(63)
     lr, scale = STABLE[name]
     fleets = fleets_of(rng, 2, widths=(2, 4, 3), name=name, scale=scale)
-    samples = device.samples(data_of(rng, (100,)), where)
+    samples = gpu.samples(data_of(rng, (100,)), where)
     indices = rng.integers(100, size=(2, 150))
     each = {"lr": [lr, lr], "layers": ["both", "both"], "data": [0, 0], "device": where}
-    healthy = device.batch(fleets, **each)
+    healthy = gpu.batch(fleets, **each)
     huge = fleets[1][sick]
     fleets[1][sick] = Network(1e18 * huge.W, 1e25 * huge.v, huge.activation)
-    ill = device.batch(fleets, **each)
+    ill = gpu.batch(fleets, **each)
     for batch in (healthy, ill):
-        device.advance(batch, samples, indices[:, :70], block=16)
-        device.advance(batch, samples, indices[:, 70:], block=16)
+        gpu.advance(batch, samples, indices[:, :70], block=16)
+        gpu.advance(batch, samples, indices[:, 70:], block=16)
     assert healthy.alive.all()
     expected = np.ones((2, 3), bool)
     expected[1, sick] = False
     np.testing.assert_array_equal(ill.alive.cpu(), expected)
-    measured = host(device.errors(ill, samples))
+    measured = host(gpu.errors(ill, samples))
     np.testing.assert_array_equal(ill.alive.cpu(), expected)
     for key, value in measured.items():
         alive = expected.all(0, keepdims=True) if key.startswith("12") else expected
         np.testing.assert_array_equal(np.isfinite(value), alive, err_msg=key)
-        np.testing.assert_array_equal(value[alive], host(device.errors(healthy, samples))[key][alive], err_msg=key)
-    for g, (one, other) in enumerate(zip(device.networks(ill), device.networks(healthy), strict=True)):
+        np.testing.assert_array_equal(value[alive], host(gpu.errors(healthy, samples))[key][alive], err_msg=key)
+    for g, (one, other) in enumerate(zip(gpu.networks(ill), gpu.networks(healthy), strict=True)):
         for u in range(3):
             if (g, u) == (1, sick):
                 assert np.isnan(one[u].W).all() and np.isnan(one[u].v).all()
@@ -188,8 +188,8 @@ def test_a_batch_copies_its_networks(where):
     rng = np.random.default_rng(64)
     fleets = fleets_of(rng, 2)
     W = [[n.W.copy() for n in fleet] for fleet in fleets]
-    batch = device.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where, dtype=torch.float64)
-    out = device.networks(batch)
+    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where, dtype=torch.float64)
+    out = gpu.networks(batch)
     batch.W.zero_()
     batch.v.zero_()
     for mine, given, copies in zip(out, fleets, W, strict=True):
@@ -203,15 +203,15 @@ def test_a_batch_copies_its_networks(where):
 def test_nothing_waits_for_the_device():
     """Neither training nor measuring reads a number back: they run on torch's device without memory, which has none."""
     rng = np.random.default_rng(65)
-    batch = device.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[1, 1], device="meta")
+    batch = gpu.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[1, 1], device="meta")
     data = data_of(rng, (9, 7), coded=True)
     indices = rng.integers(7, size=(2, 10))
-    for samples in (device.samples(data, "meta"), device.samples(data_of(rng, (50, 70)), "meta")):
-        device.advance(batch, samples, indices, block=4)
-        device.advance(batch, samples, torch.from_numpy(indices).to("meta"), block=4)
-        assert device.errors(batch, samples)["mse"].shape == (2, 3)
-    assert device.errors(batch, device.samples(data[:1], "meta"))["12_frac_se"].shape == (1, 3)
-    assert device.outputs(batch, device.samples([(data[0][0], None)], "meta")).shape == (2, 3, 9)
+    for samples in (gpu.samples(data, "meta"), gpu.samples(data_of(rng, (50, 70)), "meta")):
+        gpu.advance(batch, samples, indices, block=4)
+        gpu.advance(batch, samples, torch.from_numpy(indices).to("meta"), block=4)
+        assert gpu.errors(batch, samples)["mse"].shape == (2, 3)
+    assert gpu.errors(batch, gpu.samples(data[:1], "meta"))["12_frac_se"].shape == (1, 3)
+    assert gpu.outputs(batch, gpu.samples([(data[0][0], None)], "meta")).shape == (2, 3, 9)
 
 
 def precision():
@@ -224,8 +224,8 @@ def precision():
 def test_matrix_products_are_in_full_precision_unless_asked(before, monkeypatch):
     """TF32 is on with tf32=True only, whatever it was, never for measuring, and is put back, also after an error."""
     rng = np.random.default_rng(66)
-    batch = device.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[0, 0], device="cpu")
-    samples = device.samples(data_of(rng, (9,)), "cpu")
+    batch = gpu.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[0, 0], device="cpu")
+    samples = gpu.samples(data_of(rng, (9,)), "cpu")
     indices = rng.integers(9, size=(2, 5))
     seen = []
     products = {"baddbmm": torch.baddbmm, "matmul": torch.matmul}
@@ -236,11 +236,11 @@ def test_matrix_products_are_in_full_precision_unless_asked(before, monkeypatch)
             return product(*arguments, **options)
 
         monkeypatch.setattr(torch, name, watched)
-    with device._matmul_precision(before):
+    with gpu._matmul_precision(before):
         for tf32, use in (
-            (False, lambda: device.advance(batch, samples, indices)),
-            (True, lambda: device.advance(batch, samples, indices, tf32=True)),
-            (False, lambda: device.errors(batch, samples)),
+            (False, lambda: gpu.advance(batch, samples, indices)),
+            (True, lambda: gpu.advance(batch, samples, indices, tf32=True)),
+            (False, lambda: gpu.errors(batch, samples)),
         ):
             seen.clear()
             use()
@@ -251,9 +251,9 @@ def test_matrix_products_are_in_full_precision_unless_asked(before, monkeypatch)
             assert precision() is True
             raise RuntimeError("no")
 
-        monkeypatch.setattr(device, "_advance_blocks", fails)
+        monkeypatch.setattr(gpu, "_advance_blocks", fails)
         with pytest.raises(RuntimeError, match="no"):
-            device.advance(batch, samples, indices, tf32=True)
+            gpu.advance(batch, samples, indices, tf32=True)
         assert precision() is before
 
 
@@ -267,19 +267,19 @@ def bits(x):
 def widened(samples, d):
     rows = torch.arange(samples.sizes[d]) + samples.starts[d].cpu()
     device_of = samples.x.device
-    return device._inputs(samples, torch.full((1,), d).to(device_of), rows.to(device_of), torch.float32).cpu().numpy()
+    return gpu._inputs(samples, torch.full((1,), d).to(device_of), rows.to(device_of), torch.float32).cpu().numpy()
 
 
 def test_inputs_of_few_values_are_stored_as_codes(where, monkeypatch):
     """Grey levels and signs take one byte and come back bit for bit, −0 as −0, each data set with its own values."""
-    monkeypatch.setattr(device, "_ROWS", 7)  # values are met for the first time all along
+    monkeypatch.setattr(gpu, "_ROWS", 7)  # values are met for the first time all along
     rng = np.random.default_rng(67)
     grey = ((np.sort(rng.permutation(900) % 256) - 33.1) / 77.7).astype(np.float32).reshape(100, 9)
     signs = np.sign(rng.standard_normal((41, 9))).astype(np.float32)
     zeros = np.where(signs > 0, np.float32(0.0), np.float32(-0.0))
     xs = [grey, signs, zeros, grey[::-1] * np.float32(3)]
     assert [np.unique(bits(x)).size for x in xs] == [256, 2, 2, 256]
-    samples = device.samples([(x, None) for x in xs], where)
+    samples = gpu.samples([(x, None) for x in xs], where)
     assert samples.x.dtype == torch.uint8 and samples.y is None
     assert samples.sizes == (100, 41, 41, 100)
     for d, x in enumerate(xs):
@@ -289,8 +289,8 @@ def test_inputs_of_few_values_are_stored_as_codes(where, monkeypatch):
 def test_inputs_of_many_values_are_stored_as_they_are(where):
     """One value too many in one data set, and all are float32."""
     x = np.arange(257, dtype=np.float32)[:, None]
-    few = device.samples([(x[:256], x[:256, 0])], where)
-    many = device.samples([(x[:30], x[:30, 0]), (x, -x[:, 0])], where)
+    few = gpu.samples([(x[:256], x[:256, 0])], where)
+    many = gpu.samples([(x[:30], x[:30, 0]), (x, -x[:, 0])], where)
     assert few.x.dtype == torch.uint8 and many.x.dtype == torch.float32 and many.table is None
     np.testing.assert_array_equal(widened(few, 0), x[:256])
     np.testing.assert_array_equal(widened(many, 1), x)
@@ -302,7 +302,7 @@ def test_data_sets_that_share_their_arrays_are_stored_once(coded, where):
     """Runs on one data set do not multiply it; the same inputs with other labels are another data set."""
     rng = np.random.default_rng(75)
     (x, y), other = data_of(rng, (50, 60), coded=coded)
-    samples = device.samples([(x, y), other, (x[:], y), (x, -y), (x[:20], y[:20])], where)
+    samples = gpu.samples([(x, y), other, (x[:], y), (x, -y), (x[:20], y[:20])], where)
     assert len(samples.x) == len(samples.y) == 50 + 60 + 50 + 20
     for d, (inputs, labels) in enumerate([(x, y), other, (x, y), (x, -y), (x[:20], y[:20])]):
         np.testing.assert_array_equal(widened(samples, d), inputs)
@@ -318,14 +318,14 @@ def test_samples_of_any_layout(coded, where):
     still = x.copy(), y.copy()
     for array in still:
         array.setflags(write=False)
-    samples = device.samples([(x[::-2], y[::-2]), (x.astype(float), y.astype(float)), still], where)
+    samples = gpu.samples([(x[::-2], y[::-2]), (x.astype(float), y.astype(float)), still], where)
     for d, inputs in enumerate([x[::-2], x, x]):
         np.testing.assert_array_equal(widened(samples, d), inputs)
     np.testing.assert_array_equal(samples.y.cpu(), np.concatenate([y[::-2], y, y]))
     indices = np.zeros((2, 3), int)
     indices.setflags(write=False)
-    batch = device.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[0, 2], device=where)
-    device.advance(batch, samples, indices)
+    batch = gpu.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[0, 2], device=where)
+    gpu.advance(batch, samples, indices)
 
 
 # ---- Measuring ------------------------------------------------------------------------------------------------------
@@ -349,18 +349,18 @@ def expected_errors(phi, y):
 def test_errors_and_outputs_are_those_of_the_students(name, coded, floats, where, monkeypatch):
     """Every student is measured on its own data set or on one for all; data sets may differ in size."""
     if floats:
-        monkeypatch.setattr(device, "_FLOATS", floats)
+        monkeypatch.setattr(gpu, "_FLOATS", floats)
     rng = np.random.default_rng(68)
     widths = (2, 1, 1, 3, 2)
     fleets = fleets_of(rng, 6, widths=widths, name=name)
     data = data_of(rng, (31, 57, 12), coded=coded)
     each = {"lr": [0.1] * 6, "layers": ["both"] * 6, "data": [2, 2, 0, 0, 1, 1]}
-    batch = device.batch(fleets, **each, device=where, dtype=torch.float64)
+    batch = gpu.batch(fleets, **each, device=where, dtype=torch.float64)
     for tests, of_fleet in ((data, each["data"]), (data[1:2], [0] * 6)):
-        samples = device.samples(tests, where)
-        phi = device.outputs(batch, samples).cpu().numpy()
+        samples = gpu.samples(tests, where)
+        phi = gpu.outputs(batch, samples).cpu().numpy()
         assert phi.shape == (6, 5, 57)
-        ours = host(device.errors(batch, samples))
+        ours = host(gpu.errors(batch, samples))
         assert {key: value.shape for key, value in ours.items()} == {
             prefix + kind: (G, 5)
             for prefix, G in (("", 6), ("12_", 3))
@@ -385,8 +385,8 @@ def test_outputs_in_single_precision(name, where):
     rng = np.random.default_rng(69)
     fleets = fleets_of(rng, 2, N=40, widths=(1, 1, 5, 5, 2), name=name)
     x = rng.standard_normal((30, 40)).astype(np.float32)
-    batch = device.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
-    phi = device.outputs(batch, device.samples([(x, None)], where))
+    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
+    phi = gpu.outputs(batch, gpu.samples([(x, None)], where))
     assert phi.dtype == torch.float32
     for ours, fleet in zip(phi.cpu().numpy(), fleets, strict=True):
         for row, network in zip(ours, fleet, strict=True):
@@ -401,8 +401,8 @@ def test_errors_in_single_precision_do_not_cancel(where):
     one = fleets_of(rng, 1, name="identity")[0]
     other = [single(Network(n.W, n.v * (1 + 1e-4), n.activation)) for n in one]
     x = rng.standard_normal((20_000, 23)).astype(np.float32)
-    batch = device.batch([one, other], lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
-    ours = host(device.errors(batch, device.samples([(x, None)], where)))
+    batch = gpu.batch([one, other], lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
+    ours = host(gpu.errors(batch, gpu.samples([(x, None)], where)))
     for u in range(3):
         phi = one[u](x.astype(float)), other[u](x.astype(float))
         expected = expected_errors(*phi)
@@ -414,13 +414,13 @@ def test_errors_in_single_precision_do_not_cancel(where):
 def test_sign_of_zero_and_a_single_sample(where):
     """sgn(0) = +1; with one sample nothing varies."""
     zero = Network(np.zeros((1, 3)), np.zeros(1), ACTIVATIONS["identity"])
-    batch = device.batch([[zero], [zero]], lr=[1, 1], layers=["both"] * 2, data=[0, 1], device=where)
+    batch = gpu.batch([[zero], [zero]], lr=[1, 1], layers=["both"] * 2, data=[0, 1], device=where)
     x = np.ones((4, 3), np.float32)
     y = np.array([1, 0.0, -0.0, -1], np.float32)
-    result = host(device.errors(device_pair(batch), device.samples([(x, y)], where)))
+    result = host(gpu.errors(device_pair(batch), gpu.samples([(x, y)], where)))
     np.testing.assert_array_equal(result["frac"], 0.25)
     np.testing.assert_array_equal(result["12_frac"], 0)
-    result = host(device.errors(device_pair(batch), device.samples([(x[:1], y[:1])], where)))
+    result = host(gpu.errors(device_pair(batch), gpu.samples([(x[:1], y[:1])], where)))
     np.testing.assert_array_equal(result["mse"], 0.5)
     np.testing.assert_array_equal(result["mse_se"], 0)
 
@@ -436,14 +436,14 @@ def test_outputs_that_are_infinite_are_found(where):
     fleets = fleets_of(rng, 2, name="quadratic")
     fleets[0][2] = Network(1e25 * fleets[0][2].W, fleets[0][2].v, fleets[0][2].activation)
     fleets[0][1] = Network(1e15 * fleets[0][1].W, fleets[0][1].v, fleets[0][1].activation)
-    batch = device.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
+    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
     (x, _), *_ = data_of(rng, (20,))
-    result = host(device.errors(batch, device.samples([(x, None)], where)))
+    result = host(gpu.errors(batch, gpu.samples([(x, None)], where)))
     assert batch.alive.cpu().tolist() == [[True, True, False], [True, True, True]]
     assert set(result) == {"12_mse", "12_mse_se", "12_frac", "12_frac_se"}
     for value in result.values():
         assert np.isfinite(value).tolist() == [[True, True, False]], "large, as 1e30 is, is not infinite"
-    (_, large, gone), _ = device.networks(batch)
+    (_, large, gone), _ = gpu.networks(batch)
     assert np.isnan(gone.W).all() and np.isnan(gone.v).all() and np.isfinite(large.W).all()
 
 
@@ -485,7 +485,7 @@ def one_fleet(*widths, N=5, g="erf"):
 def test_impossible_batches_are_refused(fleets, each, message):
     """`batch` says what is wrong."""
     with pytest.raises(ValueError, match=message):
-        device.batch(fleets(), **({"lr": [1, 1], "layers": ["both"] * 2, "data": [0, 0], "device": "cpu"} | each))
+        gpu.batch(fleets(), **({"lr": [1, 1], "layers": ["both"] * 2, "data": [0, 0], "device": "cpu"} | each))
 
 
 @pytest.mark.parametrize(
@@ -503,33 +503,33 @@ def test_impossible_batches_are_refused(fleets, each, message):
 def test_impossible_samples_are_refused(data, message):
     """`samples` says what is wrong."""
     with pytest.raises(ValueError, match=message):
-        device.samples([(np.ones(x), None if y is None else np.ones(y)) for x, y in data], "cpu")
+        gpu.samples([(np.ones(x), None if y is None else np.ones(y)) for x, y in data], "cpu")
 
 
 def test_impossible_training_and_measuring_are_refused():
     """Indices outside the data, of which there may be more in the next data set, and data that are not there."""
     rng = np.random.default_rng(73)
-    batch = device.batch(fleets_of(rng, 2), lr=[1, 1], layers=["both"] * 2, data=[0, 1], device="cpu")
+    batch = gpu.batch(fleets_of(rng, 2), lr=[1, 1], layers=["both"] * 2, data=[0, 1], device="cpu")
     data = data_of(rng, (7, 9))
-    samples = device.samples(data, "cpu")
-    device.advance(batch, samples, np.array([[6], [8]]))
+    samples = gpu.samples(data, "cpu")
+    gpu.advance(batch, samples, np.array([[6], [8]]))
     for indices in ([[7], [8]], [[6], [9]], [[6], [-1]]):
         with pytest.raises(IndexError, match=r"indices reach from (7|9|-1) to (7|9|-1): there are [79] samples"):
-            device.advance(batch, samples, np.array(indices))
+            gpu.advance(batch, samples, np.array(indices))
     for shape in ((3, 4), (2,)):
         with pytest.raises(ValueError, match=r"give \(G, n\), one row for each of 2 fleets"):
-            device.advance(batch, samples, np.zeros(shape, int))
+            gpu.advance(batch, samples, np.zeros(shape, int))
     with pytest.raises(ValueError, match=r"use data sets \[0, 1\] and there are samples of 1: give samples of each"):
-        device.advance(batch, device.samples(data[:1], "cpu"), np.zeros((2, 4), int))
+        gpu.advance(batch, gpu.samples(data[:1], "cpu"), np.zeros((2, 4), int))
     with pytest.raises(ValueError, match="the samples have no labels"):
-        device.advance(batch, device.samples([(x, None) for x, _ in data], "cpu"), np.zeros((2, 4), int))
+        gpu.advance(batch, gpu.samples([(x, None) for x, _ in data], "cpu"), np.zeros((2, 4), int))
     with pytest.raises(ValueError, match=r"data sets \[0, 1\]: fleets 2j and 2j\+1 must be a pair"):
-        device.errors(batch, samples)
-    three = device.batch(fleets_of(rng, 3), lr=[1] * 3, layers=["both"] * 3, data=[0, 0, 2], device="cpu")
+        gpu.errors(batch, samples)
+    three = gpu.batch(fleets_of(rng, 3), lr=[1] * 3, layers=["both"] * 3, data=[0, 0, 2], device="cpu")
     with pytest.raises(ValueError, match="must be a pair"):
-        device.errors(three, samples)
+        gpu.errors(three, samples)
     with pytest.raises(ValueError, match=r"use data sets \[0, 2\] and there are samples of 2"):
-        device.outputs(three, samples)
+        gpu.outputs(three, samples)
 
 
 # ---- The fused kernel -----------------------------------------------------------------------------------------------
@@ -555,7 +555,7 @@ def compare_recursions():
             n = fleets[1][-1]
             fleets[1][-1] = Network(n.W, 1e38 * n.v, n.activation)
             each = {"lr": [lr, lr / 2, lr], "layers": ["both", "both", "first"], "data": [0] * 3, "device": "cpu"}
-            batches = [device.batch(fleets, **each) for _ in range(2)]
+            batches = [gpu.batch(fleets, **each) for _ in range(2)]
             # views of larger arrays, as `advance` has them
             X = torch.from_numpy(rng.standard_normal((3, 2, B, 23)).astype(np.float32))
             S = (X @ X.mT / 23)[:, 1]
@@ -566,7 +566,7 @@ def compare_recursions():
                 loop, fused = (
                     recursion(batch, A, S, y)
                     for recursion, batch in zip(
-                        (device._recursion_torch, device._recursion_triton), batches, strict=True
+                        (gpu._recursion_torch, gpu._recursion_triton), batches, strict=True
                     )
                 )
             rows = torch.ones(3, sum(widths), dtype=torch.bool)
@@ -581,7 +581,7 @@ def compare_recursions():
             for one, other in ((loop.mT[rows], fused.mT[rows]), (batches[0].v[rows], batches[1].v[rows])):
                 assert one.isfinite().all(), where
                 assert (one - other).abs().max() <= 2e-6 * one.abs().max(), where
-            assert torch.equal(batches[1].v[2], device.batch(fleets, **each).v[2]), where
+            assert torch.equal(batches[1].v[2], gpu.batch(fleets, **each).v[2]), where
 
 
 def compile_kernel():
@@ -593,15 +593,15 @@ def compile_kernel():
     floats, flags = dict.fromkeys(("A", "S", "y", "D", "v", "lr", "lr_v"), "*fp32"), {"alive": "*i1", "real": "*i1"}
     numbers = dict.fromkeys(("S_fleet", "y_fleet", "B", "R", "U", "K"), "i32")
     types = floats | flags | numbers | {"rows": "*i64"}
-    order = device._recursion_kernel.arg_names
+    order = gpu._recursion_kernel.arg_names
     for g_name, K, B in [(name, 10, 64) for name in NAMES] + [("erf", 1, 1), ("erf", 512, 64)]:
         constants = {"g_name": g_name, "K_PADDED": triton.next_power_of_2(K), "B_PADDED": triton.next_power_of_2(B)}
         # Triton makes a constant of every number that is 1
         constants |= {key: 1 for key, value in (("B", B), ("K", K), ("R", K), ("U", K)) if value == 1}
         signature = {key: "constexpr" if key in constants else types[key] for key in order}
-        source = ASTSource(fn=device._recursion_kernel, signature=signature, constexprs=constants)
-        warps = device._warps(K, B)
-        assert warps <= device._MOST_WARPS
+        source = ASTSource(fn=gpu._recursion_kernel, signature=signature, constexprs=constants)
+        warps = gpu._warps(K, B)
+        assert warps <= gpu._MOST_WARPS
         for generation in (80, 90):
             made = triton.compile(
                 source, target=GPUTarget("cuda", generation, 32), options={"num_warps": warps, "enable_fp_fusion": True}
@@ -624,16 +624,16 @@ def test_the_fused_kernel_compiles(tmp_path):
 @needs_triton
 def test_students_too_wide_for_the_kernel_do_without_it():
     """One warp while the registers last, the more the wider the student, and no kernel beyond 512 × 64."""
-    assert [device._warps(K, 64) for K in (1, 10, 32, 33, 100, 512)] == [1, 1, 1, 2, 4, 16]
-    assert device._warps(513, 64) > device._MOST_WARPS >= device._warps(512, 64)
+    assert [gpu._warps(K, 64) for K in (1, 10, 32, 33, 100, 512)] == [1, 1, 1, 2, 4, 16]
+    assert gpu._warps(513, 64) > gpu._MOST_WARPS >= gpu._warps(512, 64)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_kernel_is_used():
     """Where there is Triton, float32 students go through the fused kernel."""
-    if device.triton is None:
+    if gpu.triton is None:
         pytest.skip("needs Triton")
-    assert device._triton_works(torch.device("cuda", torch.cuda.current_device()))
+    assert gpu._triton_works(torch.device("cuda", torch.cuda.current_device()))
 
 
 # ---- Which device ---------------------------------------------------------------------------------------------------
@@ -642,25 +642,25 @@ def test_on_a_gpu_the_kernel_is_used():
 @pytest.mark.parametrize("gpu", [False, True])
 def test_device_by_name(gpu, monkeypatch):
     """ "auto" takes the GPU if there is one; "cuda" insists; "cpu" does not even look."""
-    monkeypatch.setattr(devices, "_has_gpu", lambda: gpu)
-    assert devices.resolve("auto") == ("cuda" if gpu else "cpu")
+    monkeypatch.setattr(hardware, "_has_gpu", lambda: gpu)
+    assert hardware.resolve("auto") == ("cuda" if gpu else "cpu")
     if gpu:
-        assert devices.resolve("cuda") == "cuda"
+        assert hardware.resolve("cuda") == "cuda"
     else:
         with pytest.raises(ValueError, match=r'device = "cuda" needs an NVIDIA GPU .* use device = "cpu" or "auto"'):
-            devices.resolve("cuda")
-    monkeypatch.setattr(devices, "_has_gpu", None)
-    assert devices.resolve("cpu") == "cpu"
+            hardware.resolve("cuda")
+    monkeypatch.setattr(hardware, "_has_gpu", None)
+    assert hardware.resolve("cpu") == "cpu"
     with pytest.raises(ValueError, match="device = 'gpu': choose one of auto, cpu, cuda"):
-        devices.resolve("gpu")
+        hardware.resolve("gpu")
 
 
 def test_torch_decides_where_there_is_a_driver(monkeypatch):
     """A driver is not a GPU: torch's word counts."""
-    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(hardware, "_has_driver", lambda: True)
     for found in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
-        assert devices._has_gpu() is found
+        assert hardware._has_gpu() is found
 
 
 def test_torch_is_not_imported_to_find_no_gpu():

@@ -1,4 +1,4 @@
-"""hmm_utils.dimension: three estimators against their formulas and on manifolds of known dimension; what is stored."""
+"""dimension: three estimators against their formulas and on manifolds of known dimension; what is stored."""
 
 import json
 import subprocess
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import datasets, dimension, experiments, mnist
-from hmm_utils.dimension import NAME, Configuration, configuration, estimate, is_stored, measure, run, stored
+from hmm_utils.data import mnist
 from hmm_utils.files import DamagedFileWarning
+from hmm_utils.model import datasets
+from hmm_utils.runs import dimension, experiments
+from hmm_utils.runs.dimension import NAME, Configuration, configuration, estimate, is_stored, measure, run, stored
 
 
 def uniform(n, d, seed=0):

@@ -1,9 +1,11 @@
-"""hmm_utils.directions: which directions inputs use, and what students do in them."""
+"""hmm_utils.runs.directions: which directions inputs use, and what students do in them."""
 
 import numpy as np
 import pytest
 
-from hmm_utils import directions, experiments, networks, observables, training
+from hmm_utils.model import networks, observables
+from hmm_utils.runs import directions, experiments
+from hmm_utils.sgd import training
 
 
 def inputs_in(n_directions, N=12, P=400, seed=0):

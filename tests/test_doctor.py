@@ -14,8 +14,11 @@ import jupyter_client.kernelspec as kernelspec
 import pytest
 from filelock import FileLock
 
-from hmm_utils import devices, doctor, mnist, paper, results, sweep
-from hmm_utils.doctor import Finding
+from hmm_utils.app import doctor
+from hmm_utils.app.doctor import Finding
+from hmm_utils.data import mnist
+from hmm_utils.runs import archive, paper, sweep
+from hmm_utils.sgd import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -211,7 +214,7 @@ def stored(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("fig2.nc", "fig4.nc"):
         shutil.copy(ROOT / "results" / name, folder)
-    plan = {name: e for name, e in paper.plan().items() if results.figure_file(e) in ("fig2.nc", "fig4.nc")}
+    plan = {name: e for name, e in paper.plan().items() if archive.figure_file(e) in ("fig2.nc", "fig4.nc")}
     monkeypatch.setattr(sweep, "FIGURES", folder)
     monkeypatch.setattr(paper, "plan", lambda: plan)
     return folder
@@ -252,7 +255,7 @@ def test_results_at_another_scale(stored, monkeypatch):
     monkeypatch.setattr(paper, "plan", lambda: plan | {"fig4": replace(plan["fig4"], n_draws=99)})
     finding = only(doctor._stored)
     assert note(finding) and finding.state.endswith("not fig4")
-    monkeypatch.setattr(results.engine, "VERSION", -1)
+    monkeypatch.setattr(archive.engine, "VERSION", -1)
     assert only(doctor._stored).state.startswith("0 of")
 
 
@@ -269,7 +272,7 @@ def test_no_results(stored, monkeypatch):
 
 def test_the_projects_own_results_are_readable():
     """Some may lag behind what is planned; none may be damaged or missing."""
-    state = results.examine(sweep.FIGURES, paper.plan())
+    state = archive.examine(sweep.FIGURES, paper.plan())
     assert state.n_runs > 0 and not state.damaged and not state.missing
 
 
@@ -317,7 +320,7 @@ def test_store_that_is_no_folder(store):
 def threads(monkeypatch):
     for name in (*doctor._THREADS, "NUMBA_DISABLE_JIT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(devices, "cores", lambda: 4)
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
     monkeypatch.setattr(doctor, "_cpu_share", lambda: float("inf"))
 
 
@@ -364,10 +367,10 @@ def test_compiler_switched_off(threads, monkeypatch):
 
 
 def test_device(monkeypatch):
-    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
-    monkeypatch.setattr(devices, "_has_driver", lambda: False)
+    monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
+    monkeypatch.setattr(hardware, "_has_driver", lambda: False)
     assert fine(only(doctor._device)) and "processor" in only(doctor._device).state
-    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(hardware, "_has_driver", lambda: True)
     assert note(only(doctor._device)) and "CUDA" in only(doctor._device).advice
 
 
@@ -451,7 +454,7 @@ def test_exit_code_and_text(hmm, monkeypatch, findings, code, end):
 
 
 def test_doctor_without_what_it_needs(hmm, monkeypatch):
-    monkeypatch.delattr("hmm_utils.doctor", raising=False)
-    monkeypatch.setitem(sys.modules, "hmm_utils.doctor", None)
+    monkeypatch.delattr("hmm_utils.app.doctor", raising=False)
+    monkeypatch.setitem(sys.modules, "hmm_utils.app.doctor", None)
     code, out, err = hmm("doctor")
     assert (code, out) == (1, "") and "pip install -r requirements.lock" in err and err.count("\n") == 1

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from hmm_utils import oracle
-from hmm_utils.datasets import gaussian, latent_task, structured, teacher_task
-from hmm_utils.engine import Fleet, advance
-from hmm_utils.networks import Network, random_network
-from hmm_utils.observables import frac, mse
-from hmm_utils.training import student, train
+from hmm_utils.model.datasets import gaussian, latent_task, structured, teacher_task
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.model.observables import frac, mse
+from hmm_utils.sgd import reference
+from hmm_utils.sgd.block import Fleet, advance
+from hmm_utils.sgd.training import student, train
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 U = 2.0**-24  # unit roundoff of float32
@@ -70,7 +70,7 @@ def test_equation_2_step_of_stochastic_gradient_descent(g, layers, torch):
     W, v = W.detach().numpy(), v.detach().numpy()
     assert np.abs(W - network.W).max() > 1e-3
 
-    loop = oracle.sgd(network, x, y, [sample], lr=lr, layers=layers)
+    loop = reference.sgd(network, x, y, [sample], lr=lr, layers=layers)
     # a few dozen roundings of 1.1e-16 of numbers of order 1
     np.testing.assert_allclose(loop.W, W, rtol=0, atol=1e-13)
     np.testing.assert_allclose(loop.v, v, rtol=0, atol=1e-13)

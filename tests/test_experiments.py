@@ -1,4 +1,4 @@
-"""hmm_utils.experiments: the paper's numbers, the refusal of impossible values, and what a run returns."""
+"""hmm_utils.runs.experiments: the paper's numbers, the refusal of impossible values, and what a run returns."""
 
 import dataclasses
 import math
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import devices, experiments, training
-from hmm_utils.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, run_all, scale, together
-from hmm_utils.networks import random_network
+from hmm_utils.model.networks import random_network
+from hmm_utils.runs import experiments
+from hmm_utils.runs.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, run_all, scale, together
+from hmm_utils.sgd import hardware, training
 
-SETUPS = list(tomllib.loads(files("hmm_utils").joinpath("profiles.toml").read_text(encoding="utf-8"))["setups"])
+SETUPS = list(tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))["setups"])
 # small enough to run in a fraction of a second
 TINY = {
     "n_inputs": 20, "n_latent": 3, "time": 3.0, "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_test": 50,
@@ -597,7 +598,7 @@ def test_sizes_of_an_experiment_reach_the_training():
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_number_of_cores_does_not_change_a_run(threads, result, monkeypatch):
     """However many draws are trained at a time, the result is the same to the last bit."""
-    monkeypatch.setattr(devices, "threads", lambda: threads)
+    monkeypatch.setattr(hardware, "threads", lambda: threads)
     xr.testing.assert_identical(run(tiny("fig3_left", train_size=60), progress=False), result)
 
 
@@ -617,7 +618,7 @@ def test_a_plan_on_a_device(pretrained, monkeypatch):
         return train_together(runs, **arguments)
 
     monkeypatch.setattr(training, "train_together", watched)
-    for module in (devices, training):
+    for module in (hardware, training):
         # torch's processor device under a name that is not "cpu": the way of a GPU
         monkeypatch.setattr(module, "resolve", {"cuda": "cpu:0", "cpu:0": "cpu:0"}.__getitem__)
     results = run_all(plan, teacher=pretrained, device="cuda", progress=False)
@@ -672,7 +673,7 @@ def test_every_draw_is_trained_once_and_in_order(which, where):
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
 def test_on_the_processor_experiments_come_one_by_one(threads, monkeypatch):
     """A group is one experiment, with a draw for every pair of cores, and one at least."""
-    monkeypatch.setattr(devices, "threads", lambda: threads)
+    monkeypatch.setattr(hardware, "threads", lambda: threads)
     plan = {"five": tiny("fig3_left", n_draws=5), "two": tiny("fig3_left", n_draws=2)}
     expected = []
     most = {1: 1, 2: 1, 3: 1, 4: 2, 16: 8}[threads]

@@ -13,8 +13,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from hmm_utils import datasets, dimension, experiments, figures, scan
-from hmm_utils.observables import early_stopping, final
+from hmm_utils import figures
+from hmm_utils.model import datasets
+from hmm_utils.model.observables import early_stopping, final
+from hmm_utils.runs import dimension, experiments, scan
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 TINY = dict(

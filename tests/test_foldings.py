@@ -1,12 +1,12 @@
-"""hmm_utils.theory.foldings: the closed forms against quadrature, and both against drawn numbers and the data sets."""
+"""nonlinearities: the closed forms against quadrature, and both against drawn numbers and the data sets."""
 
 import math
 
 import numpy as np
 import pytest
 
-from hmm_utils.datasets import FOLDINGS, structured
-from hmm_utils.theory.foldings import Constants, constants
+from hmm_utils.model.datasets import FOLDINGS, structured
+from hmm_utils.model.nonlinearities import Constants, constants
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 

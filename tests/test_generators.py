@@ -1,4 +1,4 @@
-"""hmm_utils.generators: against closed forms, plain loops, sampled numbers; and the trained decoder with its script."""
+"""generators: against closed forms, plain loops, sampled numbers; and the trained decoder with its script."""
 
 import importlib.util
 import inspect
@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import generators, mnist
-from hmm_utils.datasets import FOLDINGS
-from hmm_utils.files import DamagedFileWarning
-from hmm_utils.generators import (
+from hmm_utils.data import generators, mnist
+from hmm_utils.data.generators import (
     TRAINED,
     Generator,
     Layer,
@@ -30,8 +28,10 @@ from hmm_utils.generators import (
     save_layers,
     standardised,
 )
-from hmm_utils.theory.asymptotics import estimable_fraction
-from hmm_utils.theory.foldings import constants
+from hmm_utils.files import DamagedFileWarning
+from hmm_utils.model.datasets import FOLDINGS
+from hmm_utils.model.nonlinearities import constants
+from hmm_utils.theory.online.asymptotics import estimable_fraction
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 U = 2.0**-24  # unit roundoff of float32

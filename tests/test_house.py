@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hmm_utils import doctor
+from hmm_utils.app import doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -1,4 +1,4 @@
-"""hmm_utils.illustrations: the points, pixels and numbers that are drawn are those of the data."""
+"""hmm_utils.figures.pictures: the points, pixels and numbers that are drawn are those of the data."""
 
 import matplotlib as mpl
 
@@ -10,7 +10,9 @@ import pytest
 from matplotlib.colors import to_hex
 from test_directions import pair_of_students
 
-from hmm_utils import datasets, directions, illustrations, look, networks
+from hmm_utils.figures import pictures, style
+from hmm_utils.model import datasets, networks
+from hmm_utils.runs import directions
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
@@ -42,7 +44,7 @@ def test_samples():
         "prime": datasets.gaussian(13, 5, 5, rng=rng),
         "own": datasets.from_arrays(rng.standard_normal((9, 2, 12)), np.arange(9), labels="real", rng=rng).inputs,
     }
-    fig = illustrations.samples(kinds, n=3)
+    fig = pictures.samples(kinds, n=3)
     columns = np.array(fig.axes).reshape(3, 4).T
     for column, (label, kind), shape in zip(columns, kinds.items(), ((8, 8), (4, 6), (1, 13), (2, 12)), strict=True):
         assert column[0].get_title() == label
@@ -56,7 +58,7 @@ def test_samples():
 
 def test_fewer_samples_than_asked_for():
     """With fewer inputs than places the others stay empty."""
-    fig = illustrations.samples({"few": datasets.gaussian(9, 2, 2, rng=np.random.default_rng(1))}, n=4)
+    fig = pictures.samples({"few": datasets.gaussian(9, 2, 2, rng=np.random.default_rng(1))}, n=4)
     assert [len(axis.images) for axis in fig.axes] == [1, 1, 0, 0]
 
 
@@ -77,7 +79,7 @@ def test_the_model_is_drawn_from_real_numbers(tasks):
     """The points of the plane, the rows of F, CF/√D, the input and both labels of the three that are followed."""
     latent, taught, f = tasks
     inputs, shown = latent.inputs, (3, 0, 7)
-    fig = illustrations.model(latent, taught, f, shown=shown)
+    fig = pictures.model(latent, taught, f, shown=shown)
     plane, *others = fig.axes
     (points,) = plane.collections
     np.testing.assert_array_equal(points.get_offsets(), inputs.latent_train)
@@ -106,8 +108,8 @@ def test_the_model_is_drawn_from_real_numbers(tasks):
 
 def test_parts_of_the_model_do_not_lie_on_each_other(tasks):
     """No text of the figure touches another, and none leaves the page."""
-    look.style()
-    fig = illustrations.model(*tasks)
+    style.style()
+    fig = pictures.model(*tasks)
     fig.draw_without_rendering()
     boxes = [text.get_window_extent() for text in fig.texts if text.get_text()]
     for i, box in enumerate(boxes):
@@ -122,7 +124,7 @@ def test_manifold():
     """The latent plane shows the coordinates and their labels; beside it are three input components for each f."""
     inputs = {f: datasets.structured(f, 4, 2, 30, 5, rng=np.random.default_rng(2)) for f in ("identity", "tanh")}
     colours = {f: np.random.default_rng(i).standard_normal(30) for i, f in enumerate(inputs)}
-    plane, *boxes = illustrations.manifold(inputs, colours).axes
+    plane, *boxes = pictures.manifold(inputs, colours).axes
     (points,) = plane.collections
     np.testing.assert_array_equal(points.get_offsets(), inputs["identity"].latent_train)
     np.testing.assert_array_equal(points.get_array(), colours["identity"])
@@ -141,7 +143,7 @@ def test_inputs_that_fall_on_each_other():
     between corners, and the figure says so."""
     inputs = datasets.structured("sgn", 3, 2, 300, 5, rng=np.random.default_rng(3))
     y = np.sign(np.random.default_rng(4).standard_normal(300))
-    fig = illustrations.manifold({"sgn": inputs}, {"sgn": y})
+    fig = pictures.manifold({"sgn": inputs}, {"sgn": y})
     (dots,) = fig.axes[1].collections
     corners = [tuple(corner) for corner in np.array(dots._offsets3d).T]
     members = [(inputs.x_train == np.array(corner, np.float32)).all(1) for corner in corners]
@@ -154,7 +156,7 @@ def test_inputs_that_fall_on_each_other():
 def test_the_sheet_has_the_colour_of_its_labels():
     """Between the points of a flat sheet lie triangles with the mean label of their corners."""
     inputs = datasets.structured("identity", 3, 2, 200, 5, rng=np.random.default_rng(3))
-    sheet = illustrations.manifold({"identity": inputs}, {"identity": np.ones(200)}).axes[1].collections[0]
+    sheet = pictures.manifold({"identity": inputs}, {"identity": np.ones(200)}).axes[1].collections[0]
     assert len(sheet.get_array()) > 200 and np.all(sheet.get_array() == 1)
 
 
@@ -165,7 +167,7 @@ def test_weights():
     """Each row of a first layer is an image on a scale symmetric around zero; shorter layers leave places empty."""
     rng = np.random.default_rng(3)
     layers = {"one": rng.standard_normal((3, 12)), "two": rng.standard_normal((2, 12))}
-    rows = np.array(illustrations.weights(layers, (3, 4)).axes).reshape(2, 3)
+    rows = np.array(pictures.weights(layers, (3, 4)).axes).reshape(2, 3)
     for row, (label, W) in zip(rows, layers.items(), strict=True):
         assert row[0].get_title(loc="left") == label
         assert [len(axis.images) for axis in row] == [k < len(W) for k in range(3)]
@@ -180,7 +182,7 @@ def test_first_layers():
     """A row for before, for after and for each part that has directions; a column per unit of either student; below
     the pictures of student 2 the cosine with those of student 1."""
     found = directions.compare(*pair_of_students())
-    fig = illustrations.first_layers(found, (3, 4), units=2)
+    fig = pictures.first_layers(found, (3, 4), units=2)
     rows = np.array(fig.axes).reshape(5, 4)
     whole = found["W"].sum("part")
     expected = [whole.sel(when="start"), whole.sel(when="end")]
@@ -204,14 +206,14 @@ def test_a_part_without_directions_has_no_row():
     x = np.random.default_rng(5).standard_normal((50, 12))  # fills all directions
     found = directions.compare(start, end, x)
     assert int(found["number"].sel(part="none")) == 0
-    assert len(illustrations.first_layers(found, (3, 4)).axes) == 4 * 6
-    illustrations.parts(found).draw_without_rendering()
+    assert len(pictures.first_layers(found, (3, 4)).axes) == 4 * 6
+    pictures.parts(found).draw_without_rendering()
 
 
 def test_parts():
     """Rings before and dots after training: shares of |w|², what is left of the start, what the students share."""
     found = directions.compare(*pair_of_students())
-    fig = illustrations.parts(found)
+    fig = pictures.parts(found)
     for axis, name in zip(fig.axes, ("weight", "kept", "alike"), strict=True):
         marks = {"start": "D", "end": "o"} if name != "kept" else {"end": "o"}
         values = np.abs(found[name]) if name == "alike" else found[name]

@@ -23,9 +23,12 @@ from test_directions import pair_of_students
 from test_figures import random_result
 from test_theory_comparison import CASE, HOW, made_up
 
-from hmm_utils import datasets, dimension, directions, figures, look, networks, paper_figures, scan, sweep
-from hmm_utils.theory import comparison, deep, deep_figures, equivalence, predictions
-from hmm_utils.theory import figures as theory_figures
+from hmm_utils import figures
+from hmm_utils.figures import deep_generators, paper_figures, style
+from hmm_utils.figures import motion as theory_figures
+from hmm_utils.model import datasets, networks
+from hmm_utils.runs import comparison, deep, dimension, directions, scan, sweep
+from hmm_utils.theory.online import equivalence, predictions
 
 RNG = np.random.default_rng(8)
 
@@ -74,10 +77,10 @@ def closest(colours, seen):
 @pytest.mark.parametrize("seen", SEEN)
 def test_colours_can_be_told_apart(seen):
     """Any two of the nine, and better those of Fig. 1, of labels on the latent plane, and of lines on white."""
-    assert closest(look.COLOURS, seen) > 15
+    assert closest(style.COLOURS, seen) > 15
     assert closest([figures.BLUE, figures.ORANGE, figures.GREEN], seen) > (16 if seen == "tritanopia" else 35)
     assert closest([figures.BLUE, figures.ORANGE, "#dcdcdc"], seen) > 40  # labels of the latent plane
-    assert min(closest([colour, "white"], seen) for colour in look.COLOURS[:-1]) > 25
+    assert min(closest([colour, "white"], seen) for colour in style.COLOURS[:-1]) > 25
 
 
 def test_the_simulation_sees_what_colour_blind_readers_do_not():
@@ -90,7 +93,7 @@ def test_the_simulation_sees_what_colour_blind_readers_do_not():
 
 def test_the_style_sheet_cycles_through_the_colours():
     cycle = [to_hex(entry["color"]) for entry in mpl.rcParams["axes.prop_cycle"]]
-    assert cycle == [colour.lower() for colour in look.COLOURS]
+    assert cycle == [colour.lower() for colour in style.COLOURS]
 
 
 # ---- every figure ------------------------------------------------------------------------------------------------
@@ -183,12 +186,12 @@ def drawn_from_theory():
     yield "limit", theory_figures.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
 
     stored = deep.stored("paper", sweep.FIGURES)
-    yield "images", deep_figures.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
-    yield "spectra", deep_figures.spectra(stored)
-    yield "fields", deep_figures.fields(stored)
-    yield "learning", deep_figures.learning(stored)
-    yield "propagation", deep_figures.propagation(stored)
-    yield "against_gaussianity", deep_figures.against_gaussianity(deep.summary(stored))
+    yield "images", deep_generators.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
+    yield "spectra", deep_generators.spectra(stored)
+    yield "fields", deep_generators.fields(stored)
+    yield "learning", deep_generators.learning(stored)
+    yield "propagation", deep_generators.propagation(stored)
+    yield "against_gaussianity", deep_generators.against_gaussianity(deep.summary(stored))
 
 
 SETS = {
@@ -200,7 +203,7 @@ SETS = {
         },
     ),
     "data": (drawn_from_data, {"samples", "spectra", "manifold", "model", "first_layers", "parts", "weights"}),
-    "theory": (drawn_from_theory, {*theory_figures.__all__, *deep_figures.__all__}),
+    "theory": (drawn_from_theory, {*theory_figures.__all__, *deep_generators.__all__}),
 }  # fmt: skip
 
 
@@ -233,11 +236,11 @@ def curves(axis):
 def check(name, fig):
     fig.draw_without_rendering()
     width = fig.get_figwidth()
-    assert width in (look.COLUMN, look.PAGE), f"{name}: {width} in is not a width that is printed"
+    assert width in (style.COLUMN, style.PAGE), f"{name}: {width} in is not a width that is printed"
 
     for text in fig.findobj(Text):
         if text.get_visible() and text.get_text().strip():
-            assert text.get_fontsize() >= look.FOOTNOTE, f"{name}: {text.get_text()!r} has {text.get_fontsize()} pt"
+            assert text.get_fontsize() >= style.FOOTNOTE, f"{name}: {text.get_text()!r} has {text.get_fontsize()} pt"
     names = (text for axis in fig.axes for text in (axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label))
     placed = []
     for text in [*fig.texts, *names]:
@@ -299,7 +302,7 @@ def test_every_figure_can_be_read_in_print(which):
 
 def test_no_figure_is_left_out():
     """Each function that draws is in one of the sets above."""
-    there = [*paper_figures.__all__, *theory_figures.__all__, *deep_figures.__all__, *figures.__all__]
+    there = [*paper_figures.__all__, *theory_figures.__all__, *deep_generators.__all__, *figures.__all__]
     assert set().union(*(names for _, names in SETS.values())) == {f"{f}" for f in there} - {
         "save", "style", "BLUE", "GREEN", "ORANGE",
     }  # fmt: skip

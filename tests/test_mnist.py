@@ -1,4 +1,4 @@
-"""hmm_utils.mnist against files made here and a server on the loopback interface; no network is used."""
+"""hmm_utils.data.mnist against files made here and a server on the loopback interface; no network is used."""
 
 import gzip
 import hashlib
@@ -19,8 +19,8 @@ import numpy as np
 import pooch
 import pytest
 
-from hmm_utils import mnist
-from hmm_utils.mnist import DataError, data_dir, is_available, load
+from hmm_utils.data import mnist
+from hmm_utils.data.mnist import DataError, data_dir, is_available, load
 
 SHAPES = dict(zip(mnist.FILES, [(5, 2, 3), (5,), (3, 2, 3), (3,)], strict=True))
 FIRST, SECOND, *_ = SHAPES
@@ -402,7 +402,7 @@ def test_data_dir(tmp_path, server, monkeypatch):
 )
 def test_progress_bar(tmp_path, server, progress, disable, shown):
     # tqdm reads TQDM_DISABLE when it is imported, hence a process of its own
-    code = f"from hmm_utils.mnist import load; load({str(tmp_path)!r}, [{server.url('good')!r}], (5, 5), {progress}"
+    code = f"from hmm_utils import mnist; mnist.load({str(tmp_path)!r}, [{server.url('good')!r}], (5, 5), {progress}"
     env = {key: value for key, value in os.environ.items() if not key.startswith("TQDM_")}
     command = [sys.executable, "-W", "error", "-c", f"{code}, files={FILES})"]
     env |= {} if disable is None else {"TQDM_DISABLE": disable}

@@ -1,12 +1,12 @@
-"""hmm_utils.networks: the two-layer network of Eq. (1), and the distribution of random weights."""
+"""hmm_utils.model.networks: the two-layer network of Eq. (1), and the distribution of random weights."""
 
 import math
 
 import numpy as np
 import pytest
 
-from hmm_utils.activations import ERF, get
-from hmm_utils.networks import Network, random_network, sign
+from hmm_utils.model.activations import ERF, get
+from hmm_utils.model.networks import Network, random_network, sign
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 

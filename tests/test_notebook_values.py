@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from throwaway import NAMES, write_notebook
 
-from hmm_utils import notebooks
-from hmm_utils.notebooks import Parameter, Refused, choose, convert, discover
+from hmm_utils.app import notebooks
+from hmm_utils.app.notebooks import Parameter, Refused, choose, convert, discover
 
 
 def test_notebooks_of_the_current_folder(world, monkeypatch):

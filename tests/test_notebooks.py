@@ -11,7 +11,9 @@ import pytest
 from jupytext.config import load_jupytext_configuration_file
 from papermill import inspect_notebook
 
-from hmm_utils import claims, experiments, verdicts
+from hmm_utils import claims
+from hmm_utils.claims import report
+from hmm_utils.runs import experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -73,7 +75,7 @@ def defaults(notebook):
 
 
 def test_every_notebook_is_a_pair_and_known():
-    """Every .py has its .ipynb and the reverse, and these are the notebooks that hmm_utils.experiments knows."""
+    """Every .py has its .ipynb and the reverse, and these are the notebooks that hmm_utils.runs.experiments knows."""
     scripts, notebooks = (
         sorted(path.stem for path in FOLDER.glob(f"*.{kind}") if not path.name.startswith("."))
         for kind in ("py", "ipynb")
@@ -273,7 +275,7 @@ def test_the_index_lists_every_claim():
     )
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
     assert [row[0] for row in rows] == [claim.number for claim in claims.CLAIMS]
-    committed = verdicts.read_verdicts(ROOT / "results" / "verdicts.json")
+    committed = report.read_verdicts(ROOT / "results" / "verdicts.json")
     for claim, row, known in zip(claims.CLAIMS, rows, committed, strict=True):
         assert row[1:3] == [claim.statement, f"{claim.section}, {claim.figure}"]
         assert LINK.fullmatch(row[3])[1] == f"{claim.notebook}.ipynb"

@@ -1,4 +1,4 @@
-"""hmm_utils.observables against hand-made arrays, exact fractions and numpy."""
+"""hmm_utils.model.observables against hand-made arrays, exact fractions and numpy."""
 
 import math
 from fractions import Fraction
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.observables import early_stopping, errors, final, frac, moments, mse, standard_error
+from hmm_utils.model.observables import early_stopping, errors, final, frac, moments, mse, standard_error
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 

@@ -1,4 +1,4 @@
-"""hmm_utils.streams and online: fresh samples against their formulas, training on them against the plain loop."""
+"""hmm_utils.data.streams and online: fresh samples against their formulas, training on them against the plain loop."""
 
 from functools import partial
 from math import pi, sqrt
@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from hmm_utils import observables, online, oracle, streams
-from hmm_utils.activations import get
-from hmm_utils.networks import Network, random_network
-from hmm_utils.online import Student, train
-from hmm_utils.training import DivergenceWarning
+from hmm_utils.data import streams
+from hmm_utils.model import observables
+from hmm_utils.model.activations import get
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.sgd import online, reference
+from hmm_utils.sgd.online import Student, train
+from hmm_utils.sgd.training import DivergenceWarning
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 N, D, M = 101, 23, 2
@@ -205,7 +207,7 @@ def by_loop(one, c, source, f, F, dtype):
     fold, a, _, _ = FOLDS[f]
     x = (fold(c @ F.T / dtype(sqrt(D))) - a).astype(dtype)
     net = Network(net.W.astype(dtype), net.v.astype(dtype), net.activation)
-    return oracle.sgd(net, x, teacher(c), np.arange(len(c)), lr=one.lr, layers=one.layers)
+    return reference.sgd(net, x, teacher(c), np.arange(len(c)), lr=one.lr, layers=one.layers)
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu"])
@@ -370,7 +372,7 @@ def test_single_precision_does_for_many_steps():
     c = np.random.default_rng(23).standard_normal((10_000, 10), dtype=np.float32)
     fold = FOLDS["erf"][0]
     x = fold(c.astype(float) @ F.T / sqrt(10))
-    truth = oracle.sgd(one.network, x, source.teacher(c.astype(float)), np.arange(10_000), lr=one.lr, layers="both")
+    truth = reference.sgd(one.network, x, source.teacher(c.astype(float)), np.arange(10_000), lr=one.lr, layers="both")
     W, _ = final(result, 0)
     apart = np.abs(final(result, 0, s=1)[0] - W).max()
     assert np.abs(W - truth.W).max() < 1e-3 * apart

@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 from test_sweep import counted
 
-from hmm_utils import claims, dimension, experiments, paper, results, running, sweep
-from hmm_utils.theory import comparison
+from hmm_utils import claims
+from hmm_utils.app import running
+from hmm_utils.runs import archive, comparison, dimension, experiments, paper, sweep
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
@@ -202,7 +203,7 @@ def test_results_are_listed(small, hmm):
     """A row for each stored run, and what is missing; the same for programs."""
     runs, store, kept = small
     part = {name: runs[name] for name in ("fig3_left", "fig3_right")}
-    results.save(kept, part, paper.compute(part, store, kept, progress=False))
+    archive.save(kept, part, paper.compute(part, store, kept, progress=False))
     code, out, err = hmm("results")
     assert (code, err) == (0, "")
     head, *rows, last = out.splitlines()

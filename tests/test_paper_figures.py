@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from test_figures import bars, random_result
 
-from hmm_utils import experiments, paper_figures
-from hmm_utils.observables import early_stopping, final
+from hmm_utils.figures import paper_figures
+from hmm_utils.model.observables import early_stopping, final
+from hmm_utils.runs import experiments
 
 BLUE = "#0072b2"
 

@@ -30,7 +30,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hmm_utils import datasets, mnist, networks, observables, training
+from hmm_utils.data import mnist
+from hmm_utils.model import datasets, networks, observables
+from hmm_utils.sgd import training
 
 REFERENCE = json.loads(Path(__file__).with_name("reference_summary.json").read_text("utf-8"))
 COMMON, FILES = REFERENCE["common"], REFERENCE["files"]

@@ -12,10 +12,13 @@ import pytest
 import xarray as xr
 from ipywidgets import Widget
 
-from hmm_utils import experiments, mnist, play, training
+from hmm_utils import play
+from hmm_utils.data import mnist
 from hmm_utils.play import pictures, session, settings, widgets
 from hmm_utils.play.session import Session, Training, run
 from hmm_utils.play.settings import Settings, dataset, differences, problem, without_meaning
+from hmm_utils.runs import experiments
+from hmm_utils.sgd import training
 
 SMALL = Settings(n_inputs=30, n_latent=5, train_size=300, width=3, teacher_width=2, time=10.0)
 ENDLESS = replace(SMALL, time=1e7)

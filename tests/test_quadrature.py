@@ -1,4 +1,4 @@
-"""hmm_utils.theory.quadrature: against the closed forms for erf and polynomials, and against Monte Carlo."""
+"""hmm_utils.theory.online.quadrature: against the closed forms for erf and polynomials, and against Monte Carlo."""
 
 import math
 from itertools import product
@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hmm_utils.activations import ERF, QUADRATIC, RELU
-from hmm_utils.theory import quadrature
+from hmm_utils.model.activations import ERF, QUADRATIC, RELU
+from hmm_utils.theory.online import quadrature
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 

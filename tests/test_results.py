@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import engine, experiments, networks, results, sweep
 from hmm_utils.files import DamagedFileWarning
+from hmm_utils.model import networks
+from hmm_utils.runs import archive, experiments, sweep
+from hmm_utils.sgd import block
 
 TINY = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_inits=2, n_draws=2, time=4.0, n_times=5, n_test=60)
 
@@ -29,23 +31,23 @@ def swept(tmp_path_factory):
 def test_a_figure_is_one_file_and_a_run_one_group(swept, tmp_path):
     """What is read is what was written, but for the weights, in compressed single precision with labelled axes."""
     plan, found, _ = swept
-    assert [path.name for path in results.save(tmp_path, plan, found)] == ["fig2.nc", "fig3.nc"]
+    assert [path.name for path in archive.save(tmp_path, plan, found)] == ["fig2.nc", "fig3.nc"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fig2.nc", "fig3.nc"]
     for name, expected in found.items():
-        read = results.load(tmp_path, name, plan[name])
+        read = archive.load(tmp_path, name, plan[name])
         xr.testing.assert_equal(read, expected.drop_vars(["W", "v"]))
         assert {k: v for k, v in read.attrs.items()} == expected.attrs
         assert {v.dtype for v in read.data_vars.values()} == {np.dtype("f4")}
         assert all(v.encoding["zlib"] and v.encoding["fletcher32"] for v in read.data_vars.values())
         assert {"draw", "init", "student", "width", "time", "inputs"} == set(read.dims)
-    assert results.load(tmp_path, "fig3_middle", plan["fig3_left"]) is None
-    assert results.load(tmp_path / "nowhere", "fig3_left", plan["fig3_left"]) is None
+    assert archive.load(tmp_path, "fig3_middle", plan["fig3_left"]) is None
+    assert archive.load(tmp_path / "nowhere", "fig3_left", plan["fig3_left"]) is None
 
 
 def test_stored_figures_are_not_computed_again(swept, tmp_path, monkeypatch):
     """With the figures' files and an empty store a sweep reads everything, and only what they lack is computed."""
     plan, found, _ = swept
-    results.save(tmp_path, plan, found)
+    archive.save(tmp_path, plan, found)
     computed, run_draws = [], experiments.run_draws
     monkeypatch.setattr(
         experiments, "run_draws", lambda p, jobs, **how: computed.extend(jobs) or run_draws(p, jobs, **how)
@@ -60,7 +62,7 @@ def test_stored_figures_are_not_computed_again(swept, tmp_path, monkeypatch):
     assert computed == [("fig3_left", 2)]
     # a result of stored draws and a new one has what both have
     assert again["fig3_left"].sizes["draw"] == 3 and "W" not in again["fig3_left"]
-    monkeypatch.setattr(engine, "VERSION", engine.VERSION + 1)
+    monkeypatch.setattr(block, "VERSION", block.VERSION + 1)
     computed.clear()
     sweep.run(tiny_plan("fig3_left"), tmp_path / "store", kept=tmp_path, progress=False)
     assert computed == [("fig3_left", 0), ("fig3_left", 1)], "another version of the engine"
@@ -71,9 +73,9 @@ def test_the_network_that_teaches_keeps_its_weights(tmp_path):
     plan = tiny_plan("fig4_pretraining", data="digits", train_size=60, teacher_width=2)
     plan = {name: replace(e, time=2.0, n_times=4) for name, e in plan.items()}
     found = sweep.run(plan, tmp_path / "store", progress=False)
-    results.save(tmp_path, plan, found)
-    read = results.load(tmp_path, "fig4_pretraining", plan["fig4_pretraining"])
-    from hmm_utils import training
+    archive.save(tmp_path, plan, found)
+    read = archive.load(tmp_path, "fig4_pretraining", plan["fig4_pretraining"])
+    from hmm_utils.sgd import training
 
     ours, theirs = (
         training.student(r["fig4_pretraining"].isel(draw=0), width=2) for r in (found, {"fig4_pretraining": read})
@@ -87,8 +89,8 @@ def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
     """Its weights are those that were trained; the others, which would fill the file, are NaN."""
     plan = tiny_plan("fig1_left", data="digits", train_size=60)
     found = sweep.run(plan, tmp_path / "store", progress=False)
-    results.save(tmp_path, plan, found)
-    read = results.load(tmp_path, "fig1_left", plan["fig1_left"])
+    archive.save(tmp_path, plan, found)
+    read = archive.load(tmp_path, "fig1_left", plan["fig1_left"])
     for w in ("W", "v"):
         np.testing.assert_array_equal(read[w].isel(draw=0, init=0), found["fig1_left"][w].isel(draw=0, init=0))
         assert read[w].isel(init=1).isnull().all()
@@ -98,21 +100,21 @@ def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
 def test_a_damaged_figure_is_set_aside(swept, damage, tmp_path):
     """It is named and renamed, its runs count as not stored, and the other figures are still read."""
     plan, found, store = swept
-    results.save(tmp_path, plan, found)
+    archive.save(tmp_path, plan, found)
     place = tmp_path / "fig3.nc"
     held = place.read_bytes()
     place.write_bytes(held[: len(held) // 2] if damage == "cut" else b"x" * 3000)
-    assert {path.name for path, _, _ in results.keys(tmp_path).values()} == {"fig2.nc"}
+    assert {path.name for path, _, _ in archive.keys(tmp_path).values()} == {"fig2.nc"}
     with pytest.warns(DamagedFileWarning, match=r"^fig3\.nc cannot be read .* renamed to fig3\.nc\.damaged-0"):
-        assert results.load(tmp_path, "fig3_left", plan["fig3_left"]) is None
-    assert results.load(tmp_path, "fig2_left_iid/both", plan["fig2_left_iid/both"]) is not None
+        assert archive.load(tmp_path, "fig3_left", plan["fig3_left"]) is None
+    assert archive.load(tmp_path, "fig2_left_iid/both", plan["fig2_left_iid/both"]) is not None
     assert sweep.run(plan, store, kept=tmp_path, progress=False)["fig3_left"].sizes["draw"] == 2
 
 
 def test_a_figure_that_cannot_be_written_stays_as_it_was(swept, tmp_path, monkeypatch):
     """On a full disk the old file survives and nothing half is left."""
     plan, found, _ = swept
-    results.save(tmp_path, plan, found)
+    archive.save(tmp_path, plan, found)
     held = (tmp_path / "fig3.nc").read_bytes()
 
     def full(*_, **__):
@@ -120,7 +122,7 @@ def test_a_figure_that_cannot_be_written_stays_as_it_was(swept, tmp_path, monkey
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     with pytest.raises(OSError, match="No space left"):
-        results.save(tmp_path, plan, found)
+        archive.save(tmp_path, plan, found)
     assert (tmp_path / "fig3.nc").read_bytes() == held and len(list(tmp_path.iterdir())) == 2
 
 
@@ -129,27 +131,27 @@ def test_what_is_stored_is_listed(swept, tmp_path):
     plan, found, _ = swept
     yesterday = (datetime.now(UTC) - timedelta(days=1, hours=1)).isoformat(timespec="seconds")
     found = found | {"fig3_right": found["fig3_right"].assign_attrs(date=yesterday)}
-    results.save(tmp_path, plan, found)
-    rows = list(results.listed(tmp_path, plan | {"fig3_right": replace(plan["fig3_right"], n_draws=3)}))
+    archive.save(tmp_path, plan, found)
+    rows = list(archive.listed(tmp_path, plan | {"fig3_right": replace(plan["fig3_right"], n_draws=3)}))
     assert [(row.figure, row.name) for row in rows] == [
         ("Fig. 2 left", "fig2_left_iid/both"), ("Fig. 3 left", "fig3_left"), ("Fig. 3 right", "fig3_right"),
     ]  # fmt: skip
     assert [row.age for row in rows] == ["today", "today", "1 day"]
     for row in rows:
-        assert (row.draws, row.engine, row.complete) == (2, engine.VERSION, row.name != "fig3_right")
+        assert (row.draws, row.engine, row.complete) == (2, block.VERSION, row.name != "fig3_right")
         assert "N = 20 (784)" in row.scale and row.seconds >= 0
 
 
 def test_only_figures_are_stored(swept, tmp_path):
     _, found, _ = swept
     with pytest.raises(ValueError, match=r"vanilla belongs to Sec\. 2\.1, which is no figure"):
-        results.save(tmp_path, tiny_plan("vanilla"), {"vanilla": found["fig3_left"]})
+        archive.save(tmp_path, tiny_plan("vanilla"), {"vanilla": found["fig3_left"]})
 
 
 def test_files_hold_no_pickles(swept, tmp_path):
     """Nothing in a file is an opaque object."""
     plan, found, _ = swept
-    for path in results.save(tmp_path, plan, found):
+    for path in archive.save(tmp_path, plan, found):
         with h5py.File(path) as file:
             kinds = {item.dtype.kind for group in file.values() for item in group.values()}
             assert kinds <= set("ifOS") and "f" in kinds

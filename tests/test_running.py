@@ -14,7 +14,9 @@ import nbformat
 import pytest
 from throwaway import BARS, NAMES, write_notebook, write_notebooks
 
-from hmm_utils import __version__, checkout, running
+from hmm_utils import __version__
+from hmm_utils.app import running
+from hmm_utils.runs import checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,8 +29,8 @@ time.sleep(60)"""
 DRIVER = """import signal, sys
 from throwaway import EXPERIMENTS
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-sys.modules["hmm_utils.experiments"] = EXPERIMENTS
-from hmm_utils.cli import main
+sys.modules["hmm_utils.runs.experiments"] = EXPERIMENTS
+from hmm_utils.app.__main__ import main
 sys.exit(main(sys.argv[1:]))"""
 
 # What `make test` or a user may have set.

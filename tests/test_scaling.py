@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from hmm_utils import backends
+from hmm_utils.sgd import backends
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 

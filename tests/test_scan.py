@@ -1,4 +1,4 @@
-"""hmm_utils.scan: its points, what is measured on them against plain loops and the claims' own checks, its file and its
+"""scan: its points, what is measured on them against plain loops and the claims' own checks, its file and its
 figures."""
 
 from dataclasses import replace
@@ -15,9 +15,11 @@ import pytest
 import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, PolyQuadMesh, QuadMesh
 
-from hmm_utils import experiments, figures, results, scan, store, sweep, training
+from hmm_utils import figures
 from hmm_utils.claims import behaviour, checks
-from hmm_utils.observables import early_stopping
+from hmm_utils.model.observables import early_stopping
+from hmm_utils.runs import archive, cache, experiments, scan, sweep
+from hmm_utils.sgd import training
 
 WIDTHS, N_TIMES, END = (1, 2, 4, 8, 16), 9, 100.0
 
@@ -99,12 +101,12 @@ def test_every_point_is_the_hidden_manifold_model(profile):
 @pytest.mark.parametrize("profile", experiments.PROFILES)
 def test_points_differ_and_are_always_the_same(profile):
     """No two points are one run, two calls give the same draws, and another seed gives others."""
-    keys = [store.key(e, 0) for e in scan.points(profile).values()]
+    keys = [cache.key(e, 0) for e in scan.points(profile).values()]
     assert len(set(keys)) == len(keys)
-    assert [store.key(e, 0) for e in scan.points(profile).values()] == keys
+    assert [cache.key(e, 0) for e in scan.points(profile).values()] == keys
     other = scan.points(profile, seed=7)
     assert list(other) == list(scan.points(profile))
-    assert not {store.key(e, 0) for e in other.values()} & set(keys)
+    assert not {cache.key(e, 0) for e in other.values()} & set(keys)
 
 
 def test_unknown_profile():
@@ -296,20 +298,20 @@ def test_points_are_stored_in_one_file(tmp_path):
     figures with what it is."""
     plan = tiny("paper")
     found = sweep.run(plan, tmp_path / "store", progress=False)
-    assert results.save(tmp_path, plan, found) == [tmp_path / "scan.nc"]
+    assert archive.save(tmp_path, plan, found) == [tmp_path / "scan.nc"]
     with h5py.File(tmp_path / "scan.nc") as file:
         assert set(file) == {name.replace("/", ", ") for name in plan}
     loaded = scan.load(tmp_path)
     assert set(loaded) == set(plan)
     for name in plan:
         xr.testing.assert_equal(loaded[name], found[name][["eps_g_frac", "eps_g_mse", "eps_12_frac"]])
-    assert set(results.keys(tmp_path)) == {key for result in found.values() for key in result.attrs["keys"]}
+    assert set(archive.keys(tmp_path)) == {key for result in found.values() for key in result.attrs["keys"]}
     again = sweep.run(plan, tmp_path / "empty", kept=tmp_path, progress=False)
     assert not (tmp_path / "empty").exists()
     assert set(again) == set(plan)
     figure = {"fig10_latent": replace(next(iter(plan.values())), name="fig10_latent", figure="Fig. 10 center")}
-    results.save(tmp_path, figure, sweep.run(figure, tmp_path / "store", progress=False))
-    rows = list(results.listed(tmp_path, plan))
+    archive.save(tmp_path, figure, sweep.run(figure, tmp_path / "store", progress=False))
+    rows = list(archive.listed(tmp_path, plan))
     assert [row.figure for row in rows] == ["Fig. 10 center", *["Fig. 3 left, scanned"] * 2]
     assert all("N = 20 (784), D = 3 (10)" in row.scale and "P = 40 (76N)" in row.scale for row in rows[1:])
     assert any("layers trained: first (both)" in row.scale for row in rows[1:])
@@ -333,7 +335,7 @@ def test_the_whole_scan_is_a_small_file(tmp_path):
     }  # fmt: skip
     coords = {name: draw[name].values for name in ("init", "student", "width", "inputs")}
     whole = xr.Dataset(errors, coords | {"time": time, "draw": range(e.n_draws)}, draw.attrs)
-    results.save(tmp_path, plan, dict.fromkeys(plan, whole))
+    archive.save(tmp_path, plan, dict.fromkeys(plan, whole))
     size = (tmp_path / "scan.nc").stat().st_size
     assert 4 * 3 * 2 * 2 * 7 * 31 < size < 5e6 * len(plan) / len(points)
 

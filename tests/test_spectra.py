@@ -1,11 +1,11 @@
-"""hmm_utils.theory.spectra: the Marchenko–Pastur law by exact moments, plain integration, and drawn F."""
+"""hmm_utils.theory.online.spectra: the Marchenko–Pastur law by exact moments, plain integration, and drawn F."""
 
 import math
 
 import numpy as np
 import pytest
 
-from hmm_utils.theory import spectra
+from hmm_utils.theory.online import spectra
 
 DELTAS = [0.005, 0.1, 0.5, 0.99, 1.0, 1.5, 4.0]
 

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import checkpoints, draws, engine, experiments, files, mnist, results, store, sweep
+from hmm_utils import files
+from hmm_utils.data import mnist
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.networks import random_network
+from hmm_utils.model.networks import random_network
+from hmm_utils.runs import archive, cache, draws, experiments, sweep
+from hmm_utils.sgd import block, checkpoints
 
 TINY = dict(n_inputs=20, n_latent=3, widths=(1, 2), n_inits=2, n_draws=2, time=4.0, n_times=5, n_test=60)
 
@@ -81,7 +84,7 @@ def test_only_what_is_missing_is_computed(tmp_path, monkeypatch):
     ]
     quiet(more, tmp_path)
     assert computed == [("fig3_left", 2), ("fig3_right", 0)]
-    store.path(tmp_path, sweep.units(more, tmp_path)[1].key).unlink()
+    cache.path(tmp_path, sweep.units(more, tmp_path)[1].key).unlink()
     quiet(more, tmp_path)
     assert computed[2:] == [("fig3_left", 1)]
 
@@ -111,7 +114,7 @@ def test_what_decides_the_numbers_is_in_the_key(name):
     """Another value of a field gives another key, unless it is only what a run is called."""
     e = tiny_plan("fig3_left")["fig3_left"]
     changed = replace(e, **{name: OTHERS[name]})
-    assert (store.key(changed, 0) == store.key(e, 0)) == (name in ("name", "figure", "profile", "n_draws"))
+    assert (cache.key(changed, 0) == cache.key(e, 0)) == (name in ("name", "figure", "profile", "n_draws"))
 
 
 def test_every_field_is_thought_of():
@@ -124,15 +127,15 @@ def test_key_of_draws_teachers_versions_and_data(monkeypatch):
     """The draw, the teacher's weights, the engine's version and, for digits, which images decide too."""
     e, digits = tiny_plan("fig3_left")["fig3_left"], experiments.experiment("fig1_left")
     taught = experiments.experiment("fig4")
-    keys = [store.key(e, 0), store.key(e, 1), store.key(digits, 0), store.key(replace(digits, data="digits"), 0)]
-    keys += [store.key(taught, 0, random_network(784, 4, rng=np.random.default_rng(seed))) for seed in (1, 2)]
-    assert store.key(replace(e, data="digits"), 0) == keys[0], "there are no images in structured inputs"
-    monkeypatch.setattr(engine, "VERSION", engine.VERSION + 1)
-    keys += [store.key(e, 0)]
+    keys = [cache.key(e, 0), cache.key(e, 1), cache.key(digits, 0), cache.key(replace(digits, data="digits"), 0)]
+    keys += [cache.key(taught, 0, random_network(784, 4, rng=np.random.default_rng(seed))) for seed in (1, 2)]
+    assert cache.key(replace(e, data="digits"), 0) == keys[0], "there are no images in structured inputs"
+    monkeypatch.setattr(block, "VERSION", block.VERSION + 1)
+    keys += [cache.key(e, 0)]
     assert len(set(keys)) == len(keys)
     with pytest.raises(ValueError, match="fig4 has a teacher that is trained before"):
-        store.key(taught, 0)
-    assert all(json.dumps(store.content(e, draw)) for draw in range(2))
+        cache.key(taught, 0)
+    assert all(json.dumps(cache.content(e, draw)) for draw in range(2))
 
 
 def test_a_pretrained_teacher_is_handed_on(tmp_path):
@@ -182,7 +185,7 @@ def test_profiles_that_are_kept(tmp_path, monkeypatch):
         xr.testing.assert_identical(found["a"], expected["a"])
     assert computed == [("b", 0), ("b", 1), ("a", 0), ("a", 1), ("a", 0), ("a", 1)]
     assert len(list((tmp_path / "store").glob("*.nc"))) == 2
-    results.save(tmp_path / "figures", {"b": paper}, {"b": found["b"]})
+    archive.save(tmp_path / "figures", {"b": paper}, {"b": found["b"]})
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "empty"))
     computed.clear()
     sweep.run_all({"b": paper}, progress=False)
@@ -201,7 +204,7 @@ def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, m
     """A damaged file, or one that is not what its name says, is named, renamed, and its draw is computed again."""
     plan = tiny_plan("fig3_left")
     expected = quiet(plan, tmp_path)
-    first, second = (store.path(tmp_path, unit.key) for unit in sweep.units(plan, tmp_path))
+    first, second = (cache.path(tmp_path, unit.key) for unit in sweep.units(plan, tmp_path))
     held = first.read_bytes()
     if damage == "flipped":
         with h5py.File(first) as file:
@@ -213,7 +216,7 @@ def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, m
         with h5py.File(first, "r+") as file:
             del file.attrs["engine"]
             if damage == "other version":
-                file.attrs["engine"] = engine.VERSION + 1
+                file.attrs["engine"] = block.VERSION + 1
     else:
         first.write_bytes({"cut": held[: len(held) // 2], "empty": b"", "not netCDF": b"x" * 5000}[damage])
     held = first.read_bytes()
@@ -253,11 +256,11 @@ def test_files_hold_what_was_run(tmp_path):
     plan = tiny_plan("fig3_left", n_draws=1)
     quiet(plan, tmp_path)
     (unit,) = sweep.units(plan, tmp_path)
-    with xr.open_dataset(store.path(tmp_path, unit.key), engine="h5netcdf") as file:
+    with xr.open_dataset(cache.path(tmp_path, unit.key), engine="h5netcdf") as file:
         assert {v.dtype for v in file.data_vars.values()} == {np.dtype("f4")}
         assert all(v.encoding["zlib"] and v.encoding["fletcher32"] for v in file.data_vars.values())
         at = file.attrs
-    assert at["key"] == unit.key and at["engine"] == engine.VERSION and at["seconds"] >= 0
+    assert at["key"] == unit.key and at["engine"] == block.VERSION and at["seconds"] >= 0
     assert "numpy" in at["versions"] and "cores" in at["machine"] and at["date"].endswith("+00:00")
     assert at["lr"] == 0.2 and list(at["widths"]) == [1, 2]
 
@@ -345,7 +348,7 @@ def test_what_another_sweep_computes_is_waited_for(tmp_path, monkeypatch):
     def sleep(_):
         looked.append(None)
         if len(looked) == 2:  # the other one is done
-            store.path(folder, first.key).write_bytes(store.path(tmp_path / "other", first.key).read_bytes())
+            cache.path(folder, first.key).write_bytes(cache.path(tmp_path / "other", first.key).read_bytes())
             lock.release()
 
     monkeypatch.setattr(sweep.time, "sleep", sleep)

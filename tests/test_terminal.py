@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmm_utils import terminal
+from hmm_utils.app import terminal
 
 BAR = "\rtraining:  50%|█████     | 1/2 [00:00<00:01,  1.0it/s, widths=[1, 2]]"
 WARNING = "/a/b.py:6: UserWarning: large\n  warnings.warn(text)\n"

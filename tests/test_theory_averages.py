@@ -1,4 +1,4 @@
-"""hmm_utils.theory.averages against Monte Carlo, numerical quadrature and the published forms."""
+"""hmm_utils.theory.online.averages against Monte Carlo, numerical quadrature and the published forms."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import erf as error_function
 
-from hmm_utils.theory import averages
-from hmm_utils.theory.averages import I2, I3, I4, H, J
+from hmm_utils.theory.online import averages
+from hmm_utils.theory.online.averages import I2, I3, I4, H, J
 
 SE = 5  # standard errors allowed: one number in two million is further off by chance
 K = 2

@@ -1,11 +1,11 @@
-"""hmm_utils.theory.chebyshev on equations with known solutions."""
+"""hmm_utils.theory.online.chebyshev on equations with known solutions."""
 
 import math
 
 import numpy as np
 import pytest
 
-from hmm_utils.theory import chebyshev
+from hmm_utils.theory.online import chebyshev
 
 
 def in_place(f):

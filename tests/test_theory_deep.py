@@ -1,4 +1,4 @@
-"""hmm_utils.theory.deep: theory and simulation where fields are Gaussian for certain, what is read off and kept."""
+"""hmm_utils.runs.deep: theory and simulation where fields are Gaussian for certain, what is read off and kept."""
 
 from dataclasses import replace
 from math import sqrt
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import experiments, generators, streams, sweep
+from hmm_utils.data import generators, streams
+from hmm_utils.data.generators import Generator, Layer
+from hmm_utils.figures import deep_generators
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.generators import Generator, Layer
-from hmm_utils.theory import deep, deep_figures
+from hmm_utils.runs import deep, experiments, sweep
 
 TINY = deep.Configuration(
     n_inputs=24, n_latent=6, hidden=(8,), channels=(2,), stride=7, few=2, n_samples=200, n_fields=200, n_test=50,
@@ -292,7 +293,7 @@ def test_profiles(profile):
 def test_learning_draws_what_was_measured(measured):
     """A panel per case with theory, means of ε_g and means on test inputs for every start."""
     result, _ = measured
-    figure = deep_figures.learning(result)
+    figure = deep_generators.learning(result)
     panels = {axis.get_title().partition("\n")[0]: axis for axis in figure.axes}
     assert set(panels) == set(deep.CASES)
     later = result.sel(generator="tanh, deep").isel(time=slice(1, None))
@@ -309,19 +310,19 @@ def test_other_figures(measured):
     """Fields, spectra, deviations and what propagation makes of them, each with a curve or point per case."""
     result, _ = measured
     n = len(deep.CASES)
-    of_fields = deep_figures.fields(result)
+    of_fields = deep_generators.fields(result)
     assert [len(axis.lines) for axis in of_fields.axes] == [n + 1] * 2
-    assert len(deep_figures.spectra(result).axes[0].lines) == n
+    assert len(deep_generators.spectra(result).axes[0].lines) == n
     summary = deep.summary(result)
-    points = deep_figures.against_gaussianity(summary).axes[0].lines
+    points = deep_generators.against_gaussianity(summary).axes[0].lines
     assert float(points[1].get_ydata()[0]) == pytest.approx(float(summary["mean"][0]))
     assert float(points[2].get_ydata()[0]) == pytest.approx(float(summary["test_mean"][0]))
-    followed = deep_figures.propagation(result).axes
+    followed = deep_generators.propagation(result).axes
     assert [axis.get_title() for axis in followed] == ["sgn, one layer", "sgn, deep", "tanh, deep"]
     one = result.sel(generator="tanh, deep").isel(time=slice(1, None))
     expected = (one["eps_g_test_mse"].mean("simulation") / one["propagated"] - 1).mean("start")
     np.testing.assert_allclose(followed[2].lines[1].get_ydata(), expected)
-    coloured = deep_figures.images({"one": np.zeros((2, 3, 4, 4)), "two": np.zeros((2, 5, 6))}).axes
+    coloured = deep_generators.images({"one": np.zeros((2, 3, 4, 4)), "two": np.zeros((2, 5, 6))}).axes
     assert coloured[0].images[0].get_array().shape == (4, 4, 3) and coloured[2].images[0].get_array().shape == (5, 6)
     plt.close("all")
 

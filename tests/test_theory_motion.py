@@ -1,4 +1,4 @@
-"""hmm_utils.theory.motion against the published equations as plain loops, a simulation, and limits."""
+"""hmm_utils.theory.online.motion against the published equations as plain loops, a simulation, and limits."""
 
 import math
 from dataclasses import replace
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from hmm_utils.activations import ERF
-from hmm_utils.networks import Network
-from hmm_utils.theory import averages, motion, order_parameters
-from hmm_utils.theory.averages import I2, I3, I4
+from hmm_utils.model.activations import ERF
+from hmm_utils.model.networks import Network
+from hmm_utils.theory.online import averages, motion, order_parameters
+from hmm_utils.theory.online.averages import I2, I3, I4
 
 SIGN = SimpleNamespace(b=math.sqrt(2 / math.pi), zeta=1 - 2 / math.pi, c0=1.0)
 

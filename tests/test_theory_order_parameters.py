@@ -1,4 +1,4 @@
-"""hmm_utils.theory.order_parameters against sums written as loops, and against sampled fields."""
+"""hmm_utils.theory.online.order_parameters against sums written as loops, and against sampled fields."""
 
 import math
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hmm_utils.theory import order_parameters as op
+from hmm_utils.theory.online import order_parameters as op
 
 SE = 5  # standard errors allowed: one number in two million is further off by chance
 SIGN = SimpleNamespace(b=math.sqrt(2 / math.pi), zeta=1 - 2 / math.pi, c0=1.0)

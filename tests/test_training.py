@@ -1,4 +1,4 @@
-"""hmm_utils.training, engine and oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
+"""training, engine and oracle: SGD against torch's autograd and the plain loop, and what `train` reports."""
 
 import dataclasses
 import math
@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils import datasets, devices, engine, oracle, training
-from hmm_utils.activations import ACTIVATIONS, custom
-from hmm_utils.datasets import Dataset, gaussian, random_task, standardise, teacher_task
-from hmm_utils.engine import Fleet, advance, outputs
-from hmm_utils.networks import Network, random_network
-from hmm_utils.training import DivergenceWarning, Run, evaluation_times, student, train, train_together
+from hmm_utils.model import datasets
+from hmm_utils.model.activations import ACTIVATIONS, custom
+from hmm_utils.model.datasets import Dataset, gaussian, random_task, standardise, teacher_task
+from hmm_utils.model.networks import Network, random_network
+from hmm_utils.sgd import block, hardware, reference, training
+from hmm_utils.sgd.block import Fleet, advance, outputs
+from hmm_utils.sgd.training import DivergenceWarning, Run, evaluation_times, student, train, train_together
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 ULP = float(np.spacing(np.float32(4)))  # distance of float32 numbers just above 4, a bound for most weights here
@@ -58,7 +59,7 @@ def test_oracle_gradient_is_that_of_autograd(name, torch):
         W, v = (torch.tensor(w, requires_grad=True) for w in (network.W, network.v))
         loss = (torch_output(torch, name, W, v, torch.tensor(x)[None])[0] - y) ** 2 / 2
         loss.backward()
-        dW, dv = oracle.gradient(network, x, y)
+        dW, dv = reference.gradient(network, x, y)
         # the numbers are of order 1 to 100, the roundings are a few dozen of 1.1e-16 each
         scale = max(1, W.grad.abs().max().item(), v.grad.abs().max().item())
         np.testing.assert_allclose(dW, W.grad.numpy(), rtol=0, atol=1e-14 * scale)
@@ -84,7 +85,7 @@ def test_oracle_sgd_is_autograd_descent(name, layers, torch):
             W -= lr * dW
             if layers == "both":
                 v -= lr / 23 * dv
-    ours = oracle.sgd(network, x, y, indices, lr=lr, layers=layers)
+    ours = reference.sgd(network, x, y, indices, lr=lr, layers=layers)
     # 60 stable steps, each with a few dozen roundings of 1.1e-16 of numbers of order 1
     np.testing.assert_allclose(ours.W, W.detach().numpy(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(ours.v, v.detach().numpy(), rtol=0, atol=1e-12)
@@ -114,23 +115,24 @@ def check_advance(networks, *, lr, layers, steps, blocks, rng):
     y = teacher(x)
     indices = rng.integers(len(x), size=steps)
     truth = [
-        oracle.sgd(precise(n, float), x.astype(float), y.astype(float), indices, lr=lr, layers=layers) for n in networks
+        reference.sgd(precise(n, float), x.astype(float), y.astype(float), indices, lr=lr, layers=layers)
+        for n in networks
     ]
-    loops = [oracle.sgd(precise(n, np.float32), x, y, indices, lr=lr, layers=layers) for n in networks]
+    loops = [reference.sgd(precise(n, np.float32), x, y, indices, lr=lr, layers=layers) for n in networks]
     W, v = np.concatenate([n.W for n in truth]), np.concatenate([n.v for n in truth])
     loop_W = np.abs(np.concatenate([n.W for n in loops]) - W).max()
     loop_v = np.abs(np.concatenate([n.v for n in loops]) - v).max()
     largest = [float(np.spacing(np.float32(np.abs(w).max()))) for w in (W, v)]
     moved = np.abs(W - np.concatenate([n.W for n in networks])).max()
     assert moved > 1000 * (4 * loop_W + 4 * largest[0]), "there is hardly anything to compare"
-    for block in blocks:
+    for B in blocks:
         fleet = Fleet.of(networks)
-        advance(fleet, x, y, indices, lr=lr, layers=layers, block=block)
+        advance(fleet, x, y, indices, lr=lr, layers=layers, block=B)
         trained = fleet.networks()
         W_error = np.abs(np.concatenate([n.W for n in trained]) - W).max()
         v_error = np.abs(np.concatenate([n.v for n in trained]) - v).max()
-        assert W_error <= 4 * loop_W + 4 * largest[0], f"first layer, block = {block}"
-        assert v_error <= 4 * loop_v + 4 * largest[1], f"second layer, block = {block}"
+        assert W_error <= 4 * loop_W + 4 * largest[0], f"first layer, block = {B}"
+        assert v_error <= 4 * loop_v + 4 * largest[1], f"second layer, block = {B}"
         assert fleet.alive.all()
         if layers == "first":
             np.testing.assert_array_equal(fleet.v, 1)
@@ -153,12 +155,12 @@ def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, direct, monkey
     """Every student of a fleet does what it would do alone, also where students are taken in groups of a few rows, or
     one by one, and where the matrix products of a group are done in pieces."""
     if rows:
-        monkeypatch.setattr(engine, "_TILE_ROWS", rows)
-    monkeypatch.setattr(engine, "_direct_products", lambda: direct)
+        monkeypatch.setattr(block, "_TILE_ROWS", rows)
+    monkeypatch.setattr(block, "_direct_products", lambda: direct)
     # pieces of 16 rows in blocks of 33 steps, of 528 in blocks of one; and none small enough for blocks of 100
-    monkeypatch.setattr(engine, "_DIRECT_PRODUCT", 16 * 33 * 53)
-    assert engine.piece_rows(33, 53) == (16 if direct else engine._TILE_ROWS)
-    assert engine.piece_rows(100, 53) == engine._TILE_ROWS
+    monkeypatch.setattr(block, "_DIRECT_PRODUCT", 16 * 33 * 53)
+    assert block.piece_rows(33, 53) == (16 if direct else block._TILE_ROWS)
+    assert block.piece_rows(100, 53) == block._TILE_ROWS
     rng = np.random.default_rng(24)
     # groups of up to 9 rows: 12; 7; 6; 5 and 4; 4, 3 and 2; 1; of up to 20: 12 and 7; 6, 5, 4 and 4; 3, 2 and 1
     networks = [random_network(53, K, rng=rng, layers=layers, scale=K**-0.5) for K in (3, 5, 12, 1, 2, 6, 7, 4, 4)]
@@ -169,9 +171,9 @@ def test_engine_keeps_the_students_of_a_fleet_apart(layers, rows, direct, monkey
 @pytest.mark.parametrize("K", [1, 35])
 def test_a_single_student_is_the_plain_loop(K, direct, monkeypatch):
     """A student that has a group to itself has one error for all of its rows, whatever its width."""
-    monkeypatch.setattr(engine, "_TILE_ROWS", 30)
-    monkeypatch.setattr(engine, "_direct_products", lambda: direct)
-    monkeypatch.setattr(engine, "_DIRECT_PRODUCT", 16 * 33 * 53)
+    monkeypatch.setattr(block, "_TILE_ROWS", 30)
+    monkeypatch.setattr(block, "_direct_products", lambda: direct)
+    monkeypatch.setattr(block, "_DIRECT_PRODUCT", 16 * 33 * 53)
     rng = np.random.default_rng(20)
     network = random_network(53, K, rng=rng, scale=K**-0.5)
     check_advance([network], lr=0.1, layers="both", steps=500, blocks=(1, 33, None), rng=rng)
@@ -180,14 +182,14 @@ def test_a_single_student_is_the_plain_loop(K, direct, monkeypatch):
 def test_rows_are_laid_out_as_documented():
     """A fleet holds every hidden unit of every student once, in tiles of few rows or one wide student."""
     widths = [int(K) for K in np.random.default_rng(29).integers(1, 700, 200)]
-    owner, unit, levels = engine._layout(widths)
+    owner, unit, levels = block._layout(widths)
     expected = {(u, k) for u, K in enumerate(widths) for k in range(K)}
     assert len(owner) == sum(widths) and set(zip(owner.tolist(), unit.tolist(), strict=True)) == expected
     assert levels[0, 0] == 0 and levels[-1, -1] == len(owner)
     np.testing.assert_array_equal(levels[1:, 0], levels[:-1, -1])
     rows, students = levels[:, -1] - levels[:, 0], levels[:, 1] - levels[:, 0]
-    assert students.sum() == 200 and np.all((rows <= engine._TILE_ROWS) | (students == 1))
-    assert rows.max() > engine._TILE_ROWS > rows.min(), "the test needs tiles of both kinds"
+    assert students.sum() == 200 and np.all((rows <= block._TILE_ROWS) | (students == 1))
+    assert rows.max() > block._TILE_ROWS > rows.min(), "the test needs tiles of both kinds"
     for level in levels:
         tile = owner[level[0] : level[1]]
         for k in range(max(widths)):
@@ -199,14 +201,14 @@ def test_rows_are_laid_out_as_documented():
 @pytest.mark.parametrize("direct", [True, False])
 def test_size_of_blocks_and_pieces(direct, monkeypatch):
     """Blocks grow with the fleet between fixed bounds; pieces of W stay below the size at which BLAS starts copying."""
-    monkeypatch.setattr(engine, "_direct_products", lambda: direct)
-    blocks = [engine.default_block(rows) for rows in range(1, 5000)]
+    monkeypatch.setattr(block, "_direct_products", lambda: direct)
+    blocks = [block.default_block(rows) for rows in range(1, 5000)]
     assert blocks[0] == 8 and blocks[-1] == (32 if direct else 64) and blocks == sorted(blocks)
     for N in (10, 100, 784, 10_000):
-        for block in (1, 8, 32, 1000):
-            rows = engine.piece_rows(block, N)
-            assert rows == engine._TILE_ROWS if not direct else rows > 0
-            assert rows == engine._TILE_ROWS or (rows % 16 == 0 and rows * block * N <= 1_000_000)
+        for B in (1, 8, 32, 1000):
+            rows = block.piece_rows(B, N)
+            assert rows == block._TILE_ROWS if not direct else rows > 0
+            assert rows == block._TILE_ROWS or (rows % 16 == 0 and rows * B * N <= 1_000_000)
 
 
 @pytest.mark.parametrize("index", [-1, 7])
@@ -495,7 +497,7 @@ def test_number_of_steps_is_time_times_n(layers, chunk, monkeypatch):
     half, full = (quietly(dataset, **arguments, time=time) for time in (3.0, 6.0))
     for s in (1, 2):
         middle = student(half, width=2, student=s)
-        loop = oracle.sgd(
+        loop = reference.sgd(
             middle, x.astype(float), np.ones(1), np.zeros(3 * N, int), lr=0.005, layers=layers
         )  # fmt: skip
         end = student(full, width=2, student=s)
@@ -503,7 +505,7 @@ def test_number_of_steps_is_time_times_n(layers, chunk, monkeypatch):
         # one step more or less moves them by a few per cent of 0.005, which is ten times as much
         np.testing.assert_allclose(end.W, loop.W, rtol=0, atol=15 * ULP)
         np.testing.assert_allclose(end.v, loop.v, rtol=0, atol=15 * ULP)
-        one_less = oracle.sgd(
+        one_less = reference.sgd(
             middle, x.astype(float), np.ones(1), np.zeros(3 * N - 1, int), lr=0.005, layers=layers
         )  # fmt: skip
         assert np.abs(end.W - one_less.W).max() > 30 * ULP, "the test could not tell"
@@ -871,7 +873,7 @@ def test_impossible_arguments_are_refused(arguments, message):
 )  # fmt: skip
 def test_impossible_sizes_and_devices_are_refused(arguments, message, monkeypatch):
     """Too few inputs to measure on, an unknown device and a GPU that is not there are refused in one sentence."""
-    monkeypatch.setattr(devices, "_has_gpu", lambda: False)
+    monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
     dataset = made(np.random.default_rng(46))
     with pytest.raises(ValueError) as refusal:
         quietly(dataset, **({"widths": [2], "time": 2.0} | arguments))
@@ -1084,11 +1086,11 @@ def test_number_of_threads_does_not_matter(monkeypatch):
 def test_number_of_cores(monkeypatch):
     """Cores are those that this process may use; where a system does not say that, those it has, or one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
-    assert devices.cores() == 3
+    assert hardware.cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     for count, expected in ((7, 7), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
-        assert devices.cores() == expected
+        assert hardware.cores() == expected
 
 
 @pytest.mark.parametrize(
@@ -1097,11 +1099,11 @@ def test_number_of_cores(monkeypatch):
 )
 def test_number_of_threads(limit, expected, monkeypatch):
     """One thread per core, or fewer if OMP_NUM_THREADS says so; what is no number of threads is passed over."""
-    monkeypatch.setattr(devices, "cores", lambda: 4)
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert devices.threads() == expected
+    assert hardware.threads() == expected
 
 
 def test_runs_of_different_n_or_none_are_refused():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hmm_utils import verdicts
+from hmm_utils.claims import report
 
 COLUMNS = ("claim", "statement", "section", "figure", "measured", "verdict", "notebook", "scale")
 
@@ -31,8 +31,8 @@ def test_unreadable_claims(tmp_path, text):
     path = tmp_path / "claims" / "01_good.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(verdicts.ClaimsError) as error:
-        verdicts.read_claims(tmp_path)
+    with pytest.raises(report.ClaimsError) as error:
+        report.read_claims(tmp_path)
     assert str(error.value) == f"{path} is not a list of claims: run 01_good again with --overwrite."
 
 
@@ -42,16 +42,16 @@ def test_the_order_of_the_claims(tmp_path):
     for name in ("02_later", "01_first"):
         claims = [CLAIM | {"claim": number, "notebook": name} for number in numbers]
         (tmp_path / "claims" / f"{name}.json").write_text(json.dumps(claims))
-    found = [(claim["claim"], claim["notebook"]) for claim in verdicts.read_claims(tmp_path)]
+    found = [(claim["claim"], claim["notebook"]) for claim in report.read_claims(tmp_path)]
     assert found == [(number, name) for number in ("C2", "C2b", "C10") for name in ("01_first", "02_later")]
-    assert [claim["claim"] for claim in verdicts.read_claims(tmp_path, ["01_first"])] == ["C2", "C2b", "C10"]
+    assert [claim["claim"] for claim in report.read_claims(tmp_path, ["01_first"])] == ["C2", "C2b", "C10"]
 
 
 def test_the_claims_table_fits_the_terminal():
     texts = {"statement": "a long statement " * 5, "measured": "a long text " * 9, "verdict": "holds only if " * 4}
     claims = [{"claim": f"C{n}", **texts, "notebook": "01_independent_students"} for n in range(3)]
     for width in (100, 160):
-        lines = verdicts.claims_text(claims, width).splitlines()
+        lines = report.claims_text(claims, width).splitlines()
         assert max(map(len, lines)) <= width
 
 
@@ -63,7 +63,7 @@ def test_equal_verdicts():
     """The same verdicts agree in any order, whatever else the claims say."""
     claims = [judged("C1"), judged("C2", "not enough data")]
     expected = [judged("C2", "not enough data", scale="another"), judged("C1") | {"measured": "something"}]
-    assert verdicts.compare(claims, expected) == verdicts.Comparison((), 2, ())
+    assert report.compare(claims, expected) == report.Comparison((), 2, ())
 
 
 def test_different_verdicts():
@@ -71,7 +71,7 @@ def test_different_verdicts():
     one side has."""
     claims = [judged("C10", "not enough data"), judged("C2", "not enough data"), judged("C3"), judged("C4")]
     expected = [judged("C10"), judged("C2", scale="the paper's scale"), judged("C3"), judged("C1")]
-    assert verdicts.compare(claims, expected) == verdicts.Comparison(
+    assert report.compare(claims, expected) == report.Comparison(
         (
             'C1 (01_first): not judged here, "holds" (N = 100 (784)) there.',
             'C2 (01_first): "not enough data" (N = 100 (784)) here, "holds" (the paper\'s scale) there.',
@@ -88,7 +88,7 @@ def test_notebooks_that_were_not_run_are_not_compared():
     in another notebook is another one."""
     claims = [judged("C1")]
     expected = [judged("C1"), judged("C1", "not enough data", "02_later"), judged("C9", notebook="00_earlier")]
-    assert verdicts.compare(claims, expected) == verdicts.Comparison((), 1, ("00_earlier", "02_later"))
+    assert report.compare(claims, expected) == report.Comparison((), 1, ("00_earlier", "02_later"))
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '[{"claim": "C1"}]', json.dumps([judged("C1") | {"scale": 1}])], ids=[
@@ -98,6 +98,6 @@ def test_unreadable_verdicts(tmp_path, text):
     path = tmp_path / "verdicts.json"
     path.write_text(text)
     for file in (path, tmp_path / "missing.json"):
-        with pytest.raises(verdicts.ClaimsError) as error:
-            verdicts.read_verdicts(file)
+        with pytest.raises(report.ClaimsError) as error:
+            report.read_verdicts(file)
         assert str(error.value) == f"{file} is not a list of verdicts: make one with `hmm claims --json > {file}`."

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from hmm_utils import training
-from hmm_utils.backends import OnCpu
-from hmm_utils.datasets import gaussian, structured, teacher_task
-from hmm_utils.networks import random_network
+from hmm_utils.model.datasets import gaussian, structured, teacher_task
+from hmm_utils.model.networks import random_network
+from hmm_utils.sgd import training
+from hmm_utils.sgd.backends import OnCpu
 
 ARGUMENTS = dict(widths=[1, 3], n_inits=2, time=40.0, layers="both", n_test_along=50, train_error=True)
 

@@ -1,4 +1,4 @@
-"""Throw-away notebooks, and what stands in for `hmm_utils.experiments` beside them."""
+"""Throw-away notebooks, and what stands in for `hmm_utils.runs.experiments` beside them."""
 
 from types import SimpleNamespace
 
@@ -53,7 +53,7 @@ if out:
 
 
 def plan(notebook, profile, overrides):
-    """As in `hmm_utils.experiments`: refuse the impossible."""
+    """As in `hmm_utils.runs.experiments`: refuse the impossible."""
     assert not {"profile", "out"} & set(overrides)
     if overrides.get("steps", 1) < 1:
         raise ValueError(f"steps must be at least 1, not {overrides['steps']}: give a larger number.")

@@ -8,7 +8,7 @@ one core of a laptop; without MNIST the 8 × 8 digits of scikit-learn take its p
 
     python tools/train_generator.py
 
-writes results/generator.safetensors, which hmm_utils.generators.load_layers reads.
+writes results/generator.safetensors, which hmm_utils.data.generators.load_layers reads.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
-from hmm_utils import mnist
-from hmm_utils.generators import TRAINED, Layer, save_layers
-from hmm_utils.store import provenance
+from hmm_utils.data import mnist
+from hmm_utils.data.generators import TRAINED, Layer, save_layers
+from hmm_utils.runs.cache import provenance
 
 
 class Autoencoder(nn.Module):

@@ -21,8 +21,8 @@ import nbformat
 
 from hmm_book import unitex
 from hmm_book.errors import BookError
-from hmm_utils import experiments
-from hmm_utils.notebooks import NotebookInfo, Parameter, discover
+from hmm_utils.app.notebooks import NotebookInfo, Parameter, discover
+from hmm_utils.runs import experiments
 
 __all__ = ["Chapter", "Figure", "anchor_of_equation", "chapters", "group", "pages"]
 
@@ -102,7 +102,7 @@ def _in_order(folder: Path) -> list[NotebookInfo]:
     strangers = {path.stem for path in folder.glob("*.ipynb") if not path.name.startswith(".")} - set(known)
     if strangers:
         raise BookError(
-            f"{', '.join(sorted(strangers))} in {folder.name}/ is not in hmm_utils.experiments.NOTEBOOKS: list it "
+            f"{', '.join(sorted(strangers))} in {folder.name}/ is not in hmm_utils.runs.experiments.NOTEBOOKS: list it "
             "there, in its place, to make it a chapter."
         )
     if not known:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hmm_book.chapters import Chapter, Figure
 from hmm_book.errors import BookError
-from hmm_utils.verdicts import ClaimsError, read_verdicts
+from hmm_utils.claims.report import ClaimsError, read_verdicts
 
 __all__ = ["KINDS", "figure_of", "kind", "read", "summary", "table"]
 

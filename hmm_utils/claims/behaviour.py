@@ -31,7 +31,7 @@ from hmm_utils.claims.measuring import (
 )
 from hmm_utils.claims.plateaus import plateau_of
 from hmm_utils.claims.records import FAILS, HOLDS, ONLY_IF, UNDECIDED, Finding, Reading, Results, Value
-from hmm_utils.observables import final
+from hmm_utils.model.observables import final
 
 
 def _needs_time(curve: xr.DataArray, border: float, at: Reading) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from hmm_utils import dimension
 from hmm_utils.claims.behaviour import (
     agree,
     agreement,
@@ -54,7 +53,8 @@ from hmm_utils.claims.measuring import (
 )
 from hmm_utils.claims.plateaus import log_curves, plateau_heights, plateau_of
 from hmm_utils.claims.records import FAILS, HOLDS, UNDECIDED, Finding, Reading, Results, Value
-from hmm_utils.observables import early_stopping, final
+from hmm_utils.model.observables import early_stopping, final
+from hmm_utils.runs import dimension
 
 
 def c1(results: Results, at: Reading = final) -> Finding:

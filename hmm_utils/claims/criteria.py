@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hmm_utils import dimension
 from hmm_utils.claims.records import FAILS, HOLDS, ONLY_IF, UNDECIDED, Finding, Value
+from hmm_utils.runs import dimension
 
 SMALL = 0.01
 TINY = 1e-3

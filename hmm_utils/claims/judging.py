@@ -10,13 +10,13 @@ from pathlib import Path
 
 import xarray as xr
 
-from hmm_utils import dimension, files
+from hmm_utils import files
 from hmm_utils.claims.behaviour import present
 from hmm_utils.claims.criteria import noted, unknown
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
 from hmm_utils.claims.register import CLAIMS
-from hmm_utils.experiments import experiment, scale
-from hmm_utils.theory import comparison, deep
+from hmm_utils.runs import comparison, deep, dimension
+from hmm_utils.runs.experiments import experiment, scale
 
 
 def _other_manifold(result: xr.Dataset) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from hmm_utils import dimension
 from hmm_utils.claims.checks import (
     c1,
     c2,
@@ -49,7 +48,7 @@ from hmm_utils.claims.criteria import (
 from hmm_utils.claims.plateaus import FLAT
 from hmm_utils.claims.records import Claim
 from hmm_utils.claims.theory import FEW, LIMIT, agrees, t1_3, t1_4, t1_5, t1_6, t1_7, t2_1, t2_2, t2_3, t2_4
-from hmm_utils.theory import deep
+from hmm_utils.runs import deep, dimension
 
 _SMALL_RULE = f"mean over K ≥ M below {SMALL}"
 _LONGER_RULE = "where errors are still falling at the end, the same runs trained on decide"

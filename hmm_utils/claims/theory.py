@@ -15,7 +15,7 @@ from hmm_utils.claims.criteria import AGREES, NEAR, PLATEAU, above, below, noted
 from hmm_utils.claims.measuring import DRAWS, quotient, units_of, value_of
 from hmm_utils.claims.plateaus import plateau_strength
 from hmm_utils.claims.records import FAILS, HOLDS, UNDECIDED, Finding, Results, Value
-from hmm_utils.theory import comparison, deep
+from hmm_utils.runs import comparison, deep
 
 # ---- the equations of motion -------------------------------------------------------------------------------------
 

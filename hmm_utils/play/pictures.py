@@ -37,7 +37,7 @@ _LEGEND_CHARACTERS, _LEGEND_HANDLE = 145, 8
 
 
 def _look() -> dict[str, object]:
-    return mpl.rc_params_from_file(files("hmm_utils").joinpath("paper.mplstyle"), use_default_template=False)
+    return mpl.rc_params_from_file(files("hmm_utils.figures").joinpath("paper.mplstyle"), use_default_template=False)
 
 
 def figure(results: Mapping[str, xr.Dataset]) -> Figure:

@@ -14,10 +14,10 @@ from time import monotonic
 import numpy as np
 import xarray as xr
 
-from hmm_utils import training
-from hmm_utils.datasets import Dataset
-from hmm_utils.observables import gaussian_overlaps, sampled_overlaps
+from hmm_utils.model.datasets import Dataset
+from hmm_utils.model.observables import gaussian_overlaps, sampled_overlaps
 from hmm_utils.play.settings import N_TEST, Settings, dataset, memory, of_data, problem
+from hmm_utils.sgd import training
 
 __all__ = ["Session", "Training", "evaluation_times", "order_parameters", "run", "watch"]
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from hmm_utils import datasets, experiments, mnist
-from hmm_utils.datasets import Dataset
-from hmm_utils.networks import LAYERS, random_network
+from hmm_utils.data import mnist
+from hmm_utils.model import datasets
+from hmm_utils.model.datasets import Dataset
+from hmm_utils.model.networks import LAYERS, random_network
+from hmm_utils.runs import experiments
 
 __all__ = [
     "IMAGES", "INPUTS", "N_TEST", "TASKS", "Settings", "at_scale", "available_memory", "dataset", "differences",

@@ -19,7 +19,7 @@ import xarray as xr
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from hmm_utils.datasets import FOLDINGS
+from hmm_utils.model.datasets import FOLDINGS
 from hmm_utils.play import pictures
 from hmm_utils.play.session import Session, Training
 from hmm_utils.play.settings import IMAGES, Settings, differences, found, impossible_value, without_meaning

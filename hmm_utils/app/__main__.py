@@ -1,0 +1,348 @@
+"""The command `hmm`: list and run the notebooks, get the data, show the claims, look for what is wrong.
+
+Exit codes: 0 all went well, 1 something failed on the way, 2 the request was refused and nothing ran, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hmm_utils
+from hmm_utils.app import notebooks, running
+from hmm_utils.claims import report
+
+if TYPE_CHECKING:
+    from hmm_utils.runs.experiments import Experiment
+
+__all__ = ["main"]
+
+COMMITTED = Path(__file__).resolve().parents[2] / "results" / "verdicts.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `hmm` with these arguments (None: those of the process) and return its exit code.
+
+    Raises SystemExit where argparse does: 2 for arguments it cannot parse, 0 after --help and --version.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter of the claims must not cost the user the table at the end of a long run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(argv)
+    try:
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
+    except notebooks.Refused as refusal:
+        _complain(refusal)
+        return 2
+    except report.ClaimsError as error:
+        _complain(error)
+        return 1
+    except BrokenPipeError:
+        # whoever reads, head or less, has seen enough; at its end Python would complain about the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _complain("Interrupted: what was finished stays, the rest left nothing.")
+        return 130
+
+
+def _complain(sentence: object) -> None:
+    print(f"hmm: {sentence}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hmm", description="The notebooks on the hidden manifold model (arXiv:1909.11500).", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"hmm_utils {hmm_utils.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_list(commands)
+    _add_run(commands)
+    _add_results(commands)
+    _add_data(commands)
+    _add_claims(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction, name: str, command: object, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_list(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "list", _list, "show the notebooks and their parameters")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--notebooks", metavar="DIR", help=argparse.SUPPRESS)
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "run", _run, "execute notebooks and show which claims hold")
+    parser.add_argument("names", nargs="+", metavar="NAME", help='e.g. 01 or 01_independent_students; "all" for all')
+    parser.add_argument("--profile", default="quick", help="scale of the runs: quick (the default) or paper")
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="values",
+        help="set a parameter, e.g. -p widths '[2, 4]' (see hmm list)",
+    )  # fmt: skip
+    parser.add_argument("--out", default="build", metavar="DIR", help="folder of the results (default: build)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks to run side by side (default: 1)")
+    parser.add_argument("--overwrite", action="store_true", help="replace finished results")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be computed")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on a Dask cluster, e.g. tcp://host:8786 (see docs/cluster.md)"
+    )
+    parser.add_argument("--notebooks", metavar="DIR", help=argparse.SUPPRESS)
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "results", _results, "show the stored results of the paper's figures")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_data(commands: argparse._SubParsersAction) -> None:
+    _add(commands, "data", _data, "check the MNIST files, and download them if they are missing")
+
+
+def _add_claims(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "claims", _claims, "judge the paper's claims on the stored results at its own scale")
+    parser.add_argument(
+        "--out", metavar="DIR", help="show the claims of the notebooks that were run into DIR instead (e.g. build)"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument(
+        "--check", nargs="?", const=COMMITTED, type=Path, metavar="FILE",
+        help="fail where a verdict is not that in FILE, which --json has written (default: results/verdicts.json)",
+    )  # fmt: skip
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    text = "look at packages, data, stored results and machine, and say what is wrong; exit 1 if anything is"
+    parser = _add(commands, "doctor", _doctor, text)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _list(options: argparse.Namespace) -> int:
+    known = notebooks.discover(notebooks.notebooks_folder(options.notebooks))
+    if options.json:
+        print(json.dumps([_plain(info) for info in known.values()], indent=1, ensure_ascii=False))
+    else:
+        print("\n\n".join(_described(info) for info in known.values()))
+    return 0
+
+
+def _plain(info: notebooks.NotebookInfo) -> dict:
+    return {name: value for name, value in dataclasses.asdict(info).items() if name != "path"}
+
+
+def _described(info: notebooks.NotebookInfo) -> str:
+    where = ", ".join([*([f"Sec. {info.section}"] if info.section else []), *info.figures])
+    head = f"{info.name}: {info.title}" + (f" ({where})" if where else "")
+    rows = [(p.name, p.type, json.dumps(p.default, ensure_ascii=False), p.help) for p in info.parameters]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    return "\n".join([head, *(line for row in rows for line in _parameter_lines(row, widths))])
+
+
+def _parameter_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    start = "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  "
+    room = max(30, _columns() - len(start))
+    first, *more = textwrap.wrap(row[-1], room) or [""]
+    return [(start + first).rstrip(), *(" " * len(start) + line for line in more)]
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def _run(options: argparse.Namespace) -> int:
+    prepared = running.prepare(
+        options.names,
+        profile=options.profile,
+        values=options.values,
+        out=options.out,
+        n_jobs=options.jobs,
+        overwrite=options.overwrite or options.dry_run,
+        notebooks=options.notebooks,
+    )
+    if options.dry_run:
+        return _dry_run(prepared, options)
+    for note in prepared.notes:
+        _complain(note)
+    if not _swept(prepared, options):
+        return 1
+    outcomes = running.run(prepared.jobs, options.jobs)
+    finished = [outcome for outcome in outcomes if not outcome.error]
+    written = report.write_claims(options.out)
+    claims = report.read_claims(options.out, [outcome.name for outcome in finished])
+    if claims:
+        print(report.claims_text(claims, _columns()), end="\n\n")
+    print(_where(options.out, finished, written))
+    if len(finished) < len(outcomes):
+        _complain(f"{len(outcomes) - len(finished)} of {len(outcomes)} notebooks failed.")
+        return 1
+    return 0
+
+
+def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dict[str, Experiment]]:
+    """What a profile whose results are stored asks for; nothing for one that is computed in the notebooks."""
+    from hmm_utils.runs import experiments
+
+    if not experiments.is_kept(options.profile):
+        if options.scheduler:
+            raise notebooks.Refused(
+                f"--scheduler is for runs that are stored, and those of the profile {options.profile} are not: "
+                "add --profile paper."
+            )
+        return []
+    from hmm_utils.runs import paper
+
+    return paper.asked_for(prepared.plans, as_stated=not options.values)
+
+
+def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
+    from hmm_utils.runs import paper, sweep
+
+    sweeps = _sweeps(prepared, options)
+    if not sweeps:
+        runs = [f"{notebook}: {name}" for notebook, plan in prepared.plans.items() for name in plan]
+        print("\n".join([*runs, f"{len(runs)} runs to compute, in the notebooks."]))
+        return 0
+    n_runs, draws = sum(map(len, sweeps)), 0
+    for runs in sweeps:
+        for name, n in paper.lacking(runs, sweep.store_folder(), sweep.FIGURES).items():
+            print(f"{name}: {n} of {runs[name].n_draws} draws")
+            draws += n
+    for name, n in paper.unmeasured(prepared.plans, sweep.FIGURES).items():
+        print(f"{name}: {n} to measure")
+        draws += n
+    print(f"{draws} draws to compute." if draws else f"Nothing to compute: all {n_runs} runs are stored.")
+    return 0
+
+
+def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
+    """Computes what the stored results lack, before the notebooks that read them run; whether that went well."""
+    sweeps = _sweeps(prepared, options)
+    if not sweeps:
+        return True
+    from hmm_utils.runs import paper, sweep
+
+    how = {"device": dict(options.values).get("device", "auto")}
+    try:
+        if options.scheduler:
+            from hmm_utils.runs import cluster
+
+            how["client"] = cluster.connect(options.scheduler)
+        for runs in sweeps:
+            found = paper.compute(runs, sweep.store_folder(), sweep.FIGURES, **how)
+            for place in paper.write(found, runs, sweep.FIGURES):
+                print(f"{place} is new.")
+    except (OSError, RuntimeError) as error:
+        _complain(error)
+        return False
+    return True
+
+
+def _results(options: argparse.Namespace) -> int:
+    from hmm_utils.runs import archive, paper, sweep
+
+    kept = list(archive.listed(sweep.FIGURES, paper.plan()))
+    missing = [name for name in paper.plan() if name not in {one.name for one in kept}]
+    if options.json:
+        rows = [dataclasses.asdict(one) | {"age": one.age} for one in kept]
+        print(json.dumps({"stored": rows, "missing": missing}, indent=1, ensure_ascii=False))
+        return 0
+    head = ("figure", "run", "draws", "engine", "age", "complete", "scale")
+    rows = [
+        (k.figure, k.name, str(k.draws), str(k.engine), k.age, "yes" if k.complete else "no", k.scale) for k in kept
+    ]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if missing:
+        print(f"Missing: {', '.join(missing)}. `hmm run all --profile paper` computes what is missing.")
+    return 0
+
+
+def _where(out: str, finished: Sequence[running.Outcome], written: Sequence[Path]) -> str:
+    """Where to look for what a run has made."""
+    figures = Path(out) / "figures"
+    places = {
+        "executed notebooks": ", ".join(str(outcome.path) for outcome in finished),
+        "figures": str(figures) if figures.is_dir() and any(figures.iterdir()) else "",
+        "claims": ", ".join(map(str, written)),
+    }
+    return "\n".join(f"{what + ':':<20}{where}" for what, where in places.items() if where)
+
+
+def _data(options: argparse.Namespace) -> int:
+    from hmm_utils.data import mnist
+
+    try:
+        mnist.load()
+    except mnist.DataError as error:
+        _complain(error)
+        return 1
+    print(f"MNIST is in {mnist.data_dir()}: {len(mnist.FILES)} files, every hash as it should be.")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    try:
+        from hmm_utils.app import doctor
+    except ImportError as error:
+        _complain(f"{error.name or error} cannot be imported: pip install -r requirements.lock, or start with make.")
+        return 1
+    findings = doctor.examine()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print(doctor.as_text(findings, _columns()))
+    return 1 if any(finding.wrong for finding in findings) else 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    claims = _stored_claims() if options.out is None else report.read_claims(options.out)
+    if not claims:
+        out = options.out
+        raise report.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
+    if options.check:
+        return _check(claims, report.read_verdicts(options.check))
+    plain = options.json
+    print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else report.claims_text(claims, _columns()))
+    return 0
+
+
+def _stored_claims() -> list[dict]:
+    from hmm_utils.claims import plain
+    from hmm_utils.runs import paper
+
+    try:
+        return plain(paper.judge())
+    except FileNotFoundError as error:
+        raise report.ClaimsError(str(error)) from None
+
+
+def _check(claims: Sequence[Mapping], expected: Sequence[Mapping]) -> int:
+    found = report.compare(claims, expected)
+    print(f"{found.n_same} of {found.n_same + len(found.different)} verdicts are as expected.")
+    for sentence in found.different:
+        print(sentence)
+    if found.not_run:
+        _complain(f"Not compared, because not run here: {', '.join(found.not_run)}.")
+    return 1 if found.different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

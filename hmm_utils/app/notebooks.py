@@ -1,0 +1,252 @@
+"""The notebooks of a folder: which there are, what can be set in them, and what a name or a value means to them.
+
+What cannot be run as it is asked for raises `Refused`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# nbformat, yaml and hmm_utils.runs.experiments take seconds to import: the functions that need them do it.
+
+__all__ = [
+    "NotebookInfo",
+    "Parameter",
+    "Refused",
+    "assign",
+    "choose",
+    "convert",
+    "discover",
+    "listed",
+    "notebooks_folder",
+    "unknown",
+]
+
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+_EXAMPLES = {"str": "a word", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}
+# papermill cannot read a line with a second `=`.
+_LINE = re.compile(rf"(\w+): ({'|'.join(_TYPES)}) = ([^=]+?)(?:  # ([^=]*))?")
+_PLACE = ("profile", "out")  # set by options of their own
+
+
+class Refused(ValueError):
+    """What is asked for cannot be run, and nothing was; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A line of a notebook's parameters cell; `type` is str, int, float, bool or list."""
+
+    name: str
+    type: str
+    default: object
+    help: str
+
+
+@dataclass(frozen=True)
+class NotebookInfo:
+    """A notebook, where it stands in the paper and what can be set in it."""
+
+    name: str
+    path: Path
+    title: str
+    section: str
+    figures: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+
+
+# --- finding -----------------------------------------------------------------------------------------------------
+
+
+def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
+    """The folder of the notebooks: `given`, or the project's, or that in the current folder.
+
+    Raises Refused if there is none.
+    """
+    beside = Path(__file__).resolve().parents[2] / "notebooks"
+    for folder in [beside, Path("notebooks")] if given is None else [Path(given)]:
+        if _sources(folder):
+            return folder.resolve()
+    if given is not None:
+        raise Refused(f"There are no notebooks in {given}: name the folder that holds the project's NN_name.ipynb.")
+    raise Refused("The notebooks are not here: run hmm in the project's checkout, beside its notebooks/ folder.")
+
+
+def discover(folder: Path) -> dict[str, NotebookInfo]:
+    """The project's notebooks in a folder by name, in order; any others there are left alone.
+
+    Raises Refused if one of them cannot be read or a line of its parameters cell is not `name: type = value  # help`.
+    """
+    from hmm_utils.runs.experiments import NOTEBOOKS
+
+    known = ((path, NOTEBOOKS[path.stem]) for path in _sources(folder) if path.stem in NOTEBOOKS)
+    return {
+        path.stem: NotebookInfo(path.stem, path, entry.title, entry.section, entry.figures, _parameters(path))
+        for path, entry in known
+    }
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
+
+
+def _parameters(path: Path) -> tuple[Parameter, ...]:
+    import nbformat
+
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise Refused(f"{path.name} is not a notebook that can be read ({reason}): restore it.") from None
+    source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
+    lines = (line.rstrip() for line in source.splitlines())
+    return tuple(_parameter(line, path) for line in lines if line and not line.startswith("#"))
+
+
+def _parameter(line: str, path: Path) -> Parameter:
+    try:
+        name, kind, default, text = _LINE.fullmatch(line).groups("")
+        return Parameter(name, kind, ast.literal_eval(default), text)
+    except (AttributeError, ValueError, SyntaxError):
+        rule = "`name: type = value  # help` with a plain value and no other ="
+        raise Refused(f"{path.name}: in the parameters cell, write `{line}` as {rule}.") from None
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def choose(names: Sequence[str], known: Mapping[str, NotebookInfo]) -> list[NotebookInfo]:
+    """The notebooks of these names (`01_plateaus`, `01`, `01_plateaus.ipynb`, `all`), each once.
+
+    Raises Refused for a name that is none.
+    """
+    if "all" in names:
+        return list(known.values())
+    return list({info.name: info for info in (_one(name, known) for name in names)}.values())
+
+
+def _one(name: str, known: Mapping[str, NotebookInfo]) -> NotebookInfo:
+    stem = name.removesuffix(".ipynb")
+    matches = [info for info in known.values() if stem in (info.name, info.name.partition("_")[0])]
+    # What the shell completes: notebooks/01_plateaus.ipynb.
+    matches = matches or [info for info in known.values() if Path(name).resolve() == info.path]
+    if not matches:
+        raise unknown("There is no notebook", name, [*known, "all"])
+    if len(matches) > 1:
+        raise Refused(f'"{name}" means {" or ".join(info.name for info in matches)}: write the whole name.')
+    return matches[0]
+
+
+def unknown(what: str, word: str, known: Collection[str]) -> Refused:
+    """The refusal of a word that is not known; `what` begins the sentence."""
+    close = difflib.get_close_matches(word, known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return Refused(f'{what} "{word}"{meant}: choose among {listed(known)}.')
+
+
+def listed(words: Collection[str]) -> str:
+    """The words with commas and an "and"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def assign(
+    values: Sequence[tuple[str, str]], chosen: Sequence[NotebookInfo]
+) -> tuple[dict[str, dict[str, object]], list[str]]:
+    """The values that each chosen notebook gets, and a note for each that some notebooks have no use for.
+
+    values  pairs of a parameter's name and the text of its value
+
+    Raises Refused for a name that no notebook knows and for a value that is not of its type.
+    """
+    overrides: dict[str, dict[str, object]] = {info.name: {} for info in chosen}
+    notes = []
+    names = [name for name, _ in values]
+    for name, text in values:
+        _check_name(name, names, chosen)
+        takers = {info.name: p for info in chosen for p in info.parameters if p.name == name}
+        for taker, parameter in takers.items():
+            try:
+                overrides[taker][name] = convert(text, parameter)
+            except Refused as refusal:
+                # The same name may have another type elsewhere.
+                raise Refused(f"{taker}: {refusal}") from None
+        if deaf := [info.name for info in chosen if info.name not in takers]:
+            notes.append(f"{name} is no parameter of {listed(deaf)}: ignored there.")
+    return overrides, notes
+
+
+def _check_name(name: str, names: Sequence[str], chosen: Sequence[NotebookInfo]) -> None:
+    if name in _PLACE:
+        raise Refused(f"{name} is not set with -p: use --{name}.")
+    if names.count(name) > 1:
+        raise Refused(f"{name} is given {names.count(name)} times: give it once.")
+    accepted = dict.fromkeys(p.name for info in chosen for p in info.parameters if p.name not in _PLACE)
+    if name not in accepted:
+        lacks = "None of the chosen notebooks has a" if len(chosen) > 1 else f"{chosen[0].name} has no"
+        raise unknown(f"{lacks} parameter", name, accepted)
+
+
+def convert(text: str, parameter: Parameter) -> object:
+    """The value that `text`, read as YAML, gives to a parameter.
+
+    Raises Refused if it is not of the parameter's type.
+    """
+    import yaml
+
+    try:
+        value = yaml.load(text, Loader=_loader())
+    except yaml.YAMLError:
+        raise Refused(f'{parameter.name}: "{text}" cannot be read as YAML: check brackets and quotes.') from None
+    except (ValueError, OverflowError):
+        raise Refused(f'{parameter.name}: "{text}" looks like a number or a date, but is none: mend it.') from None
+    if parameter.default is None and (value is None or text == "None"):
+        return None
+    if parameter.type == "float" and type(value) is int:
+        value = float(value)
+    if type(value) is not _TYPES[parameter.type]:
+        expected = f"expects {_EXAMPLES[parameter.type]} ({parameter.type})"
+        raise Refused(f"{parameter.name} {expected}, not {text or 'nothing'}{_advice(text, value, parameter.type)}.")
+    if not _finite(value):
+        raise Refused(f"{parameter.name} is {text}, where only finite numbers make sense: give one.")
+    return value
+
+
+def _loader() -> type:
+    """A safe YAML loader for which 1e-2 is a number, as in YAML 1.2."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    exponent = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    return Loader
+
+
+def _advice(text: str, value: object, kind: str) -> str:
+    if kind == "list" and isinstance(value, bool | int | float | str):
+        return f": write [{text}]"
+    if kind == "str" and value is not None and not isinstance(value, list | dict):
+        return f": write \"'{text}'\" if you mean the word"
+    if kind == "int" and isinstance(value, float) and value.is_integer():
+        return f": write {int(value)}"
+    if kind == "bool" and isinstance(value, int):
+        return f": write {'true' if value else 'false'}"
+    return ""
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

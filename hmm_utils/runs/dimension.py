@@ -1,0 +1,197 @@
+"""The intrinsic dimension of inputs, read off the distances to their neighbours (Sec. 1) by estimators of
+scikit-dimension.
+
+On a manifold of dimension d the number of inputs within a small distance r of one of them grows as r^d. With T_j(i) the
+distance from input i to its j-th neighbour among n inputs,
+
+    MLE      1/d = mean over i and j < k of ln[T_k(i)/T_j(i)]        Levina & Bickel (2004), the paper's [9]
+    TwoNN    P[T_2/T_1 > μ] = μ^{−d}, maximum likelihood with the    Facco, d'Errico, Rodriguez & Laio (2017)
+             largest tenth of the ratios cut off
+    CorrInt  d = ln[C(r₂)/C(r₁)] / ln(r₂/r₁)                         Grassberger & Procaccia (1983), the paper's [7]
+
+where C(r) is the fraction of pairs closer than r, r₁ the median of T_{k/2} and r₂ that of T_k. What they have in common
+is the size of the neighbourhood, k of n inputs. TwoNN looks at two neighbours whatever k is; they are as far away as k
+are where every (k/2)-th input alone is left, and the mean over the k/2 ways to do that is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from hmm_utils.data import mnist
+from hmm_utils.files import write_datasets
+from hmm_utils.model import datasets
+from hmm_utils.runs import cache, experiments
+
+__all__ = [
+    "ESTIMATORS", "NAME", "PAPER", "USUAL", "VERSION", "Configuration", "configuration", "estimate", "is_stored",
+    "measure", "run", "scale", "stored",
+]  # fmt: skip
+
+# scikit-dimension takes seconds to import: the function that needs it does it.
+
+NAME = "intrinsic_dimension"
+VERSION = 1
+"""Of what decides the numbers here; a stored result of another version is computed again."""
+
+PAPER = 14
+"""What the paper says of MNIST, and D of the structured inputs measured beside it."""
+
+ESTIMATORS = ("MLE", "TwoNN", "CorrInt")
+USUAL = {"MLE": 20, "TwoNN": 2, "CorrInt": 20}
+"""The neighbourhood that each estimator has by default in the library; TwoNN's is its definition."""
+
+# so that 20 inputs are left where TwoNN looks at the largest neighbourhoods
+_INPUTS_PER_NEIGHBOUR = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What decides the numbers: images per subsample, disjoint subsamples, neighbourhoods k, which digits, the seed."""
+
+    n_images: int
+    n_subsamples: int
+    neighbours: tuple[int, ...]
+    data: str
+    seed: int
+
+
+def configuration(profile: str, **overrides: object) -> Configuration:
+    """A profile's configuration, with some values replaced.
+
+    Raises ValueError for an unknown profile or name and for numbers below 1.
+    """
+    c = Configuration(**experiments.measurement(NAME, profile, overrides))
+    for name in ("n_images", "n_subsamples"):
+        if getattr(c, name) < 1:
+            raise ValueError(f"{name} = {getattr(c, name)}: give at least 1.")
+    return c
+
+
+def estimate(x: np.ndarray, neighbours: Sequence[int]) -> xr.Dataset:
+    """The dimension of the manifold that inputs x (n, N) lie on.
+
+    neighbours  sizes k of the neighbourhoods, even and at most n/10
+
+    dimension (estimator, neighbours); radius (neighbours): the median distance to the k-th neighbour over the root mean
+    square distance of two inputs, √(2 Σ_n Var x_n). Raises ValueError for other k, for inputs that are not a matrix of
+    finite numbers, and for inputs of which two are equal.
+    """
+    import skdim
+    from sklearn.metrics import pairwise_distances
+
+    _check(x, neighbours)
+    distances = pairwise_distances(x)
+    T = np.sort(distances, axis=1)  # T[i, 0] = 0 is the distance of input i to itself
+
+    def two_nn(k: int) -> float:
+        # not the library's default, a linear fit, which is too high for the few inputs that are left at large k
+        method, step = skdim.id.TwoNN(dist=True, method="mle"), k // 2
+        left = (np.sort(distances[first::step, first::step], axis=1)[:, 1:3] for first in range(step))
+        return float(np.mean([method.fit(pair).dimension_ for pair in left]))
+
+    by = {
+        "MLE": lambda k: skdim.id.MLE().fit(x, precomputed_knn_arrays=(T[:, 1 : k + 1], None), n_neighbors=k),
+        "CorrInt": lambda k: skdim.id.CorrInt(k1=k // 2, k2=k, DM=True).fit(T),
+    }
+    # an input whose neighbours are all equally far away adds ln 1 = 0 to the mean, as the inverse of 1/0
+    with np.errstate(divide="ignore"):
+        d = [[two_nn(k) if name == "TwoNN" else by[name](k).dimension_ for k in neighbours] for name in ESTIMATORS]
+    radius = np.median(T[:, list(neighbours)], axis=0) / math.sqrt(2 * float(np.var(x, axis=0, dtype=float).sum()))
+    return xr.Dataset(
+        {"dimension": (("estimator", "neighbours"), np.array(d, float)), "radius": ("neighbours", radius)},
+        {"estimator": list(ESTIMATORS), "neighbours": list(neighbours)},
+    )
+
+
+def _check(x: np.ndarray, neighbours: Sequence[int]) -> None:
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise ValueError(f"x has shape {x.shape} or is not finite: give a matrix of finite numbers, an input per row.")
+    for k in neighbours:
+        if k < 2 or k % 2 or _INPUTS_PER_NEIGHBOUR * k > len(x):
+            raise ValueError(
+                f"neighbours = {k}: give even numbers from 2 to a tenth of the inputs, which are {len(x)} here."
+            )
+    if len(np.unique(x, axis=0)) < len(x):
+        raise ValueError("two inputs are equal, and distance 0 is in every neighbourhood: leave one of them out.")
+
+
+def measure(c: Configuration, *, progress: bool = True) -> xr.Dataset:
+    """`estimate` on disjoint subsamples of the digits for training, and on as many draws of as many structured inputs
+    (tanh, D = 14), whose dimension is known: dimension (inputs, subsample, estimator, neighbours).
+
+    Where there are too few digits (8×8), subsamples are smaller and large neighbourhoods left out.
+    Raises ValueError if not even k = 2 is left; else as `datasets.handwritten_digits`.
+    """
+    start = time.perf_counter()
+    digits_rng, *rngs = np.random.default_rng(c.seed).spawn(1 + c.n_subsamples)
+    wanted = None if c.data == "digits" else c.n_images * c.n_subsamples
+    digits = datasets.handwritten_digits(c.data, n_train=wanted, rng=digits_rng)
+    n = min(c.n_images, digits.n_train // c.n_subsamples)
+    neighbours = [k for k in c.neighbours if _INPUTS_PER_NEIGHBOUR * k <= n]
+    if not neighbours:
+        raise ValueError(f"{n} images in a subsample are too few: make fewer subsamples, or larger ones.")
+    found = []
+    for i, rng in enumerate(tqdm(rngs, desc="intrinsic dimension", **({} if progress else {"disable": True}))):
+        manifold = datasets.structured("tanh", digits.n_inputs, PAPER, n, 2, rng=rng)
+        two = [estimate(x, neighbours) for x in (digits.x_train[i * n : (i + 1) * n], manifold.x_train)]
+        found.append(xr.concat(two, dim=xr.Variable("inputs", ["digits", "structured"])))
+    return xr.concat(found, dim="subsample").assign_attrs(
+        inputs="digits",
+        n_inputs=digits.n_inputs,
+        dataset=digits.description,
+        notice=digits.notice or "",
+        images_used=n,
+        configuration=_text(c),
+        seconds=round(time.perf_counter() - start, 1),
+    )
+
+
+def _text(c: Configuration) -> str:
+    return json.dumps(asdict(c) | {"version": VERSION}, sort_keys=True)
+
+
+def scale(result: xr.Dataset) -> str:
+    """One line on how much was measured."""
+    what = "8×8 digits instead of MNIST; " if result.attrs["n_inputs"] == 64 else ""
+    return f"{what}{result.sizes['subsample']} × {result.attrs['images_used']} images; the paper states no number"
+
+
+def run(profile: str, folder: Path, progress: bool = True, **overrides: object) -> xr.Dataset:
+    """The result of `measure`. That of a profile that is kept is read from `folder`, or else goes there; one with
+    other values than the profile's neither.
+
+    Raises ValueError as `configuration` and `measure`, OSError if the file cannot be written.
+    """
+    c = configuration(profile, **overrides)
+    if not experiments.is_kept(profile) or c != configuration(profile):
+        return measure(c, progress=progress)
+    result = stored(profile, folder)
+    if result is None:
+        result = measure(c, progress=progress)
+        result.attrs |= cache.provenance() | {"estimators": f"scikit-dimension {version('scikit-dimension')}"}
+        write_datasets(folder / f"{NAME}.nc", {None: result})
+    return result
+
+
+def stored(profile: str, folder: Path) -> xr.Dataset | None:
+    """The result of a profile that is in `folder`; None if there is none of this configuration and version, or if it is
+    of the 8×8 digits where MNIST can be had by now. A file that cannot be read is set aside with a warning."""
+    c = configuration(profile)
+    result = cache.configured(folder / f"{NAME}.nc", _text(c))
+    stands_in = result is not None and c.data == "auto" and result.attrs["n_inputs"] == 64
+    return None if stands_in and mnist.is_available() else result
+
+
+def is_stored(profile: str, folder: Path) -> bool:
+    return stored(profile, folder) is not None

@@ -1,0 +1,348 @@
+"""Exact one-sample SGD, Eq. (2), for a whole fleet of students at the speed of matrix products.
+
+All students that share one stream of samples form a `Fleet`: the rows of one tall matrix W. B consecutive steps are
+done as one block. With X_B the B inputs of the block,
+
+    XX = X_B X_Bᵀ               A = W X_Bᵀ / √N         (pre-activations before the block)
+    for b = 0 … B−1:   a = A[:, b] + (η/N) Σ_{b'<b} XX[b, b'] D[b', :]
+                       e = y_b − Σ_k v_k g(a_k),   D[b, :] = e · v · g'(a),   v += (η/N) e g(a) if v is trained
+    W += (η/√N) Dᵀ X_B
+
+which is the loop of `oracle.sgd` re-ordered: the same numbers up to rounding, with the N-dimensional work in three
+matrix products shared by every width and initialisation. Each line above is one compiled function below, so that
+`benchmarks/bench.py` can time them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import log2
+
+import numpy as np
+from numba import boolean, float32, int64, njit, types
+from threadpoolctl import threadpool_info
+
+from hmm_utils.model.activations import FIELDS_SIGNATURE, Activation
+from hmm_utils.model.networks import Network
+from hmm_utils.sgd.blas import SGEMM, SGEMM_SIGNATURE, add_transposed_product, product_with_transposed
+
+__all__ = ["VERSION", "Fleet", "advance", "default_block", "outputs", "piece_rows"]
+
+# Of the numbers that training gives: raised when results change by more than rounding, so that stored ones are redone.
+VERSION = 1
+
+# NaN and infinity must keep their meaning: a diverging student is found by them
+_REORDER = {"contract", "reassoc", "nsz"}
+# The rows of W of one tile stay in cache between the two products that read them.
+_TILE_ROWS = 512
+# OpenBLAS with AVX-512 multiplies matrices as they lie, at the peak rate, up to this number of multiplications.
+_DIRECT_PRODUCT = 1_000_000
+# Gram matrices up to this size are such products for N ≤ 976; in larger tiles too much of their upper half is computed.
+_GRAM_TILE = 32
+
+_READ_X, _READ_Y = types.Array(float32, 2, "C", readonly=True), types.Array(float32, 1, "C", readonly=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """Students trained in lockstep on one stream of samples; the arrays are updated in place.
+
+    Sums over the hidden units of a student run over all students at once if the first hidden units of the students lie
+    side by side, then their second ones, and so on. Students are taken in order of decreasing width, in tiles of at
+    most _TILE_ROWS rows (or one wider student).
+
+    W           (R, N) float32: the first layers of all students
+    v           (R,) float32: their second layers
+    owner       (R,) int64: the student that the row belongs to; a student's rows stand in the order of its hidden units
+    levels      (tiles, K_max + 1) int64: rows levels[t, k] : levels[t, k+1] are hidden unit k of the students of tile t
+    alive       (U,) bool: False once a student has diverged
+    activation  g
+    """
+
+    W: np.ndarray
+    v: np.ndarray
+    owner: np.ndarray
+    levels: np.ndarray
+    alive: np.ndarray
+    activation: Activation
+
+    @staticmethod
+    def of(networks: Sequence[Network]) -> Fleet:
+        """A fleet of copies of these networks, which must share N and the activation."""
+        if len({(n.n_inputs, n.activation.name) for n in networks}) != 1:
+            raise ValueError("the networks of a fleet must have the same number of inputs and the same activation.")
+        owner, unit, levels = _layout([network.width for network in networks])
+        return Fleet(
+            W=np.stack([networks[u].W[k] for u, k in zip(owner, unit, strict=True)]).astype(np.float32, order="C"),
+            v=np.array([networks[u].v[k] for u, k in zip(owner, unit, strict=True)], dtype=np.float32),
+            owner=owner,
+            levels=levels,
+            alive=np.ones(len(networks), dtype=bool),
+            activation=networks[0].activation,
+        )
+
+    def networks(self) -> list[Network]:
+        """Copies of the students, in order."""
+        rows = [self.owner == u for u in range(self.alive.size)]
+        return [Network(self.W[r], self.v[r], self.activation) for r in rows]
+
+
+def _layout(widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For every row its student and its hidden unit, (R,) each, and `Fleet.levels`."""
+    tiles: list[list[int]] = []
+    room = 0
+    for u in sorted(range(len(widths)), key=lambda u: -widths[u]):
+        if widths[u] > room:
+            tiles.append([])
+            room = max(_TILE_ROWS, widths[u])
+        tiles[-1].append(u)
+        room -= widths[u]
+    rows, levels = [], []
+    for tile in tiles:
+        levels.append([])
+        for k in range(max(widths)):
+            levels[-1].append(len(rows))
+            rows += [(u, k) for u in tile if widths[u] > k]
+        levels[-1].append(len(rows))
+    owner, unit = np.array(rows, dtype=np.int64).T
+    return np.ascontiguousarray(owner), unit, np.array(levels, dtype=np.int64)
+
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDER)
+
+
+@_compiled
+def _gather(x, y, indices, xb, yb):
+    """xb[b] = x[i], yb[b] = y[i] for the b-th index i."""
+    B, N = indices.size, x.shape[1]
+    # four rows at a time: each is a wait for memory, and the four waits overlap
+    for b in range(0, B - B % 4, 4):
+        x0, x1, x2, x3 = x[indices[b]], x[indices[b + 1]], x[indices[b + 2]], x[indices[b + 3]]
+        o0, o1, o2, o3 = xb[b], xb[b + 1], xb[b + 2], xb[b + 3]
+        for n in range(N):
+            o0[n], o1[n], o2[n], o3[n] = x0[n], x1[n], x2[n], x3[n]
+    for b in range(B - B % 4, B):
+        x0, o0 = x[indices[b]], xb[b]
+        for n in range(N):
+            o0[n] = x0[n]
+    for b in range(B):
+        yb[b] = y[indices[b]]
+
+
+@_compiled
+def _gram(sgemm, X, XX):
+    """XX[b, c] = x_b · x_c for c ≤ b, what the recursion reads (and a little more); X (B, N)."""
+    B = len(X)
+    for b in range(0, B, _GRAM_TILE):
+        for c in range(0, b + 1, _GRAM_TILE):
+            rows, columns = X[b : b + _GRAM_TILE], X[c : c + _GRAM_TILE]
+            product_with_transposed(sgemm, 1, rows, columns, XX[b : b + len(rows), c : c + len(columns)])
+
+
+@_compiled
+def _preactivations(sgemm, W, X, piece, A):
+    """A (R, B) = W Xᵀ / √N, `piece` rows at a time."""
+    for r in range(0, len(W), piece):
+        product_with_transposed(sgemm, 1 / np.sqrt(np.float32(X.shape[1])), W[r : r + piece], X, A[r : r + piece])
+
+
+@_compiled
+def _by_sample(A, a):
+    """a (B, R) = Aᵀ, eight rows of A at a time, so that whole pieces of a row of `a` are written."""
+    R, B = A.shape
+    for r in range(0, R - R % 8, 8):
+        for b in range(B):
+            piece = a[b, r : r + 8]
+            for j in range(8):
+                piece[j] = A[r + j, b]
+    for r in range(R - R % 8, R):
+        for b in range(B):
+            a[b, r] = A[r, b]
+
+
+@_compiled
+def _recursion(a, XX, y, v, levels, owner, alive, fields, step, step_v, D):
+    """The recursion of the module's docstring for one block and one tile of students.
+
+    a       (B, n) pre-activations before the block, overwritten     XX  (B, B) X_B X_Bᵀ     y  (B,) labels
+    v       (n,), updated in place                                   alive (U,) of all students, updated in place
+    levels  first row of hidden unit k of the tile's students, 0 … n                        owner (n,) their numbers
+    step    η/N; step_v = η/N, or 0 where v stays                    D  (B, n) output, as in the module's docstring
+    """
+    B, n = a.shape
+    U = levels[1]  # every student has a first hidden unit
+    g, dg = np.empty(n, np.float32), np.empty(n, np.float32)
+    vg, e, error = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(U, np.float32)
+    for b in range(B):
+        ab, db = a[b], D[b]
+        # four earlier steps at a time: a is loaded and stored once for all of them
+        for c in range(0, b - b % 4, 4):
+            s0, s1, s2, s3 = step * XX[b, c], step * XX[b, c + 1], step * XX[b, c + 2], step * XX[b, c + 3]
+            d0, d1, d2, d3 = D[c], D[c + 1], D[c + 2], D[c + 3]
+            for r in range(n):
+                ab[r] += s0 * d0[r] + s1 * d1[r] + s2 * d2[r] + s3 * d3[r]
+        for c in range(b - b % 4, b):
+            s0, d0 = step * XX[b, c], D[c]
+            for r in range(n):
+                ab[r] += s0 * d0[r]
+        fields(ab, g, dg)
+        for r in range(n):
+            vg[r] = v[r] * g[r]
+        _errors(y[b], vg, levels, error)
+        for u in range(U):
+            # an infinite error makes the rows of this student, and only these, NaN; (np.isfinite is error − error = 0
+            # inside, which re-ordering cancels)
+            if not abs(error[u]) < np.inf:
+                alive[owner[u]] = False
+        _spread(error, levels, e)
+        for r in range(n):
+            db[r] = e[r] * v[r] * dg[r]
+            v[r] += step_v * e[r] * g[r]
+
+
+@_compiled
+def _errors(y, vg, levels, error):
+    """error[u] = y − Σ_k (v_k g_k) of student u."""
+    if error.size == 1:
+        phi = np.float32(0)
+        for r in range(vg.size):
+            phi += vg[r]
+        error[0] = y - phi
+        return
+    for u in range(error.size):
+        error[u] = y - vg[u]
+    for k in range(1, levels.size - 1):
+        unit = vg[levels[k] : levels[k + 1]]
+        for u in range(unit.size):
+            error[u] -= unit[u]
+
+
+@_compiled
+def _spread(error, levels, e):
+    """The error of its student for every row."""
+    if error.size == 1:
+        e[:] = error[0]
+        return
+    for k in range(levels.size - 1):
+        unit = e[levels[k] : levels[k + 1]]
+        for u in range(unit.size):
+            unit[u] = error[u]
+
+
+@_compiled
+def _update(sgemm, W, D, X, eta, piece):
+    """W += (η/√N) Dᵀ X, `piece` rows at a time."""
+    for r in range(0, len(W), piece):
+        add_transposed_product(sgemm, eta / np.sqrt(np.float32(X.shape[1])), D[:, r : r + piece], X, W[r : r + piece])
+
+
+@njit(
+    types.void(
+        *(types.FunctionType(SGEMM_SIGNATURE), float32[:, ::1], float32[::1], int64[::1], int64[:, ::1], boolean[::1]),
+        *(_READ_X, _READ_Y, int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32, int64, int64),
+    ),
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath=_REORDER,
+)
+def _advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, eta_v, block, piece):
+    """Trains in place on x[i], y[i] for i in `indices`, `block` steps at a time."""
+    N = W.shape[1]
+    widest = 0
+    for t in range(len(levels)):
+        widest = max(widest, levels[t, -1] - levels[t, 0])
+    xb, yb, XX = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
+    space = np.empty((3, block * widest), np.float32)
+    for start in range(0, indices.size, block):
+        B = min(block, indices.size - start)
+        X = xb[:B]
+        _gather(x, y, indices[start : start + B], xb, yb)
+        _gram(sgemm, X, XX)
+        for t in range(len(levels)):
+            first, last = levels[t, 0], levels[t, -1]
+            n = last - first
+            A, a, D = space[0, : n * B].reshape(n, B), space[1, : B * n].reshape(B, n), space[2, : B * n].reshape(B, n)
+            _preactivations(sgemm, W[first:last], X, piece, A)
+            _by_sample(A, a)
+            here = slice(first, last)
+            _recursion(
+                a, XX, yb, v[here], levels[t] - first, owner[here], alive, fields, eta / N, eta_v / N, D
+            )  # fmt: skip
+            _update(sgemm, W[here], D, X, eta, piece)
+
+
+@njit(
+    types.void(
+        *(float32[:, ::1], float32[::1], int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32[:, ::1])
+    ),
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath=_REORDER,
+)
+def _second_layer(WX, v, owner, fields, n_inputs, phi):
+    """φ (U, P) = Σ_k v_k g(WX_k / √N) per student; WX (R, P) is overwritten."""
+    scale = np.float32(1) / np.sqrt(n_inputs)
+    R, P = WX.shape
+    g, dg = np.empty(P, np.float32), np.empty(P, np.float32)
+    phi[:] = np.float32(0)
+    for r in range(R):
+        for i in range(P):
+            WX[r, i] *= scale
+        fields(WX[r], g, dg)
+        out = phi[owner[r]]
+        for i in range(P):
+            out[i] += v[r] * g[i]
+
+
+def outputs(fleet: Fleet, x: np.ndarray) -> np.ndarray:
+    """φ(x) of every student: x (P, N) float32 → (U, P) float32."""
+    phi = np.empty((fleet.alive.size, len(x)), np.float32)
+    _second_layer(fleet.W @ x.T, fleet.v, fleet.owner, fleet.activation.fields, np.float32(x.shape[1]), phi)
+    return phi
+
+
+@cache
+def _direct_products() -> bool:
+    """Whether this BLAS multiplies small matrices as they lie, without copying them into its own layout first."""
+    return any(
+        pool["internal_api"] == "openblas" and pool.get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids")
+        for pool in threadpool_info()
+    )
+
+
+def default_block(rows: int) -> int:
+    """The number of steps that are done at once for a fleet of R rows: a power of two.
+
+    The Gram matrix costs BN a step whatever the number of rows, so a small fleet wants small blocks; a large one the
+    blocks at which its matrix products run best. Chosen on measurements for 1 to 460 rows, N = 100 and 784.
+    """
+    share, most = (6, 32) if _direct_products() else (3, 64)
+    return min(max(2 ** round(log2(rows / share)), 8), most)
+
+
+def piece_rows(block: int, n_inputs: int) -> int:
+    """How many rows of W are multiplied at once: as many as OpenBLAS takes without copying, if it can do that."""
+    rows = _DIRECT_PRODUCT // (block * n_inputs) // 16 * 16
+    return rows if rows and _direct_products() else _TILE_ROWS
+
+
+def advance(
+    fleet: Fleet, x: np.ndarray, y: np.ndarray, indices: np.ndarray, *, lr: float, layers: str, block: int | None = None
+) -> None:
+    """Trains the fleet in place with one SGD step on each sample (x[i], y[i]) for i in `indices`, in that order.
+
+    x (P, N) and y (P,) float32. `block` is the number of steps done at once; it changes rounding only.
+    Raises IndexError for an index that is not in 0 … P−1 (compiled code would read whatever lies there).
+    """
+    if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(x):
+        raise IndexError(f"indices reach from {np.min(indices)} to {np.max(indices)}: there are {len(x)} samples.")
+    block = block or default_block(len(fleet.W))
+    _advance(
+        *(SGEMM, fleet.W, fleet.v, fleet.owner, fleet.levels, fleet.alive),
+        *(x, y, indices, fleet.activation.fields),
+        *(np.float32(lr), np.float32(lr if layers == "both" else 0), block, piece_rows(block, x.shape[1])),
+    )
