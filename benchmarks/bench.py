@@ -71,18 +71,18 @@ class Size:
     n_test: int = 10000
     live_train: int = 10000
     widths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10)
-    n_inits: int = 10
+    n_pairs: int = 10
     all_widths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10)
     inits: tuple[int, ...] = (1, 2, 4, 6, 10, 20)
     use_mnist: bool = False
 
     @property
     def n_students(self) -> int:
-        return len(self.widths) * self.n_inits
+        return len(self.widths) * self.n_pairs
 
     @property
     def n_rows(self) -> int:
-        return sum(self.widths) * self.n_inits
+        return sum(self.widths) * self.n_pairs
 
 
 FULL = Size()
@@ -174,15 +174,15 @@ def gaussian_task(size: Size, n_train: int, rng: np.random.Generator) -> dataset
 
 
 def mnist_task(rng: np.random.Generator) -> datasets.Dataset:
-    return datasets.own_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
+    return datasets.labelled_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
 
 
-def fleet_of(n_inputs: int, widths: tuple[int, ...], n_inits: int, rng: np.random.Generator) -> block.Fleet:
-    return block.Fleet.of([networks.random_network(n_inputs, K, rng=rng) for K in widths for _ in range(n_inits)])
+def fleet_of(n_inputs: int, widths: tuple[int, ...], n_pairs: int, rng: np.random.Generator) -> block.Fleet:
+    return block.Fleet.of([networks.random_network(n_inputs, K, rng=rng) for K in widths for _ in range(n_pairs)])
 
 
 def whole_fleet(size: Size, rng: np.random.Generator) -> block.Fleet:
-    return fleet_of(size.n_inputs, size.widths, size.n_inits, rng)
+    return fleet_of(size.n_inputs, size.widths, size.n_pairs, rng)
 
 
 def advance(fleet: block.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator) -> Callable[[], object]:
@@ -303,7 +303,7 @@ def in_evaluation(size: Size, data: datasets.Dataset) -> tuple[float, float]:
             lambda: training.train(
                 data,
                 widths=size.widths,
-                n_inits=size.n_inits,
+                n_pairs=size.n_pairs,
                 lr=LR,
                 time=size.train_time,
                 evaluate_at=training.evaluation_times(size.train_time, size.train_evaluations),
@@ -323,7 +323,7 @@ def own_peak_memory(size: Size) -> int:
     training.train(
         data,
         widths=size.widths,
-        n_inits=size.n_inits,
+        n_pairs=size.n_pairs,
         lr=LR,
         time=0.2,
         evaluate_at=[0.1, 0.2],

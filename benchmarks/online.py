@@ -23,6 +23,7 @@ from bench import Row, median
 
 from hmm_utils.data import streams
 from hmm_utils.model import datasets, networks, observables
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.sgd import block, hardware
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-online.json"
@@ -82,7 +83,7 @@ def parts(
     transposed = np.ascontiguousarray(F.T / sqrt(size.n_latent), np.float32)
     c = source.latent(rng, n)
     u = c @ transposed
-    fold = streams._FAST.get(f, datasets.FOLDINGS[f])
+    fold = streams._FAST.get(f, NONLINEARITIES[f])
     return {
         "normal numbers": lambda: source.latent(rng, n),
         "product Fc": lambda: c @ transposed,

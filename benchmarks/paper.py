@@ -102,7 +102,7 @@ def sample(key: str, e: experiments.Experiment, fraction: float) -> Sample:
         training.train_together(
             runs,
             widths=e.widths,
-            n_inits=e.n_inits,
+            n_pairs=e.n_pairs,
             time=e.time * fraction,
             activation=e.activation,
             evaluate_at=[0],
@@ -113,7 +113,7 @@ def sample(key: str, e: experiments.Experiment, fraction: float) -> Sample:
     whole, steps = perf_counter() - start, sum(spent["advance"])
     # test and Gaussian inputs, at time 0 and at the end
     along, end = sum(spent["errors"][:2]), sum(spent["errors"][2:])
-    rows = sum(e.widths) * e.n_inits
+    rows = sum(e.widths) * e.n_pairs
     return Sample(key, rows, len(groups), e.n_times, fraction, whole - steps - along - end, steps, along, end)
 
 

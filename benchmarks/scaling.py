@@ -172,7 +172,7 @@ def train(point: Point, task: datasets.Dataset, steps: int) -> float:
             training.train(
                 task,
                 widths=[point.width],
-                n_inits=point.students,
+                n_pairs=point.students,
                 lr=learning_rate(point.width),
                 time=steps / point.n_inputs,
                 evaluate_at=[steps / point.n_inputs],
@@ -285,14 +285,14 @@ def swept(e: experiments.Experiment, workers: int, threads: int) -> float:
 
 def students(e: experiments.Experiment) -> int:
     """Students that an experiment trains, in pairs."""
-    return 2 * len(e.widths) * e.n_inits * e.n_draws
+    return 2 * len(e.widths) * e.n_pairs * e.n_draws
 
 
 def against_workers(size: Size, rng: np.random.Generator) -> list[dict[str, object]]:
     """Seconds of a small experiment like the paper's for every layout, and of a start: one draw a worker of next to
     nothing."""
     e = experiments.experiment("fig1_right_signs", **dict(size.sweep))
-    nothing = replace(e, n_inputs=4, train_size=8, time=1.0, n_times=3, n_test=8)
+    nothing = replace(e, n_inputs=4, n_train=8, time=1.0, n_times=3, n_test=8)
     runs = {}
     for layout in layouts(hardware.cores()):
         runs["whole", layout] = lambda layout=layout: swept(e, *layout)

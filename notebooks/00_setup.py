@@ -30,14 +30,14 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
 n_inputs: int = None  # N of synthetic inputs (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold in the pictures
 f: str = "sgn"  # folding of structured inputs in the pictures
 teacher_width: int = 4  # M
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = "real"  # labels of the teacher task: real or sign
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -58,6 +58,7 @@ from hmm_utils import (
     experiments,
     figures,
     networks,
+    nonlinearities,
     observables,
     reference,
     sweep,
@@ -66,8 +67,8 @@ from hmm_utils import (
 figures.style()
 rng = np.random.default_rng(seed)
 chosen = dict(
-    widths=widths, n_inits=n_inits, lr=lr, time=time, n_inputs=n_inputs, teacher_width=teacher_width,
-    train_size=train_size, labels=labels, layers=layers, seed=seed,
+    widths=widths, n_pairs=n_pairs, lr=lr, time=time, n_inputs=n_inputs, teacher_width=teacher_width,
+    n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("00_setup", profile, chosen)
 
@@ -197,7 +198,7 @@ kinds = {
     f"structured, f = {f}, D = {n_latent}": datasets.structured(f, N, n_latent, 1000, 1000, rng=rng),
 }
 foldings = np.random.default_rng((seed, 6))
-others = {fold: datasets.structured(fold, N, n_latent, 10, 10, rng=foldings) for fold in datasets.FOLDINGS if fold != f}
+others = {fold: datasets.structured(fold, N, n_latent, 10, 10, rng=foldings) for fold in nonlinearities.NONLINEARITIES if fold != f}
 figure = figures.samples(kinds | {f"structured, f = {fold}, D = {n_latent}": inputs for fold, inputs in others.items()})
 figures.save(figure, "sec2_inputs", out)
 
@@ -217,7 +218,7 @@ for label, inputs in kinds.items():
 # A data set tells where it comes from:
 
 # %%
-datasets.own_task(kinds["handwritten digits"], "odd against even")
+datasets.labelled_task(kinds["handwritten digits"], "odd against even")
 
 # %% [markdown]
 # ## How many dimensions do digits have?

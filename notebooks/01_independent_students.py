@@ -30,14 +30,14 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
 activation: str = "erf"  # of the students: erf, relu, identity or quadratic
 n_inputs: int = None  # N of the Gaussian inputs (None: the profile's)
 teacher_width: int = 4  # M
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of the teacher task: real or sign (None: both are shown)
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -53,8 +53,8 @@ from hmm_utils import claims, directions, experiments, figures, observables, pap
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
-    teacher_width=teacher_width, train_size=train_size, labels=labels, layers=layers, data=data, seed=seed,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
+    teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("01_independent_students", profile, chosen)
 
@@ -185,7 +185,7 @@ claims.judge("01_independent_students", stored)
 
 # %% tags=["nbval-check-output"]
 small = experiments.experiment(
-    "fig1_left", data="digits", widths=[1, 4, 8], n_inits=8, time=1000, n_times=5, seed=1
+    "fig1_left", data="digits", widths=[1, 4, 8], n_pairs=8, time=1000, n_times=5, seed=1
 )
 final = observables.final(experiments.run(small, progress=False).isel(draw=0)).mean("init")
 eps_g = final["eps_g_frac"].mean("student")
@@ -196,7 +196,7 @@ print("K = 8: disagreement on noise more than five times that on digits:", bool(
 print("disagreement on noise at K = 8 more than twice that at K = 1:", bool(on_noise[-1] > 2 * on_noise[0]))
 
 # %% tags=["nbval-check-output"]
-tiny = dict(n_inputs=50, widths=[1, 4], n_inits=4, n_draws=4, time=6000, n_times=5)
+tiny = dict(n_inputs=50, widths=[1, 4], n_pairs=4, n_draws=4, time=6000, n_times=5)
 for labels_of_teacher in ("real", "sign"):
     run = experiments.experiment("fig1_right", labels=labels_of_teacher, **tiny)
     eps_g = observables.final(experiments.run(run, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])

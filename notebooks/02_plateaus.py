@@ -29,14 +29,14 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student width K, one entry (None: [3] as in the paper)
-n_inits: int = None  # pairs of students (None: the profile's)
+n_pairs: int = None  # pairs of students (None: the profile's)
 n_draws: int = None  # draws of inputs and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
 n_times: int = None  # number of times at which errors are measured (None: the profile's)
 n_inputs: int = None  # N of the Gaussian inputs (None: the profile's)
 teacher_width: int = 4  # M
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = "real"  # labels of the teacher task: real or sign
 layers: list = ["first", "both"]  # layers that are trained: first, both, or one run each
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -52,8 +52,8 @@ from hmm_utils import claims, experiments, figures, paper, paper_figures, play, 
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs,
-    teacher_width=teacher_width, train_size=train_size, labels=labels, layers=layers, data=data, seed=seed,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs,
+    teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("02_plateaus", profile, chosen)
 
@@ -168,7 +168,7 @@ print("on the plateau every unit overlaps alike with all teacher units:", bool(d
 print("after it every unit has found one teacher unit:", bool(diagonal[3000.0] > 0.5))
 
 # %% tags=["nbval-check-output"]
-small = dict(n_inits=4, n_times=40, layers="first")
+small = dict(n_pairs=4, n_times=40, layers="first")
 plateau = experiments.run(
     experiments.experiment("fig2_left_iid", n_inputs=200, time=1500, n_draws=1, **small), progress=False
 )

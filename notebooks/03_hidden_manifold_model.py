@@ -32,7 +32,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K of Figs. 3 and 4 (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -40,7 +40,7 @@ n_inputs: int = None  # N of synthetic inputs (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold
 f: str = "sgn"  # folding of Eq. (6): sgn, relu, identity, erf, tanh or abs
 teacher_width: int = None  # M (None: 4, and 1 for Fig. 3 left)
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of the tasks: real or sign (None: signs in Fig. 3 left, real elsewhere)
 layers: list = ["first", "both"]  # layers trained in Fig. 2: first, both, or one run each
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -71,8 +71,8 @@ from hmm_utils import (
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, n_inputs=n_inputs, n_latent=n_latent, f=f,
-    teacher_width=teacher_width, train_size=train_size, labels=labels, layers=layers, data=data, seed=seed,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_inputs=n_inputs, n_latent=n_latent, f=f,
+    teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("03_hidden_manifold_model", profile, chosen)
 modes = [layers] if isinstance(layers, str) else layers
@@ -362,7 +362,7 @@ for K in widths_seen:
 # The printed lines are compared with a fresh run whenever the notebook is tested.
 
 # %% tags=["nbval-check-output"]
-small = dict(n_inputs=200, n_latent=10, n_inits=4, n_draws=2, n_times=5, time=2000, widths=[4])
+small = dict(n_inputs=200, n_latent=10, n_pairs=4, n_draws=2, n_times=5, time=2000, widths=[4])
 latent = experiments.run(experiments.experiment("fig3_left", **small), progress=False)
 taught = experiments.run(experiments.experiment("fig3_right", **small), progress=False)
 on_manifold, off = (

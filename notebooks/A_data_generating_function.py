@@ -30,7 +30,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -38,7 +38,7 @@ activation: str = "erf"  # of students and teachers: erf, relu, identity or quad
 n_inputs: int = None  # N (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold
 teacher_width: int = 1  # M
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of all tasks: real or sign (None: real for teacher tasks, signs for latent tasks)
 layers: str = "both"  # layers that are trained: both or first
 device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
@@ -52,8 +52,8 @@ from hmm_utils import claims, experiments, figures, observables, paper, paper_fi
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
-    n_latent=n_latent, teacher_width=teacher_width, train_size=train_size, labels=labels, layers=layers, seed=seed,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
+    n_latent=n_latent, teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("A_data_generating_function", profile, chosen)
 
@@ -125,7 +125,7 @@ for label, part in (("inside", inside), ("outside", w - inside)):
 # a large weight vector, its inside grows, and the outside weighs less. With real labels the right panel would be the left one:
 
 # %% tags=["nbval-check-output"]
-tiny = dict(n_inputs=100, n_latent=5, widths=[1], n_inits=6, n_draws=2, time=3000, n_times=5)
+tiny = dict(n_inputs=100, n_latent=5, widths=[1], n_pairs=6, n_draws=2, time=3000, n_times=5)
 for setup, kind in (("fig5_teacher", "real"), ("fig5_latent", "real"), ("fig5_latent", "sign")):
     run = experiments.run(experiments.experiment(setup, labels=kind, **tiny), progress=False)
     on_manifold, off = (

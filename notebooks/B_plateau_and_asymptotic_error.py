@@ -30,7 +30,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student width K, one entry (None: [6] as in the paper)
-n_inits: int = None  # pairs of students (None: the profile's)
+n_pairs: int = None  # pairs of students (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -39,7 +39,7 @@ n_inputs: int = None  # N (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold
 f: str = "relu"  # folding of Eq. (6): sgn, relu, identity, erf, tanh or abs
 teacher_width: int = 5  # M
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = "real"  # labels of both tasks: real or sign
 layers: str = "first"  # layers that are trained: first or both
 device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
@@ -53,8 +53,8 @@ from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs, n_latent=n_latent,
-    f=f, teacher_width=teacher_width, train_size=train_size, labels=labels, layers=layers, seed=seed,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs, n_latent=n_latent,
+    f=f, teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("B_plateau_and_asymptotic_error", profile, chosen)
 
@@ -120,7 +120,7 @@ claims.judge("B_plateau_and_asymptotic_error", stored)
 # The printed lines are compared with a fresh run whenever the notebook is tested.
 
 # %% tags=["nbval-check-output"]
-small = dict(n_inputs=100, n_draws=1, n_inits=4, time=3000, n_times=40)
+small = dict(n_inputs=100, n_draws=1, n_pairs=4, time=3000, n_times=40)
 curves = {}
 for task in ("latent", "teacher"):
     run = experiments.run(experiments.experiment(f"fig7_{task}", **small), progress=False)

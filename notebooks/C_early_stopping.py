@@ -29,7 +29,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -39,7 +39,7 @@ n_inputs: int = None  # N of structured inputs (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold
 f: str = "sgn"  # folding of Eq. (6): sgn, relu, identity, erf, tanh or abs
 teacher_width: int = None  # M (None: 1 for latent labels, 4 for teacher labels)
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of the synthetic tasks: real or sign (None: signs for latent, real for teacher labels)
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -55,8 +55,8 @@ from hmm_utils.model.observables import early_stopping, final
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, n_times=n_times, activation=activation,
-    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, train_size=train_size, labels=labels,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, activation=activation,
+    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, data=data, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("C_early_stopping", profile, chosen)
@@ -137,7 +137,7 @@ claims.judge("C_early_stopping", stored)
 # On the 8×8 digits of scikit-learn. In the last line both students are stopped where their mean $\epsilon_g$ is smallest.
 
 # %% tags=["nbval-check-output"]
-small = experiments.experiment("fig1_left", data="digits", widths=[1, 4, 8], n_inits=8, time=1000, n_times=15)
+small = experiments.experiment("fig1_left", data="digits", widths=[1, 4, 8], n_pairs=8, time=1000, n_times=15)
 run = experiments.run(small, progress=False).isel(draw=0)
 eps_g, eps_12 = run["eps_g_frac"].mean("student"), run["eps_12_frac"]
 best_g, best_12 = (early_stopping(curve).mean("init") for curve in (eps_g, eps_12))
@@ -153,7 +153,7 @@ print(f"K = 8: and so it is at the moment when ε_g is smallest: {noise > 5 * im
 #
 # ```
 # hmm run C -p n_times 100 --out more-often
-# hmm run C -p train_size 2000 --out few-examples
+# hmm run C -p n_train 2000 --out few-examples
 # papermill C_early_stopping.ipynb short.ipynb -p time 100
 # ```
 #

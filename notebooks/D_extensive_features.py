@@ -30,7 +30,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.2  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -40,7 +40,7 @@ n_inputs: int = None  # N (None: the profile's)
 n_latent: int = None  # D, dimension of the hidden manifold (None: half the profile's N)
 f: str = "sgn"  # folding of Eq. (6): sgn, relu, identity, erf, tanh or abs
 teacher_width: int = None  # M (None: 1 for latent labels, 4 for teacher labels)
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of the tasks: real or sign (None: signs for latent, real for teacher labels)
 layers: str = "both"  # layers that are trained: both or first
 device: str = "auto"  # where to train: cpu, cuda (a GPU), or auto: a GPU if there is one
@@ -53,8 +53,8 @@ from hmm_utils.model.observables import early_stopping, final
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, n_times=n_times, activation=activation,
-    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, train_size=train_size, labels=labels,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, activation=activation,
+    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("D_extensive_features", profile, chosen)
@@ -144,7 +144,7 @@ claims.judge("D_extensive_features", stored)
 # The printed lines are compared with a fresh run whenever the notebook is tested.
 
 # %% tags=["nbval-check-output"]
-small = dict(n_inputs=100, widths=[1, 8], n_inits=3, n_draws=2, time=6000, n_times=12)
+small = dict(n_inputs=100, widths=[1, 8], n_pairs=3, n_draws=2, time=6000, n_times=12)
 error = {}
 for D in (5, 50):
     run = experiments.run(experiments.experiment("fig9_latent", n_latent=D, **small), progress=False)["eps_g_frac"]
@@ -163,7 +163,7 @@ print(
 #
 # ```
 # hmm run D -p n_latent 20 --out fewer-features
-# hmm run D -p train_size 50000 --out many-examples
+# hmm run D -p n_train 50000 --out many-examples
 # papermill D_extensive_features.ipynb wide.ipynb -p widths "[1, 16]"
 # ```
 #

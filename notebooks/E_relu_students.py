@@ -30,7 +30,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale of the runs: quick or paper
 widths: list = None  # student widths K (None: the profile's)
-n_inits: int = None  # pairs of students per width (None: the profile's)
+n_pairs: int = None  # pairs of students per width (None: the profile's)
 n_draws: int = None  # draws of inputs, features and teacher (None: the profile's)
 lr: float = 0.1  # learning rate
 time: float = None  # end of training in steps/N (None: the profile's)
@@ -40,7 +40,7 @@ n_inputs: int = None  # N of structured inputs (None: the profile's)
 n_latent: int = 10  # D, dimension of the hidden manifold
 f: str = "sgn"  # folding of Eq. (6): sgn, relu, identity, erf, tanh or abs
 teacher_width: int = None  # M (None: 1 for latent labels, 4 for teacher labels)
-train_size: int = None  # P (None: 76N)
+n_train: int = None  # P (None: 76N)
 labels: str = None  # labels of the synthetic tasks: real or sign (None: signs for latent, real for teacher labels)
 layers: str = "both"  # layers that are trained: both or first
 data: str = "auto"  # handwritten digits: auto, mnist or digits
@@ -55,8 +55,8 @@ from hmm_utils import claims, experiments, figures, observables, paper, paper_fi
 
 figures.style()
 chosen = dict(
-    widths=widths, n_inits=n_inits, n_draws=n_draws, lr=lr, time=time, activation=activation, init_scale=init_scale,
-    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, train_size=train_size, labels=labels,
+    widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, init_scale=init_scale,
+    n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, data=data, seed=seed,
 )  # fmt: skip
 plan = experiments.plan("E_relu_students", profile, chosen)
@@ -147,14 +147,14 @@ claims.judge("E_relu_students", stored)
 # The printed lines are compared with a fresh run whenever the notebook is tested.
 
 # %% tags=["nbval-check-output"]
-small = experiments.experiment("fig10_left", data="digits", widths=[1, 8], n_inits=8, time=2000, n_times=5)
+small = experiments.experiment("fig10_left", data="digits", widths=[1, 8], n_pairs=8, time=2000, n_times=5)
 final = observables.final(experiments.run(small, progress=False)).mean(["draw", "init"])
 eps_g, noise = final["eps_g_frac"].mean("student"), final["eps_12_frac"].sel(inputs="gauss")
 print("8×8 digits: ε_g falls from K = 1 to K = 8 by more than a factor of five:", bool(eps_g[0] > 5 * eps_g[1]))
 print("K = 8: disagreement on noise more than three times ε_g:", bool(noise[1] > 3 * eps_g[1]))
 
 # %% tags=["nbval-check-output"]
-one_unit = experiments.experiment("fig10_latent", n_inputs=200, widths=[1], n_inits=8, time=500, n_times=5)
+one_unit = experiments.experiment("fig10_latent", n_inputs=200, widths=[1], n_pairs=8, time=500, n_times=5)
 run = experiments.run(one_unit, progress=False).isel(draw=0, width=0)
 v, eps_g = run["v"].isel(hidden=0), observables.final(run["eps_g_frac"])
 print(
@@ -163,7 +163,7 @@ print(
 print("students that subtract err in less than a fifth:", bool(eps_g.where(v < 0).max() < 0.2))
 
 # %% tags=["nbval-check-output"]
-tiny = experiments.experiment("fig10_teacher", n_inputs=50, widths=[1, 8], n_inits=4, n_draws=4, time=6000, n_times=5)
+tiny = experiments.experiment("fig10_teacher", n_inputs=50, widths=[1, 8], n_pairs=4, n_draws=4, time=6000, n_times=5)
 mse = observables.final(experiments.run(tiny, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])
 print(
     "teacher labels: the mean squared error with K = 8 is less than a hundredth of that with K = 1:",

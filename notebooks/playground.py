@@ -37,7 +37,7 @@ labels: str = None  # labels of a teacher: sign or real (None: sign)
 layers: str = None  # layers that are trained: both or first (None: both)
 n_inputs: int = None  # N (None: the profile's)
 n_latent: int = None  # D, dimension of the hidden manifold (None: 10)
-train_size: int = None  # P (None: 76N, or all images there are)
+n_train: int = None  # P (None: 76N, or all images there are)
 width: int = None  # student width K (None: 4)
 teacher_width: int = None  # M (None: 4)
 lr: float = None  # learning rate (None: 0.2)
@@ -50,7 +50,7 @@ from hmm_utils import experiments, figures, play
 
 chosen = dict(
     inputs=inputs, f=f, data=data, task=task, labels=labels, layers=layers, n_inputs=n_inputs, n_latent=n_latent,
-    train_size=train_size, width=width, teacher_width=teacher_width, lr=lr, time=time, seed=seed,
+    n_train=n_train, width=width, teacher_width=teacher_width, lr=lr, time=time, seed=seed,
 )  # fmt: skip
 experiments.plan("playground", profile, chosen)
 settings = play.at_scale(profile, **chosen)

@@ -33,7 +33,7 @@ def tiny(bench):
     return bench.Size(
         rounds=2, train_rounds=1, train_time=2.0, train_evaluations=3, squares=(16, 24), fleet_steps=200,
         long_steps=300, loop_steps=20,
-        live_steps=200, n_inputs=20, n_train=300, n_test=50, live_train=100, widths=(1, 3), n_inits=2,
+        live_steps=200, n_inputs=20, n_train=300, n_test=50, live_train=100, widths=(1, 3), n_pairs=2,
         all_widths=(1, 2), inits=(1, 2),
     )  # fmt: skip
 

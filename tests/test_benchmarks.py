@@ -17,7 +17,7 @@ from hmm_utils.sgd import backends, hardware, training
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 TINY = dict(
-    n_inputs=20, n_latent=3, widths=[1, 2], n_inits=2, time=4.0, n_times=6, n_test=90, n_test_along=40, data="digits"
+    n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=2, time=4.0, n_times=6, n_test=90, n_test_along=40, data="digits"
 )
 
 

@@ -36,7 +36,7 @@ def run(path=None, *, activation="erf", lr=0.3, time=12, widths=(3, 1), layers="
     teacher = random_network(11, 2, rng=rng, activation=activation)
     dataset = teacher_task(gaussian(11, 80, 200, rng=rng), teacher, labels="real")
     return training.train(
-        dataset, widths=widths, n_inits=2, lr=lr, time=time, activation=activation, layers=layers, n_test_along=50,
+        dataset, widths=widths, n_pairs=2, lr=lr, time=time, activation=activation, layers=layers, n_test_along=50,
         evaluate_at=[0, 1, 2, 5, 9], checkpoint=path, rng=rng, progress=None,
     )  # fmt: skip
 

@@ -37,13 +37,13 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
     n_inputs, mnist  what e does not say: N of a pre-trained teacher, and which digits were found
     """
     rng = np.random.default_rng(seed)
-    n_draws, n_inits, K = e.n_draws, e.n_inits, np.array(e.widths)
+    n_draws, n_pairs, K = e.n_draws, e.n_pairs, np.array(e.widths)
     if e.inputs == "digits":
         N, P, n_test = (784, 76 * 784, 10_000) if mnist else (64, 1347, 450)
         dataset = "MNIST images" if mnist else "8×8 handwritten digits"
     else:
         N, n_test = n_inputs or e.n_inputs, e.n_test
-        P = 76 * N if e.train_size is None else e.train_size
+        P = 76 * N if e.n_train is None else e.n_train
         dataset = {
             "gaussian": "i.i.d. Gaussian inputs",
             "structured": f"structured inputs X = f(CF/√D) with f = {e.f}, D = {e.n_latent}",
@@ -56,11 +56,11 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
     def curves(name, *first):
         """(draw, first …, init, width, time)"""
         given = laws.get(name, 0.1)
-        per_init = ((given if isinstance(given, list) else [given]) * n_inits)[:n_inits]
+        per_init = ((given if isinstance(given, list) else [given]) * n_pairs)[:n_pairs]
         grid = np.stack(
             [np.broadcast_to(law(K[:, None], time) if callable(law) else law, (K.size, time.size)) for law in per_init]
         )
-        return grid * np.exp(spread * rng.standard_normal((n_draws, *first, n_inits, K.size, 1)))
+        return grid * np.exp(spread * rng.standard_normal((n_draws, *first, n_pairs, K.size, 1)))
 
     pair = ("draw", "init", "student", "width", "time")
     disagreement = np.stack([curves("on_test"), curves("on_gauss")], axis=1)
@@ -71,7 +71,7 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
         "eps_12_frac": (("draw", "inputs", "init", "width", "time"), disagreement),
     }
     coords = {
-        "draw": np.arange(n_draws), "init": np.arange(n_inits), "student": [1, 2], "width": K, "time": time,
+        "draw": np.arange(n_draws), "init": np.arange(n_pairs), "student": [1, 2], "width": K, "time": time,
         "inputs": ["test", "gauss"],
     }  # fmt: skip
     attrs = {
@@ -79,13 +79,13 @@ def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws
         "n_inputs": N, "n_train": P, "n_test": n_test, "n_gauss": e.n_test, "device": "cpu", "notice": notice,
         "name": e.name, "figure": e.figure,
         "profile": e.profile, "inputs": e.inputs, "task": e.task, "labels": e.labels, "f": e.f, "time": e.time,
-        "widths": list(e.widths), "n_inits": n_inits, "n_draws": n_draws, "n_latent": e.n_latent,
+        "widths": list(e.widths), "n_pairs": n_pairs, "n_draws": n_draws, "n_latent": e.n_latent,
         "teacher_width": e.teacher_width, "teacher_v": e.teacher_v, "n_times": e.n_times, "data": e.data,
         "seed": e.seed,
     }  # fmt: skip
     attrs |= {
         key: getattr(e, key)
-        for key in ("train_size", "n_test_along", "teacher_activation")
+        for key in ("n_train", "n_test_along", "teacher_activation")
         if getattr(e, key) is not None
     }
     return xr.Dataset(variables, coords, attrs)
@@ -184,7 +184,7 @@ def theory(
     return found
 
 
-TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_inits=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
+TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_pairs=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
 
 
 @pytest.mark.parametrize("name", ["fig1_left", "fig1_right", "fig2_right_teacher", "fig3_left", "fig4"])
@@ -194,7 +194,7 @@ def test_made_up_results_are_labelled_like_real_ones(name, monkeypatch):
         rng = np.random.default_rng(0)
         pixels, digits = rng.integers(256, size=(10, 784), dtype="u1"), np.arange(10, dtype="u1")
         monkeypatch.setattr(mnist, "load", lambda: mnist.Mnist(pixels, digits, pixels, digits))
-        overrides = TINY | {"data": "mnist", "train_size": 7}
+        overrides = TINY | {"data": "mnist", "n_train": 7}
         expected = {"n_train": 7, "n_test": 10}
     else:
         overrides, expected = TINY, {}
@@ -373,7 +373,7 @@ def results(number, laws, spread=0.01, **overrides):
         return {name: found for name, found in theory().items() if name.startswith(claim.setups)}
     if claim.setups == (deep.NAME,):
         return {deep.NAME: generated()}
-    overrides = {"n_inits": 4, "n_draws": 1} | overrides
+    overrides = {"n_pairs": 4, "n_draws": 1} | overrides
     plan = experiments.plan(claim.notebook, "paper", overrides)
     if claim.compared:
         plan |= experiments.plan("03_hidden_manifold_model", "paper", overrides)
@@ -425,24 +425,24 @@ def test_clearly_fails(number, laws):
 def test_contradicting_runs_decide_nothing(number, laws):
     """Three runs, one of which agrees with the claim and two of which do not, are not enough data."""
     mixed = per_init(GOOD[number], laws, 3)
-    assert verdict(number, mixed, n_inits=3) == UNDECIDED
+    assert verdict(number, mixed, n_pairs=3) == UNDECIDED
 
 
 @pytest.mark.parametrize("number", GOOD)
 def test_one_run_decides_nothing(number):
     """A single run has no interval: whatever it shows is not enough data."""
     for laws in [GOOD[number], *(laws for other, laws in BAD if other == number)]:
-        assert verdict(number, laws, n_inits=1) == UNDECIDED
+        assert verdict(number, laws, n_pairs=1) == UNDECIDED
 
 
 @pytest.mark.parametrize("number", GOOD)
 def test_contradicting_draws_decide_nothing(number):
     """Two draws that agree with a claim and one that does not are not enough data, though the runs of each draw are
     alike."""
-    good = results(number, GOOD[number], n_draws=3, n_inits=3)
+    good = results(number, GOOD[number], n_draws=3, n_pairs=3)
     for other, laws in BAD:
         if other == number and number not in ("C1", "C2", "C3", "C7"):  # there is but one MNIST
-            bad = results(number, laws, n_draws=3, n_inits=3)
+            bad = results(number, laws, n_draws=3, n_pairs=3)
             mixed = {
                 name: xr.where(result["draw"] > 0, result, bad[name], keep_attrs=True)
                 if result.sizes["draw"] > 1 else result
@@ -457,17 +457,17 @@ def test_contradicting_draws_decide_nothing(number):
 def test_wide_spread_decides_nothing():
     """Runs that differ by more than the effect are not enough data, however many there are."""
     for number in ("C1", "C3", "C9"):
-        assert verdict(number, GOOD[number], spread=2.0, n_inits=3) == UNDECIDED
+        assert verdict(number, GOOD[number], spread=2.0, n_pairs=3) == UNDECIDED
 
 
 def test_one_failing_part_decides():
     """Of a claim with several parts, one that fails decides though another is undecided; one that holds does not."""
     unclear = [recovers, 0.1, 0.1]
-    assert verdict("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": unclear}}, n_inits=3) == FAILS
-    assert verdict("C8", {"fig3_right": {"eps_g": recovers, "on_gauss": unclear}}, n_inits=3) == UNDECIDED
+    assert verdict("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": unclear}}, n_pairs=3) == FAILS
+    assert verdict("C8", {"fig3_right": {"eps_g": recovers, "on_gauss": unclear}}, n_pairs=3) == UNDECIDED
     unclear = [grows, falls, falls]
-    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear, "on_test": 0.02}}, n_inits=3) == FAILS
-    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear}}, n_inits=3) == UNDECIDED
+    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear, "on_test": 0.02}}, n_pairs=3) == FAILS
+    assert verdict("C9", {"fig3_left": LIKE_MNIST | {"on_gauss": unclear}}, n_pairs=3) == UNDECIDED
 
 
 def steepening(strength):
@@ -629,7 +629,7 @@ def test_c16_compares_verdicts():
     assert found.verdict == HOLDS
     assert f"C1, at the end → early stopping: {FAILS} → {FAILS}" in found.notes
     unclear = but(EARLY, "fig1_left", eps_g=[falls, grows, grows])
-    assert verdict("C16", unclear, n_inits=3) == UNDECIDED
+    assert verdict("C16", unclear, n_pairs=3) == UNDECIDED
 
 
 def test_early_stopping_takes_the_smallest_error():
@@ -685,7 +685,7 @@ def test_c18_counts_slow_runs():
         (14, 0, FAILS), (14, 1, HOLDS),
     ):  # fmt: skip
         eps_g = [relu_teacher(0.02 if i < slow else 5e-4) for i in range(n)]
-        found = find("C18", results("C18", but(RELU, "fig10_teacher", eps_g=eps_g), n_inits=n))
+        found = find("C18", results("C18", but(RELU, "fig10_teacher", eps_g=eps_g), n_pairs=n))
         assert found.verdict == expected
         (share,) = (value for value in found.values if "share" in value.name)
         interval = stats.binomtest(slow, n).proportion_ci(0.95)
@@ -719,7 +719,7 @@ def test_undecided_labels_make_no_condition(number, law):
     unclear = {key: [recovers, 0.1, 0.1]}
     for laws in ({"fig1_right": {key: law}, "fig1_right_signs": unclear},
                  {"fig1_right": unclear, "fig1_right_signs": {key: law}}):  # fmt: skip
-        assert verdict(number, laws, n_inits=3) == UNDECIDED
+        assert verdict(number, laws, n_pairs=3) == UNDECIDED
 
 
 @pytest.mark.parametrize(("number", "setup"), [("C6", "fig2_left_iid"), ("C7", "fig2_left_digits")])
@@ -733,7 +733,7 @@ def test_layers_may_decide(number, setup):
         (good, unclear, UNDECIDED), (unclear, bad, UNDECIDED),
     ):  # fmt: skip
         laws = {f"{setup}/first": {"mse": first}, f"{setup}/both": {"mse": both}}
-        assert verdict(number, laws, n_inits=3) == expected
+        assert verdict(number, laws, n_pairs=3) == expected
     for law, expected in ((good, HOLDS), (bad, FAILS)):
         assert verdict(number, {setup: {"mse": law}}, layers="first") == expected, "where one mode is run"
 
@@ -807,7 +807,7 @@ def trained_on(number, name, law):
     """Errors still fall at the paper's end; the run that is trained on follows a law."""
     errors = {"eps_g": still_falling, "on_gauss": still_falling}
     found = results(number, {name: errors, "fig1_right_signs": {"eps_g": 0.1, "on_gauss": 0.1}}, n_times=400)
-    longer = experiments.experiment(name, "paper", n_inits=4, n_draws=1, time=30_000.0, widths=[2, 4, 6, 10])
+    longer = experiments.experiment(name, "paper", n_pairs=4, n_draws=1, time=30_000.0, widths=[2, 4, 6, 10])
     return found | {f"{name}/longer": made(longer, eps_g=law, on_gauss=law)}
 
 
@@ -825,7 +825,7 @@ def test_what_is_open_at_the_end_is_decided_by_training_on(number, name, law):
 @pytest.mark.parametrize(("many", "expected"), [(recovers, "on t"), (0.1, FAILS), ([0.002, 0.03, 0.002], UNDECIDED)])
 def test_c17_agrees_on_a_condition(many, expected):
     """Where teacher labels at D = 10 need longer training, and at D = N/2 do not, they agree on longer training."""
-    found = results("C17", but(EXTENSIVE, "fig9_teacher", eps_g=many), n_inits=3)
+    found = results("C17", but(EXTENSIVE, "fig9_teacher", eps_g=many), n_pairs=3)
     found |= trained_on("C8", "fig3_right", recovers)
     on_time = "holds only if training goes on to t = 30000"
     assert find("C17", found).verdict == (on_time if expected == "on t" else expected)
@@ -835,7 +835,7 @@ def test_training_on_changes_no_verdict_that_stands():
     """What has vanished at the paper's end, or clearly stays, is not read off the longer run."""
     for law, expected in ((recovers, HOLDS), (0.1, FAILS)):
         found = results("C8", {"fig3_right": {"eps_g": law, "on_gauss": law}})
-        other = experiments.experiment("fig3_right", "paper", n_inits=4, n_draws=1, time=30_000.0, widths=[2, 4, 10])
+        other = experiments.experiment("fig3_right", "paper", n_pairs=4, n_draws=1, time=30_000.0, widths=[2, 4, 10])
         found["fig3_right/longer"] = made(other, eps_g=0.1 if law is recovers else 0.002, on_gauss=0.002)
         assert find("C8", found).verdict == expected
 
@@ -929,7 +929,7 @@ def written(values):
 
 def scattered(number, **overrides):
     """Results of independent uniform numbers between 0.1 and 0.9, for two draws of three initialisations."""
-    found = results(number, {}, **{"n_draws": 2, "n_inits": 3} | overrides)
+    found = results(number, {}, **{"n_draws": 2, "n_pairs": 3} | overrides)
     rng = np.random.default_rng(7)
     for result in found.values():
         for key in ("eps_g_frac", "eps_12_frac"):
@@ -978,19 +978,19 @@ COVERED, CASES = 0.95, 4000
 ALLOWED = SE * np.sqrt(COVERED * (1 - COVERED) / CASES)  # 1.7 %
 
 
-@pytest.mark.parametrize(("n_draws", "n_inits"), [(1, 3), (1, 10), (2, 3), (3, 2), (5, 2)])
+@pytest.mark.parametrize(("n_draws", "n_pairs"), [(1, 3), (1, 10), (2, 3), (3, 2), (5, 2)])
 @pytest.mark.parametrize("between", [0.0, 3.0])
-def test_coverage_of_intervals(n_draws, n_inits, between):
+def test_coverage_of_intervals(n_draws, n_pairs, between):
     """The interval of a mean contains the true mean in 95 % of 4000 cases, within 5 standard errors, whether or not the
     runs of a draw have something in common; of a single draw it contains the mean of that draw."""
     rng = np.random.default_rng(n_draws)
     common = between * rng.standard_normal((CASES, n_draws, 1))
-    runs = xr.DataArray(common + rng.standard_normal((CASES, n_draws, n_inits)), dims=("case", "draw", "init"))
+    runs = xr.DataArray(common + rng.standard_normal((CASES, n_draws, n_pairs)), dims=("case", "draw", "init"))
     true = common[:, 0, 0] if n_draws == 1 else np.zeros(CASES)
     values = [measuring.value_of("", *measuring.units_of(case)) for case in runs]
     inside = [v.low < x < v.high for v, x in zip(values, true, strict=True)]
     assert abs(np.mean(inside) - COVERED) < ALLOWED
-    assert {(v.n, v.over) for v in values} == {(n_inits, "initialisations") if n_draws == 1 else (n_draws, "draws")}
+    assert {(v.n, v.over) for v in values} == {(n_pairs, "initialisations") if n_draws == 1 else (n_draws, "draws")}
 
 
 def test_runs_of_a_draw_are_not_independent():
@@ -1024,7 +1024,7 @@ def test_a_pair_is_one_run():
     """If there is no effect, a claim about a slope is decided in 5 % of 300 cases, half this way and half that, though
     the two students of a pair are alike."""
     rng = np.random.default_rng(8)
-    base = results("C1", {"fig1_left": {"eps_g": 1.0}}, n_inits=3, n_times=3, spread=0, widths=[1, 4])["fig1_left"]
+    base = results("C1", {"fig1_left": {"eps_g": 1.0}}, n_pairs=3, n_times=3, spread=0, widths=[1, 4])["fig1_left"]
     noise = rng.standard_normal((300, 1, 3, 1, 2, 1))
     found = [find("C1", {"fig1_left": base.assign(eps_g_frac=base["eps_g_frac"] + 0.1 * one)}).verdict for one in noise]
     for decided in (HOLDS, FAILS):
@@ -1221,7 +1221,7 @@ def test_strength_needs_a_curve():
 def test_strength_is_averaged_over_draws():
     """C6 finds the bend on the geometric mean over the other students of each teacher, and averages the strengths of
     different teachers."""
-    found = results("C6", {}, n_draws=3, n_inits=2, layers="first")
+    found = results("C6", {}, n_draws=3, n_pairs=2, layers="first")
     (result,) = found.values()
     time = result["time"].values
     curves = np.stack([np.exp(-time) + 0.05 / (1 + (time / end) ** 2) for end in (30, 200, 1500)])
@@ -1254,18 +1254,18 @@ def test_bends_are_chosen_on_the_other_student():
     assert crossed[0] < min(curves) - 0.5
 
 
-def noisy(law, n_draws, n_inits, noise, rng):
+def noisy(law, n_draws, n_pairs, noise, rng):
     """ln ε (draw, init, student, time): another time scale for every draw and, less so, for every initialisation; noise
     at every time, half of it common to the runs of a draw that see samples in the same order."""
-    shape = (n_draws, n_inits, 2, 1)
+    shape = (n_draws, n_pairs, 2, 1)
     scale = np.exp(0.5 * rng.standard_normal((n_draws, 1, 1, 1)) + 0.1 * rng.standard_normal(shape))
-    own, common = (rng.standard_normal((n_draws, n, 2, TIMES.size)) for n in (n_inits, 1))
+    own, common = (rng.standard_normal((n_draws, n, 2, TIMES.size)) for n in (n_pairs, 1))
     return np.log(law(TIMES / scale)) + noise * np.sqrt(0.5) * (own + common) * (TIMES > 1)
 
 
 @pytest.mark.parametrize("law", ["plateau", "weak", "floor", "power"])
-@pytest.mark.parametrize(("n_draws", "n_inits"), [(2, 4), (3, 2), (5, 2)])
-def test_coverage_of_plateaus(law, n_draws, n_inits):
+@pytest.mark.parametrize(("n_draws", "n_pairs"), [(2, 4), (3, 2), (5, 2)])
+def test_coverage_of_plateaus(law, n_draws, n_pairs):
     """The interval of a plateau's strength contains the mean strength of noiseless curves in about 95 % of 200 cases:
     not less, within 5 standard errors (7.7 %); curves with strength 0 may stay there without noise, and then it is
     always contained."""
@@ -1279,7 +1279,7 @@ def test_coverage_of_plateaus(law, n_draws, n_inits):
     true = np.mean([plateaus._steepening(TIMES, runs).mean() for runs in noisy(laws[law], 100, 2, 0.0, rng)])
     inside = 0
     for _ in range(cases):
-        strengths = [plateaus._steepening(TIMES, runs) for runs in noisy(laws[law], n_draws, n_inits, 0.03, rng)]
+        strengths = [plateaus._steepening(TIMES, runs) for runs in noisy(laws[law], n_draws, n_pairs, 0.03, rng)]
         value = measuring.value_of("", *measuring.units_of(xr.DataArray(strengths, dims=("draw", "init"))))
         inside += value.low <= true <= value.high
     assert inside / cases > COVERED - SE * np.sqrt(COVERED * (1 - COVERED) / cases)
@@ -1289,7 +1289,7 @@ def test_teachers_may_differ():
     """If one of three teachers gives a plateau and two do not, there is not enough data, however alike the students of
     each teacher are."""
     with_one, without_any = (
-        results("C6", {"fig2_left_iid": {"mse": law}}, n_draws=3, n_inits=3) for law in (plateau, floor)
+        results("C6", {"fig2_left_iid": {"mse": law}}, n_draws=3, n_pairs=3) for law in (plateau, floor)
     )
     mixed = {name: result.where(result["draw"] == 0, without_any[name]) for name, result in with_one.items()}
     assert find("C6", mixed).verdict == UNDECIDED
@@ -1308,8 +1308,8 @@ def test_noise_is_no_plateau():
 def test_plateaus_need_two_runs():
     """One run decides nothing about a plateau, two that are alike do; draws count where there are several."""
     laws = GOOD["C6"]
-    for n_draws, n_inits, expected in ((1, 1, UNDECIDED), (1, 2, HOLDS), (2, 1, HOLDS)):
-        assert verdict("C6", laws, n_draws=n_draws, n_inits=n_inits) == expected
+    for n_draws, n_pairs, expected in ((1, 1, UNDECIDED), (1, 2, HOLDS), (2, 1, HOLDS)):
+        assert verdict("C6", laws, n_draws=n_draws, n_pairs=n_pairs) == expected
 
 
 @pytest.mark.parametrize("number", ["C6", "C7", "C10", "C12", "C15"])
@@ -1595,7 +1595,7 @@ def test_every_setup_is_judged():
 @pytest.fixture(scope="module")
 def first_notebook():
     """The judgements on made-up results of notebook 01, smaller than the paper's."""
-    smaller = {"n_inputs": 50, "time": 500, "n_inits": 3, "n_draws": 2}
+    smaller = {"n_inputs": 50, "time": 500, "n_pairs": 3, "n_draws": 2}
     plan = experiments.plan("01_independent_students", "paper", smaller)
     laws = {"fig1_left": {"eps_g": falls, "on_test": falls, "on_gauss": grows}}
     return judge("01_independent_students", {name: made(e, **laws.get(name, TEACHER)) for name, e in plan.items()})

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 ROOT = Path(__file__).resolve().parent.parent
 
 # a second or two a draw, so that there is time to kill what computes it
-LONG = dict(n_inputs=100, widths=[1, 2], n_inits=2, time=25_000.0, n_times=5, n_test=60)
+LONG = dict(n_inputs=100, widths=[1, 2], n_pairs=2, time=25_000.0, n_times=5, n_test=60)
 
 
 @dataclass
@@ -300,10 +300,10 @@ def test_workers_without_mnist(client, tmp_path, monkeypatch):
 def test_mnist_here_or_on_the_workers(client, tmp_path, monkeypatch):
     """What data = "auto" means is not left to each worker; what is named is computed."""
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
-    plan = tiny_plan("fig1_left", n_draws=1, train_size=50)
+    plan = tiny_plan("fig1_left", n_draws=1, n_train=50)
     with pytest.raises(mnist.DataError, match=r'^fig1_left has data = "auto" and MNIST is not on this machine, .*\.$'):
         quiet(plan, tmp_path, client=client)
-    named = tiny_plan("fig1_left", n_draws=1, train_size=50, data="digits")
+    named = tiny_plan("fig1_left", n_draws=1, n_train=50, data="digits")
     equal(quiet(named, tmp_path, client=client), quiet(named, tmp_path / "here", workers=1))
 
 

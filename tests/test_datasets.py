@@ -9,20 +9,21 @@ import pytest
 from hmm_utils.data import mnist
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import (
-    FOLDINGS,
+    NONLINEARITIES,
     Dataset,
     Inputs,
     from_arrays,
     gaussian,
     handwritten_digits,
+    labelled_task,
     latent_task,
-    own_task,
     random_task,
     standardise,
     structured,
     teacher_task,
 )
 from hmm_utils.model.networks import Network, random_network
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 U = 2.0**-24  # unit roundoff of float32
@@ -157,7 +158,7 @@ def test_structured_inputs_are_the_folded_manifold(f):
 
 def test_every_named_folding_is_tested():
     """The table of exact functions above covers the package's names."""
-    assert set(EXACT) == set(FOLDINGS)
+    assert set(EXACT) == set(NONLINEARITIES)
 
 
 def test_structured_inputs_with_a_function_of_ones_own():
@@ -193,7 +194,7 @@ def test_factor_of_sqrt_d_matters_only_if_f_is_not_positively_homogeneous(f, sam
     """Eqs. (8), (9) write CF for CF/√D: after standardisation this is the same for sgn, ReLU, identity, not for erf."""
     with_factor = make_structured(f)
     # f(√D u) of u = CF/√D is f(CF)
-    without = make_structured(lambda u: FOLDINGS[f](np.float32(math.sqrt(5)) * u))
+    without = make_structured(lambda u: NONLINEARITIES[f](np.float32(math.sqrt(5)) * u))
     difference = np.abs(with_factor.x_train - without.x_train).max()
     # homogeneous: the two differ by the rounding of √D u, of mean and of deviation, of entries below 6
     assert difference < 1e-5 if same else difference > 0.1
@@ -309,12 +310,12 @@ def test_teacher_must_fit_the_inputs():
 def test_own_task_takes_the_labels_of_the_data():
     """The labels that came with the inputs are the task; without any there is none."""
     x, y = np.eye(3, dtype="f4"), np.array([1, -1, 1], "f4")
-    inputs = Inputs(x_train=x, x_test=x[:2], description="three points", own_train=y, own_test=y[:2])
-    dataset = own_task(inputs)
+    inputs = Inputs(x_train=x, x_test=x[:2], description="three points", labels_train=y, labels_test=y[:2])
+    dataset = labelled_task(inputs)
     np.testing.assert_array_equal(dataset.y_train, y)
     np.testing.assert_array_equal(dataset.y_test, y[:2])
     with pytest.raises(ValueError, match="Gaussian inputs came without labels"):
-        own_task(gaussian(4, 10, 5, rng=np.random.default_rng(0)))
+        labelled_task(gaussian(4, 10, 5, rng=np.random.default_rng(0)))
 
 
 def test_random_labels_know_nothing_of_the_inputs():
@@ -467,10 +468,10 @@ def test_small_digits_are_complete_and_rightly_labelled():
     known = Counter(zip((row.astype(int).tobytes() for row in pixels), odd, strict=True))
     inputs = handwritten_digits("digits", rng=np.random.default_rng(84))
     assert inputs.x_train.shape == (1347, 64) and inputs.x_test.shape == (450, 64)
-    assert inputs.x_train.dtype == inputs.own_train.dtype == np.float32
+    assert inputs.x_train.dtype == inputs.labels_train.dtype == np.float32
     assert inputs.image_shape == (8, 8) and inputs.notice is None and "8×8" in inputs.description
     found = Counter()
-    for x, y in ((inputs.x_train, inputs.own_train), (inputs.x_test, inputs.own_test)):
+    for x, y in ((inputs.x_train, inputs.labels_train), (inputs.x_test, inputs.labels_test)):
         assert abs(x.mean(dtype=float)) < 1e-5 and abs(x.std(dtype=float) - 1) < 1e-5
         # pixels run from 0 to 16 in both parts, which undoes the standardisation
         original = np.rint(16.0 * (x - x.min()) / np.ptp(x)).astype(int)
@@ -481,19 +482,19 @@ def test_small_digits_are_complete_and_rightly_labelled():
 def test_number_of_small_digits_can_be_chosen():
     """n_train takes the first of the same random order; the test set stays."""
     few, all_of_them = (handwritten_digits("digits", n_train=n, rng=np.random.default_rng(85)) for n in (100, None))
-    assert few.x_train.shape == (100, 64) and few.own_train.shape == (100,)
-    np.testing.assert_array_equal(few.own_train, all_of_them.own_train[:100])
+    assert few.x_train.shape == (100, 64) and few.labels_train.shape == (100,)
+    np.testing.assert_array_equal(few.labels_train, all_of_them.labels_train[:100])
     np.testing.assert_array_equal(few.x_test, all_of_them.x_test)
     again = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(85))
     np.testing.assert_array_equal(few.x_train, again.x_train)
     other = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(86))
-    assert not np.array_equal(few.own_train, other.own_train)
+    assert not np.array_equal(few.labels_train, other.labels_train)
 
 
 @pytest.mark.parametrize("n_train", [0, -1, 1348])
 def test_impossible_number_of_small_digits_is_refused(n_train):
     """n_train outside 1 … 1347 is refused by the name that notebooks use."""
-    with pytest.raises(ValueError, match=f"train_size = {n_train}: of the 8×8 digits 1347 are for training"):
+    with pytest.raises(ValueError, match=f"n_train = {n_train}: of the 8×8 digits 1347 are for training"):
         handwritten_digits("digits", n_train=n_train, rng=np.random.default_rng(0))
 
 
@@ -519,7 +520,7 @@ def test_auto_falls_back_on_small_digits_with_a_notice():
     assert "MNIST is not here, so 8×8 digits (N = 64) stand in" in inputs.notice and "HMM_OFFLINE" in inputs.notice
     assert handwritten_digits("auto", n_train=59_584, rng=rng(87)).n_train == 1347
     assert handwritten_digits("auto", n_train=10, rng=rng(87)).n_train == 10
-    with pytest.raises(ValueError, match="train_size = 0"):
+    with pytest.raises(ValueError, match="n_train = 0"):
         handwritten_digits("auto", n_train=0, rng=rng(87))
 
 
@@ -535,14 +536,14 @@ def test_mnist_has_the_papers_size():
     """P = 76N = 59 584 different training images of N = 784 pixels, 10 000 test images, labels odd against even."""
     inputs = handwritten_digits("mnist", rng=np.random.default_rng(88))
     assert inputs.x_train.shape == (59_584, 784) and inputs.x_test.shape == (10_000, 784)
-    assert inputs.own_train.shape == (59_584,) and inputs.own_test.shape == (10_000,)
-    assert inputs.x_train.dtype == inputs.own_train.dtype == np.float32
+    assert inputs.labels_train.shape == (59_584,) and inputs.labels_test.shape == (10_000,)
+    assert inputs.x_train.dtype == inputs.labels_train.dtype == np.float32
     assert inputs.image_shape == (28, 28) and inputs.notice is None
     for x in (inputs.x_train, inputs.x_test):
         assert abs(x.mean(dtype=float)) < 1e-5
         assert abs(np.linalg.norm(x.astype(float)) / math.sqrt(x.size) - 1) < 1e-5
     raw = mnist.load()
-    np.testing.assert_array_equal(inputs.own_test, np.array([-1, 1])[raw.y_test & 1])
+    np.testing.assert_array_equal(inputs.labels_test, np.array([-1, 1])[raw.y_test & 1])
     x_test = (raw.x_test[:100] - raw.x_test.mean(dtype=float)) / raw.x_test.std(dtype=float)
     np.testing.assert_allclose(inputs.x_test[:100], x_test, rtol=1e-5, atol=1e-5)
     # drawn without replacement: weighted sums of the pixels, 255 (x − min)/(max − min), tell all images apart
@@ -554,7 +555,7 @@ def test_mnist_has_the_papers_size():
     place = order[np.searchsorted(there, drawn, sorter=order)]
     np.testing.assert_array_equal(there[place], drawn)
     assert np.unique(place).size == 59_584
-    np.testing.assert_array_equal(inputs.own_train, np.array([-1, 1])[raw.y_train[place] & 1])
+    np.testing.assert_array_equal(inputs.labels_train, np.array([-1, 1])[raw.y_train[place] & 1])
 
 
 @pytest.mark.skipif(not mnist.is_available(), reason="the MNIST files are not in the data directory")
@@ -563,7 +564,7 @@ def test_auto_is_mnist_where_it_is():
     inputs = handwritten_digits("auto", n_train=500, rng=np.random.default_rng(88))
     assert inputs.x_train.shape == (500, 784) and inputs.x_test.shape == (10_000, 784) and inputs.notice is None
     for n_train in (0, 60_001):
-        with pytest.raises(ValueError, match=f"train_size = {n_train}: MNIST has 60000 training images"):
+        with pytest.raises(ValueError, match=f"n_train = {n_train}: MNIST has 60000 training images"):
             handwritten_digits("auto", n_train=n_train, rng=np.random.default_rng(0))
 
 
@@ -597,9 +598,9 @@ def test_html_shows_the_notice_and_escapes_it():
     """What a reader must be told is in the table; markup in names and notices is shown, not obeyed."""
     inputs = Inputs(
         x_train=np.eye(2, dtype="f4"), x_test=np.eye(2, dtype="f4"), description="<b>bold</b> & brave",
-        own_train=np.ones(2, "f4"), own_test=np.ones(2, "f4"), notice="<script>alert(1)</script>",
+        labels_train=np.ones(2, "f4"), labels_test=np.ones(2, "f4"), notice="<script>alert(1)</script>",
     )  # fmt: skip
-    html = own_task(inputs, task="x < y")._repr_html_()
+    html = labelled_task(inputs, task="x < y")._repr_html_()
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; brave" in html and "x &lt; y" in html
     assert "&lt;script&gt;" in html and "<script" not in html and "<b>" not in html
     assert "D (latent)" not in html and "teacher" not in html
@@ -607,5 +608,5 @@ def test_html_shows_the_notice_and_escapes_it():
 
 def test_named_choices():
     """The names that notebooks may use for f, labels and data."""
-    assert set(datasets.FOLDINGS) >= {"sgn", "relu", "identity", "erf"}
+    assert set(NONLINEARITIES) >= {"sgn", "relu", "identity", "erf"}
     assert datasets.LABELS == ("sign", "real") and datasets.DATA == ("auto", "mnist", "digits")

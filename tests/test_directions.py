@@ -141,7 +141,7 @@ def test_no_disagreement_where_there_are_no_directions():
 def test_students_before_training():
     """Drawn anew, a student is what the engine started from: after the shortest run it has hardly moved, and every run
     leaves it unchanged where no input has a component."""
-    tiny = dict(data="digits", widths=[2, 3], n_inits=2, n_test=20, n_times=3)
+    tiny = dict(data="digits", widths=[2, 3], n_pairs=2, n_test=20, n_times=3)
     for time, moved in ((1 / 64, 0.2), (50, None)):
         result = experiments.run(experiments.experiment("fig1_left", time=time, **tiny), progress=False).isel(draw=0)
         pairs = [
@@ -166,8 +166,8 @@ def test_students_before_training():
 def test_students_before_training_of_another_draw():
     """Each draw has its own students, with the layers and the scale of the set-up."""
     e = experiments.experiment(
-        "fig3_left", layers="first", init_scale=0.1, n_inputs=20, n_latent=3, train_size=30, n_test=10, n_draws=2,
-        widths=[2], n_inits=1, time=1 / 20, n_times=3,
+        "fig3_left", layers="first", init_scale=0.1, n_inputs=20, n_latent=3, n_train=30, n_test=10, n_draws=2,
+        widths=[2], n_pairs=1, time=1 / 20, n_times=3,
     )  # fmt: skip
     result = experiments.run(e, progress=False)
     starts = [experiments.start(result.isel(draw=d), width=2) for d in (0, 1)]

@@ -18,7 +18,7 @@ from hmm_utils.sgd import hardware, training
 SETUPS = list(tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))["setups"])
 # small enough to run in a fraction of a second
 TINY = {
-    "n_inputs": 20, "n_latent": 3, "time": 3.0, "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_test": 50,
+    "n_inputs": 20, "n_latent": 3, "time": 3.0, "widths": [1, 2], "n_pairs": 2, "n_draws": 2, "n_test": 50,
     "n_times": 5, "data": "digits",
 }  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_a_notebook_without_setups_has_an_empty_plan(profile):
     assert plan("index", profile, {"seed": 3}) == {}
     with pytest.raises(ValueError, match="unknown parameter 'n_init'") as refusal:
         plan("index", profile, {"n_init": 3})
-    check_sentence(refusal, "n_inits", "widths")
+    check_sentence(refusal, "n_pairs", "widths")
 
 
 # What the captions say other than N = 784, η = 0.2, D = 10, g = erf, f = sgn, M = 4, weights N(0, 1).
@@ -100,7 +100,7 @@ CAPTIONS = {
 def test_paper_profile_has_the_papers_numbers(name):
     """Every number that a caption states, P = 76N, up to time 10 000; widths as in the figure, ten initialisations."""
     stated = {
-        "n_inputs": 784, "time": 10_000, "lr": 0.2, "n_latent": 10, "init_scale": 1, "train_size": None,
+        "n_inputs": 784, "time": 10_000, "lr": 0.2, "n_latent": 10, "init_scale": 1, "n_train": None,
         "activation": "erf", "f": "sgn", "data": "auto", "teacher_width": 4, "teacher_v": "drawn",
         "teacher_activation": None, **CAPTIONS.get(name, {}),
     }  # fmt: skip
@@ -117,7 +117,7 @@ def test_paper_profile_has_the_papers_numbers(name):
         elif name != "vanilla":
             assert set(range(1, 9)) <= set(e.widths), "the figures against K"
         if name not in ("vanilla", "fig4_pretraining"):
-            assert e.n_inits * e.n_draws >= 10
+            assert e.n_pairs * e.n_draws >= 10
         if e.inputs == "digits":
             assert e.n_draws == 1, "there is only one MNIST"
 
@@ -192,7 +192,7 @@ def test_quick_profile_is_shorter():
         quick, paper = (experiment(name, profile, layers="both") for profile in PROFILES)
         for parameter in ("n_inputs", "time", "n_draws", "n_test", "n_times"):
             assert getattr(quick, parameter) <= getattr(paper, parameter), f"{parameter} of {name}"
-        assert quick.n_draws * quick.n_inits <= paper.n_draws * paper.n_inits, f"initialisations of {name}"
+        assert quick.n_draws * quick.n_pairs <= paper.n_draws * paper.n_pairs, f"initialisations of {name}"
 
 
 def test_an_experiment_cannot_be_changed():
@@ -209,12 +209,12 @@ def test_an_experiment_cannot_be_changed():
 
 def test_overrides_replace_and_none_keeps():
     """A given value replaces the profile's, None leaves it."""
-    changed = experiment("fig3_left", "paper", lr=0.1, widths=[2, 5], train_size=1000, n_latent=None, f="relu", seed=7)
+    changed = experiment("fig3_left", "paper", lr=0.1, widths=[2, 5], n_train=1000, n_latent=None, f="relu", seed=7)
     expected = dataclasses.replace(
-        experiment("fig3_left", "paper"), lr=0.1, widths=(2, 5), train_size=1000, f="relu", seed=7
+        experiment("fig3_left", "paper"), lr=0.1, widths=(2, 5), n_train=1000, f="relu", seed=7
     )  # fmt: skip
     assert changed == expected
-    nothing = dict.fromkeys(("lr", "widths", "train_size", "layers", "f", "data", "seed", "labels", "teacher_width"))
+    nothing = dict.fromkeys(("lr", "widths", "n_train", "layers", "f", "data", "seed", "labels", "teacher_width"))
     assert experiment("fig3_left", "paper", **nothing) == experiment("fig3_left", "paper")
     assert plan("02_plateaus", "quick", nothing) == plan("02_plateaus", "quick", {})
 
@@ -227,7 +227,7 @@ def test_overrides_replace_and_none_keeps():
         ("fig1_right", {"f": "relu", "n_latent": 3, "data": "digits"}),
         ("fig3_left", {"data": "digits"}),
         ("fig4", {"n_inputs": 50, "f": "relu", "n_latent": 3, "teacher_v": "ones", "teacher_activation": "relu"}),
-        ("fig4_pretraining", {"widths": [9], "time": 5.0, "n_inits": 9, "n_times": 9, "n_inputs": 50,
+        ("fig4_pretraining", {"widths": [9], "time": 5.0, "n_pairs": 9, "n_times": 9, "n_inputs": 50,
                               "labels": "real"}),
     ],
 )  # fmt: skip
@@ -246,8 +246,8 @@ def test_teacher_width_is_the_width_of_the_pretrained_network():
 
 def test_a_plan_hands_its_overrides_to_every_run():
     """What a notebook's parameters say reaches each of its set-ups, in either layer mode."""
-    runs = plan("03_hidden_manifold_model", "quick", {"lr": 0.05, "seed": 9, "train_size": 777, "teacher_width": 2})
-    assert {(e.lr, e.seed, e.train_size) for e in runs.values()} == {(0.05, 9, 777)}
+    runs = plan("03_hidden_manifold_model", "quick", {"lr": 0.05, "seed": 9, "n_train": 777, "teacher_width": 2})
+    assert {(e.lr, e.seed, e.n_train) for e in runs.values()} == {(0.05, 9, 777)}
     assert {e.teacher_width for name, e in runs.items() if e.task != "own"} == {2}
     assert runs["fig4_pretraining"].widths == (2,)
 
@@ -264,11 +264,11 @@ IMPOSSIBLE = [
     *[("n_inputs", value) for value in (0, 1, 20.5, 5)],
     *[("n_test", value) for value in (0, 1)],
     *[("n_times", value) for value in (0, 2)],
-    *[("n_inits", value) for value in (0, 1.5, "2")],
+    *[("n_pairs", value) for value in (0, 1.5, "2")],
     *[("n_draws", value) for value in (0, -1)],
     *[("teacher_width", value) for value in (0, 1.5)],
     *[("seed", value) for value in (-1, 1.5, "1", True)],
-    *[("train_size", value) for value in (0, -1, 2.5, "60")],
+    *[("n_train", value) for value in (0, -1, 2.5, "60")],
     ("f", "sign"), ("f", 3), ("f", ["sgn"]),
     ("labels", "signs"), ("labels", True),
     ("activation", "tanh"), ("activation", ["erf"]),
@@ -322,7 +322,7 @@ def test_unknown_setup_profile_and_parameter_are_refused():
     for parameter in ("learning_rate", "n_init", "inputs", "task", "figure"):
         with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'") as refusal:
             experiment("fig3_left", **{parameter: 1})
-        check_sentence(refusal, "lr", "n_inits", "widths")
+        check_sentence(refusal, "lr", "n_pairs", "widths")
         with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'"):
             plan("01_independent_students", "quick", {parameter: 1})
 
@@ -346,11 +346,11 @@ def test_data_of_a_latent_task(layers):
 
 
 @pytest.mark.parametrize("name", ["fig1_right", "fig3_right"])
-@pytest.mark.parametrize("train_size", [None, 33])
-def test_data_of_a_teacher_task(name, train_size):
-    """The teacher acts on the N components with M units; P is train_size, or 76N."""
-    data = dataset(tiny(name, train_size=train_size), rng=np.random.default_rng(112))
-    assert data.x_train.shape == (train_size or 76 * 20, 20)
+@pytest.mark.parametrize("n_train", [None, 33])
+def test_data_of_a_teacher_task(name, n_train):
+    """The teacher acts on the N components with M units; P is n_train, or 76N."""
+    data = dataset(tiny(name, n_train=n_train), rng=np.random.default_rng(112))
+    assert data.x_train.shape == (n_train or 76 * 20, 20)
     assert (data.teacher.width, data.teacher.n_inputs) == (4, 20)
     assert (data.inputs.features is None) is (name == "fig1_right")
     assert np.unique(data.y_train).size > 10, "real labels"
@@ -360,7 +360,7 @@ def test_data_of_a_teacher_task(name, train_size):
 
 def test_data_of_digits():
     """Digits with odd against even, as many as asked for."""
-    data = dataset(tiny("fig1_left", train_size=200), rng=np.random.default_rng(113))
+    data = dataset(tiny("fig1_left", n_train=200), rng=np.random.default_rng(113))
     assert data.x_train.shape == (200, 64) and data.teacher is None
     assert "odd against even" in data.description
 
@@ -418,7 +418,7 @@ def test_teachers_of_weight_one(name, layers):
 
 def test_students_start_as_ever_when_teachers_have_weight_one():
     """teacher_v and teacher_activation say nothing about students."""
-    e = tiny("fig5_teacher", lr=1e-9, teacher_activation="relu", train_size=60)
+    e = tiny("fig5_teacher", lr=1e-9, teacher_activation="relu", n_train=60)
     still = run(e, progress=False)
     v = still.v.sel(width=2).values
     assert not np.any(v == 1) and np.unique(v).size == v.size
@@ -428,7 +428,7 @@ def test_students_start_as_ever_when_teachers_have_weight_one():
 @pytest.mark.parametrize("name", ["fig10_left", "fig10_latent", "fig10_teacher"])
 def test_relu_students_start_near_zero(name):
     """Appendix E: weights of variance 1e-6 in both layers, in units of which 1e-9 of training is nothing."""
-    still = run(tiny(name, lr=1e-9, train_size=60, time=0.2), progress=False)
+    still = run(tiny(name, lr=1e-9, n_train=60, time=0.2), progress=False)
     assert still.attrs["activation"] == "relu"
     for weights in (still.W, still.v):
         n = int(weights.notnull().sum())
@@ -438,7 +438,7 @@ def test_relu_students_start_near_zero(name):
 def test_labels_of_figure_10_can_be_learnt():
     """In every draw of the paper's profile both labels are about equally frequent, as they are for any odd g. The sign
     of a single ReLU unit would be +1 throughout in the draws with a positive second layer."""
-    e = dataclasses.replace(experiment("fig10_latent", "paper", train_size=2000), n_inputs=50, n_test=2)
+    e = dataclasses.replace(experiment("fig10_latent", "paper", n_train=2000), n_inputs=50, n_test=2)
     relu = dataclasses.replace(e, teacher_activation=None)
     for draw in range(e.n_draws):
         ours, theirs = (
@@ -454,7 +454,7 @@ def test_labels_of_figure_10_can_be_learnt():
 
 @pytest.fixture(scope="module")
 def result():
-    return run(tiny("fig3_left", train_size=60), progress=False)
+    return run(tiny("fig3_left", n_train=60), progress=False)
 
 
 def test_result_has_a_dimension_draw(result):
@@ -475,8 +475,8 @@ def test_result_tells_what_was_run(result):
     expected = {
         "name": "fig3_left", "figure": "Fig. 3 left", "profile": "quick", "inputs": "structured", "task": "latent",
         "activation": "erf", "layers": "both", "labels": "sign", "f": "sgn", "lr": 0.2, "time": 3.0, "init_scale": 1.0,
-        "widths": [1, 2], "n_inits": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "teacher_v": "drawn",
-        "n_times": 5, "data": "auto", "seed": 1, "train_size": 60, "n_inputs": 20, "n_train": 60, "n_test": 50,
+        "widths": [1, 2], "n_pairs": 2, "n_draws": 2, "n_latent": 3, "teacher_width": 1, "teacher_v": "drawn",
+        "n_times": 5, "data": "auto", "seed": 1, "n_train": 60, "n_inputs": 20, "n_test": 50,
         "n_gauss": 50, "device": "cpu", "notice": "",
     }  # fmt: skip
     assert {key: result.attrs.get(key) for key in expected} == expected
@@ -496,9 +496,9 @@ def test_result_survives_a_file(result, tmp_path):
 
 def test_same_seed_same_result(result):
     """The seed decides everything: equal seeds give identical results, other seeds other ones."""
-    again = run(tiny("fig3_left", train_size=60), progress=False)
+    again = run(tiny("fig3_left", n_train=60), progress=False)
     xr.testing.assert_identical(again, result)
-    other = run(tiny("fig3_left", train_size=60, seed=2), progress=False)
+    other = run(tiny("fig3_left", n_train=60, seed=2), progress=False)
     assert not (other.W == result.W).any()
     assert not (other.eps_g_mse == result.eps_g_mse).any()
 
@@ -506,9 +506,9 @@ def test_same_seed_same_result(result):
 def test_draws_are_independent_and_do_not_depend_on_their_number(result):
     """Every draw has data and students of its own; asking for fewer leaves the first ones as they are."""
     assert not (result.W.isel(draw=0) == result.W.isel(draw=1)).any()
-    one = run(tiny("fig3_left", train_size=60, n_draws=1), progress=False)
+    one = run(tiny("fig3_left", n_train=60, n_draws=1), progress=False)
     xr.testing.assert_equal(one.isel(draw=0), result.isel(draw=0))
-    e = tiny("fig3_left", train_size=60)
+    e = tiny("fig3_left", n_train=60)
     rngs = [np.random.default_rng(seed) for seed in (1, 2)]
     first, second = (dataset(e, rng=rng) for rng in rngs)
     assert not np.any(first.inputs.features == second.inputs.features)
@@ -517,14 +517,14 @@ def test_draws_are_independent_and_do_not_depend_on_their_number(result):
 
 def test_run_trains_as_the_experiment_says(result):
     """Learning rate, layers, activation and initial scale reach the training."""
-    first = run(tiny("fig3_left", train_size=60, layers="first"), progress=False)
+    first = run(tiny("fig3_left", n_train=60, layers="first"), progress=False)
     np.testing.assert_array_equal(first.v.sel(width=2), 1)
     assert not np.any(result.v.sel(width=2) == 1)
-    still = run(tiny("fig3_left", train_size=60, lr=1e-9, init_scale=0.1), progress=False)
+    still = run(tiny("fig3_left", n_train=60, lr=1e-9, init_scale=0.1), progress=False)
     # weights do not move from N(0, 0.01): their mean square over 480 · 2 numbers, within five standard errors
     mean_square = float((still.W**2).mean())
     assert abs(mean_square / 0.01 - 1) < 5 * math.sqrt(2 / int(still.W.notnull().sum()))
-    linear = run(tiny("fig1_right", train_size=60, activation="identity", lr=0.05), progress=False)
+    linear = run(tiny("fig1_right", n_train=60, activation="identity", lr=0.05), progress=False)
     assert linear.attrs["activation"] == "identity"
 
 
@@ -539,9 +539,9 @@ def test_notice_is_passed_on(monkeypatch, tmp_path):
     """Whoever gets 8×8 digits for MNIST finds that in the result."""
     monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HMM_OFFLINE", "1")
-    replaced = run(tiny("fig1_left", data="auto", time=0.1, n_inits=1), progress=False)
+    replaced = run(tiny("fig1_left", data="auto", time=0.1, n_pairs=1), progress=False)
     assert "8×8 digits (N = 64) stand in" in replaced.attrs["notice"]
-    chosen = run(tiny("fig1_left", data="digits", time=0.1, n_inits=1), progress=False)
+    chosen = run(tiny("fig1_left", data="digits", time=0.1, n_pairs=1), progress=False)
     assert chosen.attrs["notice"] == "" and chosen.attrs["n_inputs"] == 64
 
 
@@ -557,12 +557,12 @@ def pretrained():
 def some_plan():
     """Experiments of several sizes; the names are not those of the set-ups, and one set-up is there twice."""
     return {
-        "latent": tiny("fig3_left", train_size=60, n_draws=3),
-        "teacher": tiny("fig3_right", train_size=40, lr=0.1, seed=5),
-        "again": tiny("fig3_left", train_size=60, n_draws=1, layers="first", init_scale=0.5),
-        "pretrained": tiny("fig4", train_size=50, n_draws=2),
-        "longer": tiny("fig1_right", train_size=50, time=4.0, n_test_along=20),
-        "digits": tiny("fig1_left", train_size=70),
+        "latent": tiny("fig3_left", n_train=60, n_draws=3),
+        "teacher": tiny("fig3_right", n_train=40, lr=0.1, seed=5),
+        "again": tiny("fig3_left", n_train=60, n_draws=1, layers="first", init_scale=0.5),
+        "pretrained": tiny("fig4", n_train=50, n_draws=2),
+        "longer": tiny("fig1_right", n_train=50, time=4.0, n_test_along=20),
+        "digits": tiny("fig1_left", n_train=70),
     }
 
 
@@ -587,9 +587,9 @@ def test_a_plan_is_its_experiments(pretrained):
 
 def test_sizes_of_an_experiment_reach_the_training():
     """n_test is the number of Gaussian inputs, also for digits; n_test_along counts before the end."""
-    digits = run(tiny("fig1_left", train_size=70), progress=False)
+    digits = run(tiny("fig1_left", n_train=70), progress=False)
     assert digits.attrs["n_gauss"] == 50 < digits.attrs["n_test"]
-    every, fewer = (run(tiny("fig3_right", train_size=40, n_test_along=n), progress=False) for n in (None, 10))
+    every, fewer = (run(tiny("fig3_right", n_train=40, n_test_along=n), progress=False) for n in (None, 10))
     for key in ("eps_g_mse", "eps_12_mse"):
         assert not (every[key] == fewer[key]).isel(time=slice(-1)).any()
         xr.testing.assert_identical(every[key].isel(time=-1), fewer[key].isel(time=-1))
@@ -599,7 +599,7 @@ def test_sizes_of_an_experiment_reach_the_training():
 def test_number_of_cores_does_not_change_a_run(threads, result, monkeypatch):
     """However many draws are trained at a time, the result is the same to the last bit."""
     monkeypatch.setattr(hardware, "threads", lambda: threads)
-    xr.testing.assert_identical(run(tiny("fig3_left", train_size=60), progress=False), result)
+    xr.testing.assert_identical(run(tiny("fig3_left", n_train=60), progress=False), result)
 
 
 def test_a_plan_on_a_device(pretrained, monkeypatch):
@@ -652,8 +652,8 @@ def plan_of(which, profile="paper"):
     if which == "digits":
         return {data: tiny("fig1_left", data=data) for data in ("digits", "mnist", "auto")}
     if which == "one change":
-        changes = {"n_inputs": 21, "widths": [1, 3], "n_inits": 3, "time": 4.0, "n_times": 6, "activation": "relu",
-                   "n_test": 51, "n_test_along": 9, "lr": 0.1, "layers": "first", "init_scale": 0.5, "train_size": 9,
+        changes = {"n_inputs": 21, "widths": [1, 3], "n_pairs": 3, "time": 4.0, "n_times": 6, "activation": "relu",
+                   "n_test": 51, "n_test_along": 9, "lr": 0.1, "layers": "first", "init_scale": 0.5, "n_train": 9,
                    "seed": 3, "f": "relu", "n_latent": 4, "labels": "real", "teacher_width": 2}  # fmt: skip
         return {"none": tiny("fig3_left")} | {name: tiny("fig3_left", **{name: v}) for name, v in changes.items()}
     return some_plan() if which == "some" else plan(which, profile, {})
@@ -686,7 +686,7 @@ def shared(e):
     """What runs that are trained together must share: the arguments of `train_together` and N."""
     n_inputs = {"digits": e.data, "gaussian": e.n_inputs, "structured": e.n_inputs}[e.inputs]
     n_inputs = "the teacher's" if e.task == "pretrained" else n_inputs
-    return n_inputs, e.widths, e.n_inits, e.time, e.n_times, e.activation, e.n_test, e.n_test_along
+    return n_inputs, e.widths, e.n_pairs, e.time, e.n_times, e.activation, e.n_test, e.n_test_along
 
 
 @pytest.mark.parametrize("most", [1, 4, 10])
@@ -737,19 +737,19 @@ def test_scale_says_what_is_smaller(result):
     for part in ("N = 20 (784)", "time = 3 (10000)", "initialisations = 4 (", "the paper's in brackets"):
         assert part in text
     e = experiment("fig3_left", "paper")
-    full = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws)
+    full = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws)
     assert scale(full) == "the paper's scale"
-    assert scale(at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, time=600)) == (
+    assert scale(at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, time=600)) == (
         "time = 600 (10000); the paper's in brackets"
     )
     fewer = scale(at_scale("fig3_left", inits=3, draws=1))
-    assert fewer == f"initialisations = 3 ({e.n_inits * e.n_draws}); the paper's in brackets"
+    assert fewer == f"initialisations = 3 ({e.n_pairs * e.n_draws}); the paper's in brackets"
 
 
 def test_scale_tells_the_dimension_of_the_manifold():
     """D where it is another than the paper's, after N; inputs without a manifold have none."""
     e = experiment("fig9_latent", "paper")
-    full = at_scale("fig9_latent", inits=e.n_inits, draws=e.n_draws, n_inputs=500, n_train=76 * 500, n_latent=250)
+    full = at_scale("fig9_latent", inits=e.n_pairs, draws=e.n_draws, n_inputs=500, n_train=76 * 500, n_latent=250)
     assert scale(full) == "the paper's scale"
     small = full.assign_attrs(n_inputs=100, n_train=7600, n_latent=50)
     assert scale(small) == "N = 100 (500), D = 50 (250); the paper's in brackets"
@@ -760,25 +760,25 @@ def test_scale_tells_the_dimension_of_the_manifold():
 def test_scale_tells_other_labels_and_layers():
     """Labels that are not the set-up's, and layers that its figure has no curve for; Fig. 2 has both."""
     e = experiment("fig3_left", "paper")
-    other = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, labels="real", layers="first")
+    other = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, labels="real", layers="first")
     assert scale(other) == "real labels (sign), layers trained: first (both); the paper's in brackets"
     for layers in ("first", "both"):
-        two = at_scale("fig2_right_latent", inits=e.n_inits, draws=e.n_draws, layers=layers)
+        two = at_scale("fig2_right_latent", inits=e.n_pairs, draws=e.n_draws, layers=layers)
         assert scale(two) == "the paper's scale"
 
 
 def test_scale_of_digits():
     """Small digits are told from MNIST, whose N is the paper's."""
     e = experiment("fig1_left", "paper")
-    assert scale(at_scale("fig1_left", inits=e.n_inits, draws=e.n_draws)) == "the paper's scale"
-    small = scale(at_scale("fig1_left", inits=e.n_inits, draws=e.n_draws, n_inputs=64, n_train=1347))
+    assert scale(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws)) == "the paper's scale"
+    small = scale(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws, n_inputs=64, n_train=1347))
     assert small.startswith("8×8 digits instead of MNIST; N = 64 (784)")
 
 
 def test_scale_tells_a_smaller_training_set():
     """P is part of the scale: students that see fewer than 76N samples are not at the paper's."""
     e = experiment("fig3_left", "paper")
-    few = at_scale("fig3_left", inits=e.n_inits, draws=e.n_draws, train_size=1000, n_train=1000)
+    few = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, n_train=1000)
     assert scale(few) != "the paper's scale"
     assert "1000" in scale(few)
 

@@ -20,7 +20,7 @@ from hmm_utils.runs import dimension, experiments, scan
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 TINY = dict(
-    n_inputs=10, n_latent=3, widths=[1, 2, 5], n_inits=3, n_draws=2, time=3, n_times=5, n_test=20, data="digits"
+    n_inputs=10, n_latent=3, widths=[1, 2, 5], n_pairs=3, n_draws=2, time=3, n_times=5, n_test=20, data="digits"
 )
 
 
@@ -187,7 +187,7 @@ def test_diverged_students_are_left_out():
 
 def test_one_run_has_no_bars():
     """A single run has a point without a bar."""
-    (axis,) = figures.independent_students({"": random_result(n_draws=1, n_inits=1)}).axes
+    (axis,) = figures.independent_students({"": random_result(n_draws=1, n_pairs=1)}).axes
     for _, y, low, high in bars(axis).values():
         assert np.isfinite(y).all()
         np.testing.assert_array_equal(high - low, 0)
@@ -331,7 +331,7 @@ def test_scale_is_told(kind):
 def test_full_scale_is_told():
     """At the paper's scale there are no numbers to compare."""
     # two initialisations in each of fifteen draws, as in the paper's profile
-    result = random_result(n_inits=2, n_draws=15, widths=[1, 2])
+    result = random_result(n_pairs=2, n_draws=15, widths=[1, 2])
     result = result.assign_attrs(n_inputs=784, n_train=76 * 784, n_test=10_000, time=10_000)
     text = words(figures.independent_students({"all": result}))
     assert "all: the paper's scale" in text and "in brackets" not in text
@@ -521,7 +521,7 @@ def test_every_figure_can_be_drawn(modes, measured):
     rng = np.random.default_rng(6)
     inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
     inset = {"K = 2": modes["teacher"]}
-    points = {f"D = {D}": random_result("fig3_left", n_latent=D, train_size=40) for D in (10, 5)}
+    points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
     mnist, overfit = scan.like_mnist(points), scan.overfits(points)
     drawn = {
         "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from hmm_utils.model.datasets import FOLDINGS, structured
-from hmm_utils.model.nonlinearities import Constants, constants
+from hmm_utils.model.datasets import structured
+from hmm_utils.model.nonlinearities import NONLINEARITIES, Constants, constants
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
@@ -14,15 +14,15 @@ SE = 5  # standard errors allowed: one test in two million fails by chance
 @pytest.mark.parametrize("name", ["sgn", "relu", "identity", "erf", "abs"])
 def test_quadrature_gives_the_closed_forms(name):
     """The function itself goes through quadrature, its name through the closed form: both agree to 1e-10."""
-    exact, ours = constants(name), constants(FOLDINGS[name])
+    exact, ours = constants(name), constants(NONLINEARITIES[name])
     np.testing.assert_allclose([ours.a, ours.b, ours.c], [exact.a, exact.b, exact.c], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", FOLDINGS)
+@pytest.mark.parametrize("name", NONLINEARITIES)
 def test_constants_are_the_moments_of_drawn_numbers(name):
     """a, b and c are the sample means of f(u), u f(u) and f(u)² over a million u, within five standard errors."""
     u = np.random.default_rng(1).standard_normal(10**6)
-    f, k = FOLDINGS[name](u), constants(name)
+    f, k = NONLINEARITIES[name](u), constants(name)
     for value, sample in ((k.a, f), (k.b, u * f), (k.c, f * f)):
         assert abs(sample.mean() - value) <= SE * sample.std() / 1000 + 1e-15
 

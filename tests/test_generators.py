@@ -29,8 +29,7 @@ from hmm_utils.data.generators import (
     standardised,
 )
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.model.datasets import FOLDINGS
-from hmm_utils.model.nonlinearities import constants
+from hmm_utils.model.nonlinearities import NONLINEARITIES, constants
 from hmm_utils.theory.online.asymptotics import estimable_fraction
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
@@ -53,7 +52,7 @@ def rms(x):
 # ---- Fully connected ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("f", FOLDINGS)
+@pytest.mark.parametrize("f", NONLINEARITIES)
 def test_one_random_layer_is_the_hidden_manifold(f):
     """x_i = f(Σ_r F_ir c_r/√D), sample by sample and sum by sum, with F_ir ~ N(0, 1)."""
     D, N = 30, 50
@@ -70,7 +69,7 @@ def test_one_random_layer_is_the_hidden_manifold(f):
         np.testing.assert_array_equal(x[clear], np.sign(u[clear]))
     else:
         # D products and their sum, and f with a slope of at most 1, in float32
-        np.testing.assert_allclose(x, FOLDINGS[f](u), rtol=0, atol=2 * D * U)
+        np.testing.assert_allclose(x, NONLINEARITIES[f](u), rtol=0, atol=2 * D * U)
 
 
 def test_layers_with_biases_follow_each_other():

@@ -12,6 +12,7 @@ from test_directions import pair_of_students
 
 from hmm_utils.figures import pictures, style
 from hmm_utils.model import datasets, networks
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import directions
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
@@ -94,7 +95,7 @@ def test_the_model_is_drawn_from_real_numbers(tasks):
     for image, x in zip(drawn, expected, strict=True):
         np.testing.assert_allclose(image, x, rtol=1e-6)
     (folding,) = (axis.lines[0] for axis in others if axis.lines)
-    np.testing.assert_array_equal(folding.get_ydata(), datasets.FOLDINGS[f](folding.get_xdata()))
+    np.testing.assert_array_equal(folding.get_ydata(), NONLINEARITIES[f](folding.get_xdata()))
 
     said = [text.get_text() for text in fig.texts]
     for i in shown:

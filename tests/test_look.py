@@ -27,6 +27,7 @@ from hmm_utils import figures
 from hmm_utils.figures import deep_generators, paper_figures, style
 from hmm_utils.figures import motion as theory_figures
 from hmm_utils.model import datasets, networks
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import comparison, deep, dimension, directions, scan, sweep
 from hmm_utils.theory.online import equivalence, predictions
 
@@ -118,7 +119,7 @@ def paper_results():
 def drawn_from_results():
     results = paper_results()
     curves = {"one": {"first": results["fig2_left_iid/first"], "both": results["fig2_left_iid/both"]}}
-    points = {f"D = {D}": random_result("fig3_left", n_latent=D, train_size=40) for D in (10, 5)}
+    points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
     mnist, overfit = scan.like_mnist(points), scan.overfits(points)
     c = dimension.Configuration(n_images=250, n_subsamples=2, neighbours=(2, 10, 20), data="digits", seed=1)
     measured = dimension.measure(c, progress=False)
@@ -138,7 +139,7 @@ def drawn_from_data():
     def folded(N, *names):
         return {f: datasets.structured(f, N, 2, 60, 5, rng=np.random.default_rng(1)) for f in names}
 
-    inputs = folded(64, *datasets.FOLDINGS)
+    inputs = folded(64, *NONLINEARITIES)
     labeller = networks.random_network(2, 1, rng=RNG)
     kinds = {"handwritten digits": datasets.handwritten_digits("digits", rng=RNG)}
     kinds |= {"i.i.d. Gaussian": datasets.gaussian(64, 9, 9, rng=RNG)} | {f"f = {f}": x for f, x in inputs.items()}

@@ -17,11 +17,11 @@ NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right",
 def tiny(name, **more):
     name, _, layers = name.partition("/")
     e = experiments.experiment(name, "paper", **({"layers": layers} if layers else {}))
-    digits = {"data": "digits", "train_size": 60} if e.inputs == "digits" else {}
-    size = {"n_inputs": 20, "n_latent": 3, "n_inits": 2, "n_draws": 2, "time": 4.0, "n_times": 5, "n_test": 60}
+    digits = {"data": "digits", "n_train": 60} if e.inputs == "digits" else {}
+    size = {"n_inputs": 20, "n_latent": 3, "n_pairs": 2, "n_draws": 2, "time": 4.0, "n_times": 5, "n_test": 60}
     size |= {"widths": (1, 4), "n_test_along": None}
     if e.name == "fig4_pretraining":
-        size |= {"widths": (4,), "n_draws": 1, "n_inits": 1}
+        size |= {"widths": (4,), "n_draws": 1, "n_pairs": 1}
     return replace(e, **size, **digits, **more)
 
 

@@ -52,7 +52,7 @@ LEVEL = 1e-3 / (2 * len(COMPARED) * len(FILES))
 
 
 def draw_inputs(kind, n_test, rng):
-    N, P = COMMON["n_inputs"], COMMON["train_size"]
+    N, P = COMMON["n_inputs"], COMMON["n_train"]
     if kind == "gaussian":
         return datasets.gaussian(N, P, n_test, rng=rng)
     if kind == "structured":
@@ -62,7 +62,7 @@ def draw_inputs(kind, n_test, rng):
 
 def draw_task(inputs, settings, rng):
     if settings["task"] == "own":
-        return datasets.own_task(inputs, "odd against even")
+        return datasets.labelled_task(inputs, "odd against even")
     task, n = (
         (datasets.latent_task, COMMON["n_latent"])
         if settings["task"] == "latent"

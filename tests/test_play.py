@@ -20,7 +20,7 @@ from hmm_utils.play.settings import Settings, dataset, differences, problem, wit
 from hmm_utils.runs import experiments
 from hmm_utils.sgd import training
 
-SMALL = Settings(n_inputs=30, n_latent=5, train_size=300, width=3, teacher_width=2, time=10.0)
+SMALL = Settings(n_inputs=30, n_latent=5, n_train=300, width=3, teacher_width=2, time=10.0)
 ENDLESS = replace(SMALL, time=1e7)
 VANILLA = dict(inputs="gaussian", task="teacher")
 # far more than what is waited for takes on a busy machine, and less than a person who runs the tests would bear
@@ -50,13 +50,13 @@ def until(condition):
         ({"inputs": "gaussian"}, "i.i.d. inputs have no latent coordinates"),
         ({"inputs": "digits"}, "Images have no known latent coordinates"),
         ({"task": "own"}, "Only images come with labels of their own"),
-        ({"inputs": "digits", "task": "own", "train_size": 1348}, "There are 1347 images to train on, and P = 1348"),
-        ({"train_size": 10**12}, "MB free here: choose a smaller P or N"),
+        ({"inputs": "digits", "task": "own", "n_train": 1348}, "There are 1347 images to train on, and P = 1348"),
+        ({"n_train": 10**12}, "MB free here: choose a smaller P or N"),
         ({"f": "sin"}, "f = 'sin': choose one of sgn, relu"),
         ({"inputs": "images"}, "inputs = 'images': choose one of gaussian, structured, digits"),
         ({"width": 0}, "width = 0: give a whole number of at least 1"),
         ({"width": 2.5}, "width = 2.5: give a whole number of at least 1"),
-        ({"train_size": 0}, "train_size = 0: give a whole number of at least 1"),
+        ({"n_train": 0}, "n_train = 0: give a whole number of at least 1"),
         ({"lr": 0.0}, "lr = 0.0: give a positive number"),
         ({"time": float("inf")}, "time = inf: give a positive number"),
         ({"lr": float("nan")}, "lr = nan: give a positive number"),
@@ -73,7 +73,7 @@ def test_what_cannot_be_trained_is_explained(chosen, sentence):
     assert str(refused.value) == said or "MB free here" in sentence
 
 
-@pytest.mark.parametrize("f", [*settings.datasets.FOLDINGS])
+@pytest.mark.parametrize("f", [*settings.nonlinearities.NONLINEARITIES])
 @pytest.mark.parametrize("task", ["teacher", "latent"])
 @pytest.mark.parametrize("labels", ["sign", "real"])
 def test_every_folding_can_be_trained(f, task, labels):
@@ -89,7 +89,7 @@ def test_every_folding_can_be_trained(f, task, labels):
     ("chosen", "N", "P", "idle"),
     [
         ({}, 200, 15_200, {"data"}),
-        ({"train_size": 7}, 200, 7, {"data"}),
+        ({"n_train": 7}, 200, 7, {"data"}),
         (VANILLA, 200, 15_200, {"data", "f", "n_latent"}),
         ({"inputs": "digits", "task": "teacher"}, 64, 1347, {"f", "n_latent", "n_inputs"}),
         (
@@ -112,17 +112,17 @@ def test_mnist_where_it_is(monkeypatch):
     assert (images.N, images.P) == (784, 59_584)
     small = replace(images, data="digits")
     assert (small.N, small.P) == (64, 1347)
-    assert "60000 images" in problem(replace(images, train_size=60_001))
+    assert "60000 images" in problem(replace(images, n_train=60_001))
 
 
 @pytest.mark.parametrize("name", ["fig3_left", "fig3_right", "fig1_right"])
 @pytest.mark.parametrize("layers", ["both", "first"])
 def test_data_are_those_of_the_experiments(name, layers):
     """The data set of an `Experiment` with the same values, drawn from the same stream."""
-    e = experiments.experiment(name, n_inputs=30, n_latent=5, train_size=90, layers=layers, teacher_width=3)
+    e = experiments.experiment(name, n_inputs=30, n_latent=5, n_train=90, layers=layers, teacher_width=3)
     e = replace(e, n_test=settings.N_TEST)
     same = {k: getattr(e, k) for k in ("inputs", "task", "f", "labels", "layers", "n_inputs", "n_latent")}
-    s = Settings(**same, train_size=90, teacher_width=3)
+    s = Settings(**same, n_train=90, teacher_width=3)
     ours, theirs = dataset(s, rng=np.random.default_rng(4)), experiments.dataset(e, rng=np.random.default_rng(4))
     assert ours.description == theirs.description
     for a, b in ((ours.x_train, theirs.x_train), (ours.y_train, theirs.y_train), (ours.y_test, theirs.y_test)):
@@ -132,7 +132,7 @@ def test_data_are_those_of_the_experiments(name, layers):
 @pytest.mark.parametrize("chosen", [{}, VANILLA, {"inputs": "digits", "task": "own"}])
 def test_memory_is_what_the_data_take(chosen):
     """Within 30 % of what numpy asks for while 60 000 samples (or all digits) are drawn: slabs are not counted."""
-    s = Settings(**chosen, n_inputs=100, train_size=None if chosen.get("inputs") == "digits" else 60_000)
+    s = Settings(**chosen, n_inputs=100, n_train=None if chosen.get("inputs") == "digits" else 60_000)
     dataset(s, rng=np.random.default_rng(1))  # scikit-learn is imported
     tracemalloc.start()
     dataset(s, rng=np.random.default_rng(1))
@@ -187,7 +187,7 @@ def test_a_profile_is_where_the_controls_start():
         ([{}, {"task": "teacher", "time": 9.0}], ["latent teacher", "teacher on inputs"]),
         ([{}, {"time": 9.0}], ["to time 1000", "to time 9"]),
         ([{"n_inputs": 100}, {"n_inputs": 400}], ["N = 100", "N = 400"]),
-        ([{"train_size": 1000}, {"train_size": 777}], ["P = 5N", "P = 777"]),
+        ([{"n_train": 1000}, {"n_train": 777}], ["P = 5N", "P = 777"]),
         ([{"n_latent": 5}, VANILLA], ["f = sgn, latent teacher, D = 5", "i.i.d. inputs, teacher on inputs"]),
     ],
 )
@@ -248,7 +248,7 @@ def test_order_parameters(chosen, seen):
 
 
 def test_no_teacher_no_overlap():
-    result = run(replace(SMALL, inputs="digits", task="own", train_size=100, time=2.0))
+    result = run(replace(SMALL, inputs="digits", task="own", n_train=100, time=2.0))
     assert result["R"].sizes["m"] == 0 and result["Q"].shape[-2:] == (3, 3)
 
 
@@ -329,7 +329,7 @@ def test_equal_data_are_drawn_once(monkeypatch):
         return len(drawn)
 
     assert [train(), train(lr=0.1), train(width=1, time=5.0)] == [1, 1, 1]
-    assert [train(seed=2), train(train_size=200), train(teacher_width=1), train(layers="first")] == [2, 3, 4, 5]
+    assert [train(seed=2), train(n_train=200), train(teacher_width=1), train(layers="first")] == [2, 3, 4, 5]
     one.prepare(replace(SMALL, f="relu")).join()
     assert [s.f for s in drawn[5:]] == ["relu"]
     assert train(f="relu", lr=0.5) == 6
@@ -402,7 +402,7 @@ def test_six_trainings_are_kept_until_cleared():
 def results():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnist, "is_available", lambda: False)
-        own = replace(SMALL, inputs="digits", task="own", train_size=100)
+        own = replace(SMALL, inputs="digits", task="own", n_train=100)
         return {"one": run(SMALL), "two": run(replace(SMALL, width=2)), "digits": run(own)}
 
 
@@ -617,7 +617,7 @@ def test_too_large_for_the_memory_is_explained(app, monkeypatch):
     monkeypatch.setattr(settings, "available_memory", lambda: 1e6)
     one = app()
     assert not one.train.disabled
-    control(one, "train_size").value = 152.0
+    control(one, "n_train").value = 152.0
     control(one, "n_inputs").value = 1000
     assert one.train.disabled and "152000 samples of N = 1000 numbers take" in one.message.value
 
@@ -629,7 +629,7 @@ def test_mnist_that_is_not_here_is_told_of(app):
     control(one, "inputs").value = ("digits", None, "mnist")
     assert "MNIST is not on this machine" in one.message.value and not one.train.disabled
     assert one.settings.N == 64
-    control(one, "train_size").value = 76.0
+    control(one, "n_train").value = 76.0
     assert one.settings.P == 1347 and "all there are" in one.chosen.value
     control(one, "inputs").value = ("digits", None, "digits")
     assert one.message.value == ""
@@ -669,7 +669,7 @@ def test_an_error_of_the_picture_is_shown(app, monkeypatch):
     "chosen",
     [
         SMALL,
-        Settings(**VANILLA, lr=0.3, n_inputs=333, time=77.0, seed=99, train_size=1000),
+        Settings(**VANILLA, lr=0.3, n_inputs=333, time=77.0, seed=99, n_train=1000),
         Settings(inputs="digits", data="digits", task="own"),
         Settings(f="abs", task="teacher", labels="real", layers="first", width=7),
     ],
@@ -677,20 +677,20 @@ def test_an_error_of_the_picture_is_shown(app, monkeypatch):
 def test_controls_start_where_they_are_told_to(chosen, app):
     """Values that no slider has are added to it."""
     one = app(chosen)
-    assert replace(one.settings, train_size=one.settings.P) == replace(chosen, train_size=chosen.P)
+    assert replace(one.settings, n_train=one.settings.P) == replace(chosen, n_train=chosen.P)
 
 
 def test_fewer_controls(app):
     """What cannot be changed stays as it is."""
-    one = app(Settings(**VANILLA, n_inputs=30, train_size=300), controls=["width", "lr"])
+    one = app(Settings(**VANILLA, n_inputs=30, n_train=300), controls=["width", "lr"])
     assert list(one._controls) == ["width", "lr"]
     control(one, "lr").value = 1.0
-    assert one.settings == Settings(**VANILLA, n_inputs=30, train_size=300, lr=1.0)
+    assert one.settings == Settings(**VANILLA, n_inputs=30, n_train=300, lr=1.0)
 
 
 def test_p_follows_n(app):
     """The slider is P/N."""
-    one = app(replace(SMALL, n_inputs=100, train_size=None))
+    one = app(replace(SMALL, n_inputs=100, n_train=None))
     assert one.settings.P == 7600
     control(one, "n_inputs").value = 50
     assert one.settings.P == 3800 and "P = 3\u202f800 training samples" in one.chosen.value

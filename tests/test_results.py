@@ -13,7 +13,7 @@ from hmm_utils.model import networks
 from hmm_utils.runs import archive, experiments, sweep
 from hmm_utils.sgd import block
 
-TINY = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_inits=2, n_draws=2, time=4.0, n_times=5, n_test=60)
+TINY = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=2, n_draws=2, time=4.0, n_times=5, n_test=60)
 
 
 def tiny_plan(*names, **more):
@@ -70,7 +70,7 @@ def test_stored_figures_are_not_computed_again(swept, tmp_path, monkeypatch):
 
 def test_the_network_that_teaches_keeps_its_weights(tmp_path):
     """Fig. 4's teacher can be had from the stored figure, and is the one that was trained."""
-    plan = tiny_plan("fig4_pretraining", data="digits", train_size=60, teacher_width=2)
+    plan = tiny_plan("fig4_pretraining", data="digits", n_train=60, teacher_width=2)
     plan = {name: replace(e, time=2.0, n_times=4) for name, e in plan.items()}
     found = sweep.run(plan, tmp_path / "store", progress=False)
     archive.save(tmp_path, plan, found)
@@ -87,7 +87,7 @@ def test_the_network_that_teaches_keeps_its_weights(tmp_path):
 
 def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
     """Its weights are those that were trained; the others, which would fill the file, are NaN."""
-    plan = tiny_plan("fig1_left", data="digits", train_size=60)
+    plan = tiny_plan("fig1_left", data="digits", n_train=60)
     found = sweep.run(plan, tmp_path / "store", progress=False)
     archive.save(tmp_path, plan, found)
     read = archive.load(tmp_path, "fig1_left", plan["fig1_left"])

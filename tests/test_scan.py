@@ -35,8 +35,8 @@ def made(*, alpha=1, labels="sign", layers="both", D=10, N=784, setup="fig3_left
     """A result as a sweep returns it, with ε_g, ε₁,₂ on_test and on_gauss that are given functions of (K, t), and
     between draws, initialisations, students and widths differ by a factor of exp(spread · normal)."""
     e = experiments.experiment(
-        setup, "quick", widths=WIDTHS, time=END, n_times=N_TIMES, n_draws=2, n_inits=2, labels=labels, layers=layers,
-        n_latent=D, n_inputs=N, train_size=alpha * N,
+        setup, "quick", widths=WIDTHS, time=END, n_times=N_TIMES, n_draws=2, n_pairs=2, labels=labels, layers=layers,
+        n_latent=D, n_inputs=N, n_train=alpha * N,
     )  # fmt: skip
     rng, K = np.random.default_rng(seed), np.array(WIDTHS)
     time = np.rint(training.evaluation_times(END, N_TIMES) * N) / N
@@ -70,7 +70,7 @@ def at_index(result, K_max, i):
 def test_points_are_those_of_the_table():
     """Fig. 3's factorial, Fig. 9's, and lines through the caption's setting along D and N; that comes first."""
     found = [
-        (e.train_size / e.n_inputs, e.labels, e.layers, e.n_inputs, e.n_latent) for e in scan.points("paper").values()
+        (e.n_train / e.n_inputs, e.labels, e.layers, e.n_inputs, e.n_latent) for e in scan.points("paper").values()
     ]
     modes = [(alpha, y, mode) for alpha in (1, 4, 16, 76) for y in ("sign", "real") for mode in ("first", "both")]
     expected = {(*mode, *size) for mode in modes for size in ((784, 10), (500, 250))}
@@ -93,7 +93,7 @@ def test_every_point_is_the_hidden_manifold_model(profile):
     assert fixed[:6] == ("structured", "sgn", "latent", 1, "erf", 0.2) and fixed[-1] == profile
     assert {e.figure for e in points.values()} == {"Fig. 3 left, scanned", "Fig. 9 left, scanned"}
     for name, e in points.items():
-        P = "P=N" if e.train_size == e.n_inputs else f"P={e.train_size // e.n_inputs}N"
+        P = "P=N" if e.n_train == e.n_inputs else f"P={e.n_train // e.n_inputs}N"
         assert name == f"scan/{P}, {e.labels}, {e.layers}, D={e.n_latent}, N={e.n_inputs}"
         assert (e.figure == "Fig. 9 left, scanned") == (2 * e.n_latent == e.n_inputs and e.n_latent != 392)
 
@@ -288,7 +288,7 @@ def test_a_student_that_diverged():
 
 def tiny(profile):
     """Two points of a profile, made small."""
-    small = dict(n_inputs=20, n_latent=3, train_size=40, widths=(1, 2), time=3.0, n_times=4, n_test=50, n_test_along=50)
+    small = dict(n_inputs=20, n_latent=3, n_train=40, widths=(1, 2), time=3.0, n_times=4, n_test=50, n_test_along=50)
     some = {name: e for name, e in scan.points(profile).items() if "P=16N" in name or "P=N" in name}
     return {name: replace(e, **small) for name, e in list(some.items())[:2]}
 
@@ -325,7 +325,7 @@ def test_the_whole_scan_is_a_small_file(tmp_path):
     share of 5 MB."""
     points = scan.points("paper")
     plan, e = dict(list(points.items())[:4]), next(iter(points.values()))
-    small = replace(e, n_inputs=200, n_latent=3, train_size=40, time=1e-3, n_times=3, n_test=20, n_test_along=20)
+    small = replace(e, n_inputs=200, n_latent=3, n_train=40, time=1e-3, n_times=3, n_test=20, n_test_along=20)
     (draw,) = sweep.run({"one": replace(small, n_draws=1)}, tmp_path / "store", progress=False).values()
     time = training.evaluation_times(e.time, e.n_times)
     rng, sizes = np.random.default_rng(0), dict(draw.sizes) | {"draw": e.n_draws, "time": time.size}

@@ -22,7 +22,7 @@ from hmm_utils.model.networks import random_network
 from hmm_utils.runs import archive, cache, draws, experiments, sweep
 from hmm_utils.sgd import block, checkpoints
 
-TINY = dict(n_inputs=20, n_latent=3, widths=(1, 2), n_inits=2, n_draws=2, time=4.0, n_times=5, n_test=60)
+TINY = dict(n_inputs=20, n_latent=3, widths=(1, 2), n_pairs=2, n_draws=2, time=4.0, n_times=5, n_test=60)
 
 
 def tiny_plan(*names, **more):
@@ -104,8 +104,8 @@ def test_equal_content_is_computed_once(tmp_path, monkeypatch):
 OTHERS = {
     "name": "x", "figure": "x", "profile": "paper", "n_draws": 9,
     "inputs": "gaussian", "task": "teacher", "activation": "relu", "layers": "first", "labels": "real", "f": "relu",
-    "lr": 0.1, "time": 5.0, "init_scale": 0.5, "widths": (1, 3), "n_inits": 1, "n_inputs": 21, "n_latent": 4,
-    "teacher_width": 5, "n_test": 61, "n_times": 6, "seed": 2, "train_size": 50, "n_test_along": 30,
+    "lr": 0.1, "time": 5.0, "init_scale": 0.5, "widths": (1, 3), "n_pairs": 1, "n_inputs": 21, "n_latent": 4,
+    "teacher_width": 5, "n_test": 61, "n_times": 6, "seed": 2, "n_train": 50, "n_test_along": 30,
 }  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_a_pretrained_teacher_is_handed_on(tmp_path):
 
 def test_which_digits_are_meant(tmp_path, monkeypatch):
     """data = "auto" takes MNIST from the store or from the disk, and the small digits only if neither has it."""
-    plan = tiny_plan("fig1_left", n_draws=1, train_size=50)
+    plan = tiny_plan("fig1_left", n_draws=1, n_train=50)
 
     def none():
         raise mnist.DataError("there are no images here.")
@@ -267,7 +267,7 @@ def test_files_hold_what_was_run(tmp_path):
 
 # ---- Killed, and side by side ---------------------------------------------------------------------------------------
 
-LONG = dict(n_inputs=100, widths=[1, 2], n_inits=2, n_draws=2, time=30_000.0, n_times=5, n_test=60)
+LONG = dict(n_inputs=100, widths=[1, 2], n_pairs=2, n_draws=2, time=30_000.0, n_times=5, n_test=60)
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -371,9 +371,9 @@ def test_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
 
 def test_a_failing_draw_is_told(tmp_path):
     """What a draw raises comes through, from this process and from others."""
-    plan = {"fig1_left": replace(tiny_plan("fig1_left")["fig1_left"], data="digits", train_size=10**6)}
+    plan = {"fig1_left": replace(tiny_plan("fig1_left")["fig1_left"], data="digits", n_train=10**6)}
     for workers in (1, 2):
-        with pytest.raises(ValueError, match="train_size = 1000000"):
+        with pytest.raises(ValueError, match="n_train = 1000000"):
             quiet(plan, tmp_path / str(workers), workers=workers)
 
 

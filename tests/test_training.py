@@ -334,7 +334,7 @@ def trained():
     """(dataset, result) of one call with nothing left at its default; the test set is longer than one slab."""
     dataset = made(np.random.default_rng(31), n_test=1501)
     result = quietly(
-        dataset, widths=[3, 1, 5], n_inits=2, lr=0.3, time=21.0, activation="erf", layers="both", init_scale=0.7,
+        dataset, widths=[3, 1, 5], n_pairs=2, lr=0.3, time=21.0, activation="erf", layers="both", init_scale=0.7,
         evaluate_at=[7.01, 0.5, 0.5, 0], train_error=True, block=10,
     )  # fmt: skip
     return dataset, result
@@ -550,12 +550,12 @@ def test_students_do_not_depend_on_what_else_is_trained(layers):
     """A student is the same whatever other widths and initialisations share its fleet, and in whatever order."""
     dataset = made(np.random.default_rng(34))
     arguments = {"time": 15.0, "layers": layers, "lr": 0.2}
-    large = quietly(dataset, widths=[2, 3, 5], n_inits=4, **arguments)
-    alone = quietly(dataset, widths=[2], n_inits=4, **arguments)
-    fewer = quietly(dataset, widths=[2, 3, 5], n_inits=2, **arguments)
-    turned = quietly(dataset, widths=[5, 2], n_inits=2, **arguments)
-    crowd = quietly(dataset, widths=[2, 140], n_inits=2, **(arguments | {"time": 1.0}))
-    early = quietly(dataset, widths=[2], n_inits=2, **(arguments | {"time": 1.0}))
+    large = quietly(dataset, widths=[2, 3, 5], n_pairs=4, **arguments)
+    alone = quietly(dataset, widths=[2], n_pairs=4, **arguments)
+    fewer = quietly(dataset, widths=[2, 3, 5], n_pairs=2, **arguments)
+    turned = quietly(dataset, widths=[5, 2], n_pairs=2, **arguments)
+    crowd = quietly(dataset, widths=[2, 140], n_pairs=2, **(arguments | {"time": 1.0}))
+    early = quietly(dataset, widths=[2], n_pairs=2, **(arguments | {"time": 1.0}))
     like = {"steps": 15 * 23, "n_test": 401}
     same_students(large.sel(width=[2]), alone, **like)
     same_students(large.sel(init=[0, 1]), fewer, **like)
@@ -567,7 +567,7 @@ def test_students_do_not_depend_on_what_else_is_trained(layers):
 def test_block_changes_rounding_only(block):
     """`block` of `train` gives the same students as the default."""
     dataset = made(np.random.default_rng(35))
-    arguments = {"widths": [2, 4], "n_inits": 2, "time": 15.0}
+    arguments = {"widths": [2, 4], "n_pairs": 2, "time": 15.0}
     same_students(
         quietly(dataset, **arguments, block=block), quietly(dataset, **arguments), steps=15 * 23, n_test=401
     )  # fmt: skip
@@ -588,7 +588,7 @@ def test_same_rng_same_result():
 def untrained(request):
     """Students after a single step of negligible size: their initial weights."""
     dataset = made(np.random.default_rng(37), N=400, P=9, n_test=9)
-    arguments = {"widths": [50, 51], "n_inits": 2, "lr": 1e-12, "time": 1 / 400, "init_scale": 0.25}
+    arguments = {"widths": [50, 51], "n_pairs": 2, "lr": 1e-12, "time": 1 / 400, "init_scale": 0.25}
     return request.param, quietly(dataset, **arguments, layers=request.param)
 
 
@@ -651,7 +651,7 @@ def test_gaussian_inputs_are_standard_normal():
         inputs=datasets.Inputs(x_train=dataset.x_train, x_test=3 * dataset.x_test, description="three times as large"),
         y_train=dataset.y_train, y_test=dataset.y_test, task="",
     )  # fmt: skip
-    result = quietly(scaled, widths=[1, 3], n_inits=3, lr=0.05, time=2.0, activation="identity").isel(time=-1)
+    result = quietly(scaled, widths=[1, 3], n_pairs=3, lr=0.05, time=2.0, activation="identity").isel(time=-1)
     for K in (1, 3):
         for init in range(3):
             u = [student(result, width=K, init=init, student=s) for s in (1, 2)]
@@ -717,7 +717,7 @@ def first_tests(dataset, n):
 def test_errors_before_the_end_are_those_of_the_first_inputs():
     """With n_test_along = n every error but the last is that of a test set cut to n; the last is that of all of it."""
     dataset = made(np.random.default_rng(48), n_test=1300)
-    arguments = {"widths": [2, 4], "n_inits": 2, "time": 6.0, "evaluate_at": [0, 3], "train_error": True}
+    arguments = {"widths": [2, 4], "n_pairs": 2, "time": 6.0, "evaluate_at": [0, 3], "train_error": True}
     arguments["n_gauss"] = 300
     every = quietly(dataset, **arguments)
     along = quietly(dataset, **arguments, n_test_along=60)
@@ -772,7 +772,7 @@ def test_number_of_gaussian_inputs():
     mse_se √n / mse is √2; measured on n inputs, to a part √(3/(2n)).
     """
     dataset = made(np.random.default_rng(50), n_test=90)
-    arguments = {"widths": [1, 3], "n_inits": 2, "lr": 0.05, "time": 2.0, "activation": "identity"}
+    arguments = {"widths": [1, 3], "n_pairs": 2, "lr": 0.05, "time": 2.0, "activation": "identity"}
     default = quietly(dataset, **arguments)
     assert default.attrs["n_gauss"] == 90
     for n in (1500, 6000):
@@ -834,8 +834,8 @@ def test_default_evaluation_times():
         ({"widths": [0, 1]}, r"widths = \[0, 1\]"),
         ({"widths": [1.5]}, r"widths = \[1.5\]"),
         ({"widths": [2, 2]}, r"widths = \[2, 2\]: give different whole numbers"),
-        ({"n_inits": 0}, "n_inits = 0: give a whole"),
-        ({"n_inits": 1.5}, "n_inits = 1.5: give a whole"),
+        ({"n_pairs": 0}, "n_pairs = 0: give a whole"),
+        ({"n_pairs": 1.5}, "n_pairs = 1.5: give a whole"),
         ({"block": -3}, "block = -3: give a whole"),
         ({"lr": 0}, "lr = 0: give a positive"),
         ({"lr": -0.1}, "lr = -0.1"),
@@ -936,7 +936,7 @@ def diverged(request):
     arguments = {"lr": lr, "activation": name, "layers": layers, "time": 4.0, "evaluate_at": np.linspace(0, 4, 21)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = quietly(dataset, widths=[1, 3, 8], n_inits=3, train_error=True, **arguments)
+        result = quietly(dataset, widths=[1, 3, 8], n_pairs=3, train_error=True, **arguments)
     dead = result.eps_g_mse.isnull().isel(time=-1)
     assert 0 < dead.sum() < dead.size, "the test needs students of both kinds"
     return dataset, arguments, result, caught
@@ -1015,7 +1015,7 @@ def test_other_students_go_on_as_if_no_one_had_diverged(diverged):
     widths = result.width.values[survivors]
     if not widths.size:
         pytest.skip("no width survives as a whole at this learning rate")
-    alone = quietly(dataset, widths=widths.tolist(), n_inits=3, **arguments)
+    alone = quietly(dataset, widths=widths.tolist(), n_pairs=3, **arguments)
     same_students(result.sel(width=widths), alone, steps=120, n_test=300)
 
 
@@ -1051,7 +1051,7 @@ def unlike_runs():
 
 
 # widths in no order, so that no row stands where it would by chance
-UNLIKE = {"widths": [2, 5, 1], "n_inits": 2, "time": 9.0, "evaluate_at": [0, 1, 4], "train_error": True}
+UNLIKE = {"widths": [2, 5, 1], "n_pairs": 2, "time": 9.0, "evaluate_at": [0, 1, 4], "train_error": True}
 
 
 @pytest.mark.parametrize(
@@ -1147,7 +1147,7 @@ def sick_runs():
     ]
 
 
-SICK = {"widths": [3, 1, 8], "n_inits": 3, "activation": "quadratic", "time": 4.0, "evaluate_at": [0, 0.5, 1, 2]}
+SICK = {"widths": [3, 1, 8], "n_pairs": 3, "activation": "quadratic", "time": 4.0, "evaluate_at": [0, 0.5, 1, 2]}
 
 
 def test_divergence_stays_with_the_run():

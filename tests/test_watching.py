@@ -13,7 +13,7 @@ from hmm_utils.model.networks import random_network
 from hmm_utils.sgd import training
 from hmm_utils.sgd.backends import OnCpu
 
-ARGUMENTS = dict(widths=[1, 3], n_inits=2, time=40.0, layers="both", n_test_along=50, train_error=True)
+ARGUMENTS = dict(widths=[1, 3], n_pairs=2, time=40.0, layers="both", n_test_along=50, train_error=True)
 
 
 @pytest.fixture(scope="module")

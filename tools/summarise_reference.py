@@ -30,7 +30,7 @@ SOURCE = (
     "weights and samples, and trains two students on one data set; eps_g and eps_t are means over the two."
 )
 
-COMMON = {"n_inputs": 784, "train_size": 76 * 784, "n_latent": 10, "f": "sgn", "activation": "erf", "lr": 0.2}
+COMMON = {"n_inputs": 784, "n_train": 76 * 784, "n_latent": 10, "f": "sgn", "activation": "erf", "lr": 0.2}
 
 _NAMES = ("inputs", "task", "labels", "teacher_width", "width", "layers", "n_test")
 SETTINGS = {

@@ -24,7 +24,7 @@ from scipy.special import expit
 from scipy.stats import kurtosis, skew
 
 from hmm_utils.files import read_dataset, replace
-from hmm_utils.model.datasets import FOLDINGS
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = [
     "TRAINED",
@@ -47,7 +47,7 @@ __all__ = [
 TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetensors"
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""
 
-_FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = FOLDINGS | {"sigmoid": expit}
+_FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = NONLINEARITIES | {"sigmoid": expit}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,7 +108,7 @@ class Layer:
     """x' = f(Fx + b).
 
     F        (N', N)
-    folding  the name of f: one of `datasets.FOLDINGS`, or sigmoid
+    folding  the name of f: one of `nonlinearities.NONLINEARITIES`, or sigmoid
     bias     b (N',); default 0
     """
 

@@ -18,8 +18,8 @@ from math import sqrt
 import numpy as np
 
 from hmm_utils.model.activations import ERF
-from hmm_utils.model.datasets import FOLDINGS
 from hmm_utils.model.networks import Network
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = ["FreshInputs", "Source", "gaussian", "generator", "latent_task", "structured", "teacher_task"]
 
@@ -139,7 +139,7 @@ def structured(F: np.ndarray, f: str | Callable[[np.ndarray], np.ndarray], mean:
     """Inputs on a hidden manifold, x_i = f(u_i) − a with u = Fc/√D, Eq. (6) without its standardisation.
 
     F     (N, D) features
-    f     a name from `datasets.FOLDINGS`, or a function that acts component-wise on float32 arrays
+    f     a name from `nonlinearities.NONLINEARITIES`, or a function that acts component-wise on float32 arrays
     mean  a = E f(u) for u ~ N(0, 1); with features that are not normalised, row by row, E f(u_i), (N,)
 
     Raises ValueError for F that is not a matrix of finite numbers, an unknown name, or an f that does not act
@@ -147,9 +147,9 @@ def structured(F: np.ndarray, f: str | Callable[[np.ndarray], np.ndarray], mean:
     """
     if F.ndim != 2 or not F.size or not np.isfinite(F).all():
         raise ValueError(f"the features have shape {F.shape}: give finite numbers of shape (N, D).")
-    name, fold = (f, _FAST.get(f, FOLDINGS.get(f))) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
+    name, fold = (f, _FAST.get(f, NONLINEARITIES.get(f))) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
     if fold is None:
-        raise ValueError(f"unknown f {f!r}: choose one of {', '.join(FOLDINGS)}, or pass a function.")
+        raise ValueError(f"unknown f {f!r}: choose one of {', '.join(NONLINEARITIES)}, or pass a function.")
     D = F.shape[1]
     transposed = np.ascontiguousarray(F.T / sqrt(D), np.float32)
     return generator(

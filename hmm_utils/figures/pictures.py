@@ -20,7 +20,8 @@ from matplotlib.tri import Triangulation
 from mpl_toolkits.mplot3d import Axes3D
 
 from hmm_utils.figures.style import BLUE, COLUMN, FOOTNOTE, GREEN, ORANGE, PAGE, SMALL, footnote, heading
-from hmm_utils.model.datasets import FOLDINGS, Dataset, Inputs
+from hmm_utils.model.datasets import Dataset, Inputs
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = ["first_layers", "manifold", "model", "parts", "samples", "weights"]
 
@@ -125,7 +126,7 @@ def model(latent: Dataset, taught: Dataset, f: str, *, shown: Sequence[int] = (0
                  bbox={"boxstyle": "round,pad=0.3", "fc": _sign_colour(y), "ec": "none"})  # fmt: skip
     bend = _box(fig, 4.19, 1.9, 0.36, 0.3)
     line = np.linspace(-2, 2, 401)
-    bend.plot(line, FOLDINGS[f](line), color="0.25")
+    bend.plot(line, NONLINEARITIES[f](line), color="0.25")
     bend.set(xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
 
     for left, name, what in (

@@ -16,37 +16,26 @@ from html import escape
 from math import sqrt
 
 import numpy as np
-from scipy.special import erf
 
 from hmm_utils.data import mnist
 from hmm_utils.model.networks import Network, sign
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = [
     "DATA",
-    "FOLDINGS",
     "LABELS",
     "Dataset",
     "Inputs",
     "from_arrays",
     "gaussian",
     "handwritten_digits",
+    "labelled_task",
     "latent_task",
-    "own_task",
     "random_task",
     "standardise",
     "structured",
     "teacher_task",
 ]
-
-FOLDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "sgn": np.sign,
-    "relu": lambda u: np.maximum(u, 0),
-    "identity": lambda u: u,
-    "erf": lambda u: erf(u / sqrt(2)).astype(u.dtype),
-    "tanh": np.tanh,
-    "abs": np.abs,
-}
-"""Named choices of the folding f in X = f(CF/√D), Eq. (6)."""
 
 LABELS = ("sign", "real")
 DATA = ("auto", "mnist", "digits")
@@ -60,7 +49,7 @@ class Inputs:
     description                one line
     latent_train, latent_test  (P, D), (P*, D): coordinates c on the manifold, if there is one
     features                   (D, N): F of Eq. (6), if there is one
-    own_train, own_test        (P,), (P*,): the labels that came with the data, if any did
+    labels_train, labels_test        (P,), (P*,): the labels that came with the data, if any did
     image_shape                how to show an input as a picture, if it is one
     notice                     what a reader must be told about these inputs, if anything
     """
@@ -71,8 +60,8 @@ class Inputs:
     latent_train: np.ndarray | None = None
     latent_test: np.ndarray | None = None
     features: np.ndarray | None = None
-    own_train: np.ndarray | None = None
-    own_test: np.ndarray | None = None
+    labels_train: np.ndarray | None = None
+    labels_test: np.ndarray | None = None
     image_shape: tuple[int, int] | None = None
     notice: str | None = None
 
@@ -192,14 +181,14 @@ def structured(
 ) -> Inputs:
     """Inputs on a hidden manifold, X = f(CF/√D), Eq. (6), with C (P, D) and F (D, N) i.i.d. N(0, 1).
 
-    f  a name from FOLDINGS or any function that acts component-wise on arrays
+    f  a name from NONLINEARITIES or any function that acts component-wise on arrays
 
     Raises ValueError for an unknown name, a size below 1, or an f that does not map arrays component-wise.
     """
     _positive(n_inputs=n_inputs, n_latent=n_latent, n_train=n_train, n_test=n_test)
-    name, fold = (f, FOLDINGS.get(f)) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
+    name, fold = (f, NONLINEARITIES.get(f)) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
     if fold is None:
-        raise ValueError(f"unknown f {f!r}: choose one of {', '.join(FOLDINGS)}, or pass a function.")
+        raise ValueError(f"unknown f {f!r}: choose one of {', '.join(NONLINEARITIES)}, or pass a function.")
     F = rng.standard_normal((n_latent, n_inputs), dtype=np.float32)
     C_train, C_test = (rng.standard_normal((n, n_latent), dtype=np.float32) for n in (n_train, n_test))
 
@@ -249,14 +238,14 @@ def handwritten_digits(data: str = "auto", *, n_train: int | None = None, rng: n
     available = len(images.x_train)
     P = 76 * 784 if n_train is None else n_train
     if not 1 <= P <= available:
-        raise ValueError(f"train_size = {P}: MNIST has {available} training images, give a number from 1 to that.")
+        raise ValueError(f"n_train = {P}: MNIST has {available} training images, give a number from 1 to that.")
     chosen = rng.permutation(available)[:P]
     return Inputs(
         x_train=standardise(images.x_train[chosen].astype(np.float32)),
         x_test=standardise(images.x_test.astype(np.float32)),
         description="MNIST images",
-        own_train=_odd_even(images.y_train[chosen]),
-        own_test=_odd_even(images.y_test),
+        labels_train=_odd_even(images.y_train[chosen]),
+        labels_test=_odd_even(images.y_test),
         image_shape=(28, 28),
     )
 
@@ -270,15 +259,15 @@ def _small_digits(n_train: int | None, rng: np.random.Generator, notice: str | N
         n_train = most  # the number was meant for MNIST
     P = most if n_train is None else n_train
     if not 1 <= P <= most:
-        raise ValueError(f"train_size = {P}: of the 8×8 digits {most} are for training, give a number from 1 to that.")
+        raise ValueError(f"n_train = {P}: of the 8×8 digits {most} are for training, give a number from 1 to that.")
     order = rng.permutation(len(x))
     train, test = order[:P], order[most:]
     return Inputs(
         x_train=standardise(x[train].astype(np.float32)),
         x_test=standardise(x[test].astype(np.float32)),
         description="8×8 handwritten digits",
-        own_train=_odd_even(digit[train]),
-        own_test=_odd_even(digit[test]),
+        labels_train=_odd_even(digit[train]),
+        labels_test=_odd_even(digit[test]),
         image_shape=(8, 8),
         notice=notice,
     )
@@ -331,11 +320,11 @@ def latent_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> Da
     )
 
 
-def own_task(inputs: Inputs, task: str = "the labels of the data") -> Dataset:
+def labelled_task(inputs: Inputs, task: str = "the labels of the data") -> Dataset:
     """The task that the inputs' own labels set. Raises ValueError if they came without labels."""
-    if inputs.own_train is None or inputs.own_test is None:
+    if inputs.labels_train is None or inputs.labels_test is None:
         raise ValueError(f"{inputs.description} came without labels: choose a teacher, latent or random task.")
-    return Dataset(inputs=inputs, y_train=inputs.own_train, y_test=inputs.own_test, task=task)
+    return Dataset(inputs=inputs, y_train=inputs.labels_train, y_test=inputs.labels_test, task=task)
 
 
 def random_task(inputs: Inputs, *, labels: str = "sign", rng: np.random.Generator) -> Dataset:
@@ -395,8 +384,8 @@ def from_arrays(
         x_train=standardise(flat[train]),
         x_test=standardise(flat[test]),
         description=name,
-        own_train=y[train],
-        own_test=y[test],
+        labels_train=y[train],
+        labels_test=y[test],
         image_shape=image_shape,
     )
-    return own_task(inputs, task=f"own labels, {_kind(labels)}")
+    return labelled_task(inputs, task=f"own labels, {_kind(labels)}")

@@ -17,10 +17,19 @@ from math import isfinite, pi, sqrt
 
 import numpy as np
 from scipy.integrate import quad_vec
+from scipy.special import erf
 
-from hmm_utils.model.datasets import FOLDINGS
+__all__ = ["NONLINEARITIES", "Constants", "constants"]
 
-__all__ = ["Constants", "constants"]
+NONLINEARITIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sgn": np.sign,
+    "relu": lambda u: np.maximum(u, 0),
+    "identity": lambda u: u,
+    "erf": lambda u: erf(u / sqrt(2)).astype(u.dtype),
+    "tanh": np.tanh,
+    "abs": np.abs,
+}
+"""Named choices of the non-linearity f in X = f(CF/√D), Eq. (6)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ _CLOSED = {
 
 
 def constants(f: str | Callable[[np.ndarray], np.ndarray]) -> Constants:
-    """The constants of a folding: a name from `datasets.FOLDINGS`, or any function that acts component-wise on arrays.
+    """The constants of f: a name from `NONLINEARITIES`, or any function that acts component-wise on arrays.
 
     In closed form for the names sgn, relu, identity, erf and abs; otherwise by adaptive Gauss–Kronrod quadrature to
     1e-10, which finds kinks and jumps wherever they are.
@@ -65,11 +74,11 @@ def constants(f: str | Callable[[np.ndarray], np.ndarray]) -> Constants:
     Raises ValueError for an unknown name, or an f whose moments are not finite or cannot be found to 1e-10.
     """
     if isinstance(f, str):
-        if f not in FOLDINGS:
-            raise ValueError(f"unknown f {f!r}: choose one of {', '.join(FOLDINGS)}, or pass a function.")
+        if f not in NONLINEARITIES:
+            raise ValueError(f"unknown f {f!r}: choose one of {', '.join(NONLINEARITIES)}, or pass a function.")
         if f in _CLOSED:
             return _CLOSED[f]
-        f = FOLDINGS[f]
+        f = NONLINEARITIES[f]
 
     def integrand(u: float) -> np.ndarray:
         (value,) = np.asarray(f(np.array([u])), dtype=float)

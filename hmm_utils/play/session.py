@@ -233,7 +233,7 @@ class Session:
 @cache
 def _warm_up() -> None:
     """What everything costs when it is first used, a third of a second, is paid before the reader presses."""
-    run(Settings(inputs="gaussian", task="teacher", n_inputs=2, train_size=2, width=1, teacher_width=1, time=0.5))
+    run(Settings(inputs="gaussian", task="teacher", n_inputs=2, n_train=2, width=1, teacher_width=1, time=0.5))
 
 
 def _started(target: Callable[[], None]) -> threading.Thread:

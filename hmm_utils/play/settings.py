@@ -17,6 +17,7 @@ from hmm_utils.data import mnist
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import Dataset
 from hmm_utils.model.networks import LAYERS, random_network
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import experiments
 
 __all__ = [
@@ -49,7 +50,7 @@ class Settings:
     labels         of a teacher: "sign" (±1) or "real"
     layers         that are trained: "both" or "first"
     n_inputs       N of inputs that are not images
-    train_size     P; None: 76N, or all images there are if these are fewer
+    n_train     P; None: 76N, or all images there are if these are fewer
     width, teacher_width   K and M
     lr, time       η and the end of training, steps/N
     seed           of all random numbers
@@ -65,7 +66,7 @@ class Settings:
     layers: str = "both"
     n_inputs: int = 200
     n_latent: int = 10
-    train_size: int | None = None
+    n_train: int | None = None
     width: int = 4
     teacher_width: int = 4
     lr: float = 0.2
@@ -80,8 +81,8 @@ class Settings:
     @property
     def P(self) -> int:
         """The number of training samples."""
-        if self.train_size is not None:
-            return self.train_size
+        if self.n_train is not None:
+            return self.n_train
         return min(76 * self.N, IMAGES[found(self.data)][1]) if self.inputs == "digits" else 76 * self.N
 
 
@@ -134,15 +135,15 @@ def impossible_value(settings: Settings) -> str | None:
     """The setting whose value makes no sense whatever the others are, in a sentence; None if there is none."""
     s = settings
     choices = {
-        "inputs": INPUTS, "f": tuple(datasets.FOLDINGS), "data": datasets.DATA, "task": TASKS,
+        "inputs": INPUTS, "f": tuple(NONLINEARITIES), "data": datasets.DATA, "task": TASKS,
         "labels": datasets.LABELS, "layers": LAYERS,
     }  # fmt: skip
     for name, accepted in choices.items():
         if getattr(s, name) not in accepted:
             return f"{name} = {getattr(s, name)!r}: choose one of {', '.join(accepted)}."
     least = {"n_inputs": 2, "n_latent": 1, "width": 1, "teacher_width": 1, "seed": 0}
-    if s.train_size is not None:
-        least["train_size"] = 1
+    if s.n_train is not None:
+        least["n_train"] = 1
     for name, smallest in least.items():
         value = getattr(s, name)
         if not isinstance(value, int) or value < smallest:
@@ -237,7 +238,7 @@ def dataset(settings: Settings, *, rng: np.random.Generator) -> Dataset:
     else:
         inputs = datasets.structured(s.f, s.N, s.n_latent, s.P, N_TEST, rng=rng)
     if s.task == "own":
-        return datasets.own_task(inputs, "odd against even")
+        return datasets.labelled_task(inputs, "odd against even")
     seen = s.n_latent if s.task == "latent" else s.N
     teacher = random_network(seen, s.teacher_width, rng=rng, layers=s.layers)
     task = datasets.latent_task if s.task == "latent" else datasets.teacher_task
@@ -264,7 +265,7 @@ def _words(s: Settings) -> dict[str, str]:
         "layers": _LAYERS[s.layers],
         "n_inputs": f"N = {s.N}",
         "n_latent": f"D = {s.n_latent}",
-        "train_size": f"P = {ratio:.0f}N" if ratio == round(ratio) else f"P = {s.P}",
+        "n_train": f"P = {ratio:.0f}N" if ratio == round(ratio) else f"P = {s.P}",
         "width": f"K = {s.width}",
         "teacher_width": f"M = {s.teacher_width}",
         "lr": f"η = {s.lr:g}",
@@ -295,4 +296,4 @@ def of_data(settings: Settings) -> Settings:
     plain, unused = Settings(), {"width", "lr", "time"} | without_meaning(settings)
     kept = {f.name for f in fields(Settings)} - unused
     known = replace(plain, **{name: getattr(settings, name) for name in kept})
-    return replace(known, train_size=settings.P, data=found(settings.data) if settings.inputs == "digits" else "auto")
+    return replace(known, n_train=settings.P, data=found(settings.data) if settings.inputs == "digits" else "auto")

@@ -19,7 +19,7 @@ import xarray as xr
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from hmm_utils.model.datasets import FOLDINGS
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.play import pictures
 from hmm_utils.play.session import Session, Training
 from hmm_utils.play.settings import IMAGES, Settings, differences, found, impossible_value, without_meaning
@@ -33,7 +33,7 @@ _LOOK = 0.02
 
 _INPUTS = {
     "i.i.d. Gaussian": ("gaussian", None, None),
-    **{f"structured, f = {f}": ("structured", f, None) for f in FOLDINGS},
+    **{f"structured, f = {f}": ("structured", f, None) for f in NONLINEARITIES},
     "MNIST": ("digits", None, "mnist"),
     "8×8 digits": ("digits", None, "digits"),
 }
@@ -54,7 +54,7 @@ _SLIDERS = {
 _RATIO = ("data P/N", (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 38.0, 76.0, 152.0))
 
 CONTROLS = (
-    *("inputs", "task", "labels", "n_inputs", "n_latent", "train_size"),
+    *("inputs", "task", "labels", "n_inputs", "n_latent", "n_train"),
     *("width", "teacher_width", "layers", "lr", "time", "seed"),
 )
 
@@ -129,10 +129,10 @@ class App:
         if "inputs" in values:
             inputs, f, data = values["inputs"]
             values |= {"inputs": inputs, "f": f or self._start.f, "data": data or self._start.data}
-        ratio = values.pop("train_size", None)
+        ratio = values.pop("n_train", None)
         chosen = replace(self._start, **values)
         if ratio is not None:
-            chosen = replace(chosen, train_size=_samples(ratio, chosen))
+            chosen = replace(chosen, n_train=_samples(ratio, chosen))
         return chosen
 
     def _changed(self) -> None:
@@ -234,7 +234,7 @@ def _control(name: str, settings: Settings) -> widgets.DOMWidget:
         return _menu("inputs x", _INPUTS, value)
     if name in _MENUS:
         return _menu(*_MENUS[name], getattr(settings, name))
-    if name == "train_size":
+    if name == "n_train":
         return _slider(*_RATIO, settings.P / settings.N)
     return _slider(*_SLIDERS[name], getattr(settings, name))
 

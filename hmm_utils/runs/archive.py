@@ -214,7 +214,7 @@ def _is_complete(attributes: Mapping[str, object], e: Experiment | None) -> bool
     if e is None:
         return False
     # what a data set decides by itself is not what was planned
-    given = {"n_test", "data"} | ({"n_inputs"} if e.inputs == "digits" or e.task == "pretrained" else set())
+    given = {"n_test", "data"} | ({"n_inputs", "n_train"} if e.inputs == "digits" or e.task == "pretrained" else set())
     planned = {f.name: getattr(e, f.name) for f in fields(e) if f.name not in given}
     return all(value is None or plain({name: value})[name] == attributes.get(name) for name, value in planned.items())
 

@@ -32,11 +32,18 @@ __all__ = ["configured", "content", "key", "load", "path", "plain", "provenance"
 # what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
 
+# What fields of an experiment were called when the first results were stored: keys, and so all stored results, stay.
+_OLD_NAMES = {"n_train": "train_size", "n_pairs": "n_inits"}
+
 
 def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[str, object]:
     """Everything that decides the numbers of a draw, in types that JSON knows."""
     # a field that is left at its default does not count, so that one can be added without making old results strange
-    given = {f.name: getattr(e, f.name) for f in fields(e) if f.name not in _NAMES and getattr(e, f.name) != f.default}
+    given = {
+        _OLD_NAMES.get(f.name, f.name): getattr(e, f.name)
+        for f in fields(e)
+        if f.name not in _NAMES and getattr(e, f.name) != f.default
+    }
     if e.inputs != "digits":
         del given["data"]
     weights = None
@@ -96,8 +103,9 @@ def configured(place: Path, text: str, group: str | None = None) -> xr.Dataset |
 
 def plain(attributes: Mapping[str, object]) -> dict[str, object]:
     """Attributes as they were before a file held them: Python's numbers, and lists even of one element."""
+    new_names = {old: new for new, old in _OLD_NAMES.items() if new not in attributes}
     kept = {
-        name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        new_names.get(name, name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
         for name, value in attributes.items()
     }
     return kept | {name: np.atleast_1d(kept[name]).tolist() for name in ("widths", "keys") if name in kept}

@@ -26,9 +26,8 @@ import xarray as xr
 from hmm_utils.data import streams
 from hmm_utils.files import write_datasets
 from hmm_utils.model import observables
-from hmm_utils.model.datasets import FOLDINGS
 from hmm_utils.model.networks import LAYERS, Network, random_network
-from hmm_utils.model.nonlinearities import constants
+from hmm_utils.model.nonlinearities import NONLINEARITIES, constants
 from hmm_utils.runs import cache, experiments
 from hmm_utils.sgd import online
 from hmm_utils.theory.online import motion, predictions
@@ -72,8 +71,8 @@ class Case:
     n_simulations: int | None = None
 
     def __post_init__(self) -> None:
-        if self.f not in FOLDINGS:
-            raise ValueError(f"f = {self.f!r}: choose one of {', '.join(FOLDINGS)}.")
+        if self.f not in NONLINEARITIES:
+            raise ValueError(f"f = {self.f!r}: choose one of {', '.join(NONLINEARITIES)}.")
         if min(self.n_inputs, self.n_latent, self.n_draws) < 1 or not self.time > FIRST_TIME or not self.students:
             raise ValueError(
                 f"n_inputs = {self.n_inputs}, n_latent = {self.n_latent}, n_draws = {self.n_draws}, "
@@ -141,7 +140,7 @@ def compare(case: Case, *, teacher_width: int, n_simulations: int, n_times: int,
     """
     start = time.perf_counter()
     # of all that names a case, so that adding one leaves the others as they are
-    key = [seed, case.n_inputs, case.n_latent, list(FOLDINGS).index(case.f), int(case.scaling)]
+    key = [seed, case.n_inputs, case.n_latent, list(NONLINEARITIES).index(case.f), int(case.scaling)]
     draws = [
         _draw(case, teacher_width, n_simulations, n_times, rng)
         for rng in np.random.default_rng(key).spawn(case.n_draws)

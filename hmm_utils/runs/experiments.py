@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from hmm_utils.model import activations, datasets, networks
+from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.sgd import hardware, training
 
 __all__ = [
@@ -65,7 +66,7 @@ class Experiment:
                    first is, all second-layer weights are 1), or always "ones"
     teacher_activation  its g; None: the students' g
     n_inputs       N of synthetic inputs
-    train_size     P; None: 76N (digits: all that are for training)
+    n_train     P; None: 76N (digits: all that are for training)
     n_test         P* of synthetic inputs at the end of training, and the number of Gaussian inputs for ε₁,₂
     n_test_along   how many of them are used before the end; None: all
     time           end of training in steps/N; n_times log-spaced evaluations up to it
@@ -87,7 +88,7 @@ class Experiment:
     time: float
     init_scale: float
     widths: tuple[int, ...]
-    n_inits: int
+    n_pairs: int
     n_draws: int
     n_inputs: int
     n_latent: int
@@ -97,7 +98,7 @@ class Experiment:
     n_times: int
     data: str
     seed: int
-    train_size: int | None = field(default=None)
+    n_train: int | None = field(default=None)
     n_test_along: int | None = field(default=None)
     teacher_activation: str | None = field(default=None)
 
@@ -109,7 +110,7 @@ class Experiment:
             "teacher_activation": (None, *activations.ACTIVATIONS),
             "layers": networks.LAYERS,
             "labels": datasets.LABELS,
-            "f": tuple(datasets.FOLDINGS),
+            "f": tuple(NONLINEARITIES),
             "teacher_v": TEACHER_V,
             "data": datasets.DATA,
         }
@@ -125,7 +126,7 @@ class Experiment:
         if not self.widths:
             raise ValueError("widths = []: give at least one width.")
         smallest = {
-            "n_inits": 1, "n_draws": 1, "n_inputs": 2, "n_latent": 1, "teacher_width": 1, "n_test": 2, "n_times": 3,
+            "n_pairs": 1, "n_draws": 1, "n_inputs": 2, "n_latent": 1, "teacher_width": 1, "n_test": 2, "n_times": 3,
             "seed": 0,
         }  # fmt: skip
         for name, least in smallest.items():
@@ -134,8 +135,8 @@ class Experiment:
             _whole("widths", K, 1)
         if len(set(self.widths)) != len(self.widths):
             raise ValueError(f"widths = {list(self.widths)}: give every width once.")
-        if self.train_size is not None:
-            _whole("train_size", self.train_size, 1)
+        if self.n_train is not None:
+            _whole("n_train", self.n_train, 1)
         if self.n_test_along is not None:
             _whole("n_test_along", self.n_test_along, 2)
         if self.inputs == "structured" and self.n_latent > self.n_inputs:
@@ -277,7 +278,7 @@ def experiment(name: str, profile: str = "quick", **overrides: object) -> Experi
     record(given)  # an impossible value is refused even where it would mean nothing
     taken = {k: v for k, v in given.items() if k not in _not_taken(setup)}
     if name == "fig4_pretraining":
-        taken = {k: v for k, v in taken.items() if k not in ("widths", "n_inits", "time", "n_times")}
+        taken = {k: v for k, v in taken.items() if k not in ("widths", "n_pairs", "time", "n_times")}
         if "teacher_width" in given:
             taken["widths"] = [given["teacher_width"]]
     return record(taken)
@@ -364,10 +365,10 @@ def dataset(
     e = experiment
     _check_teacher(e, teacher)
     if e.inputs == "digits":
-        inputs = datasets.handwritten_digits(e.data, n_train=e.train_size, rng=rng)
-        return datasets.own_task(inputs, "odd against even")
+        inputs = datasets.handwritten_digits(e.data, n_train=e.n_train, rng=rng)
+        return datasets.labelled_task(inputs, "odd against even")
     N = e.n_inputs if teacher is None else teacher.n_inputs
-    P = 76 * N if e.train_size is None else e.train_size
+    P = 76 * N if e.n_train is None else e.n_train
     if e.inputs == "gaussian":
         inputs = datasets.gaussian(N, P, e.n_test, rng=rng)
     else:
@@ -464,7 +465,7 @@ def run_draws(
     trained = training.train_together(
         runs,
         widths=e.widths,
-        n_inits=e.n_inits,
+        n_pairs=e.n_pairs,
         time=e.time,
         activation=e.activation,
         evaluate_at=training.evaluation_times(e.time, e.n_times),
@@ -479,7 +480,7 @@ def run_draws(
         result.attrs |= {"notice": notice} | {
             f.name: list(value) if isinstance(value := getattr(plan[name], f.name), tuple) else value
             for f in fields(Experiment)
-            if getattr(plan[name], f.name) is not None and f.name not in ("n_inputs", "n_test")
+            if getattr(plan[name], f.name) is not None and f.name not in ("n_inputs", "n_train", "n_test")
         }
         results.append(result.assign_coords(draw=draw))
     return results
@@ -499,7 +500,7 @@ def together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[
         for name, e in plan.items():
             digits = e.data if e.inputs == "digits" else None
             size = (digits, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
-            alike.setdefault((*size, e.widths, e.n_inits, e.time, e.n_times, e.activation), []).append(name)
+            alike.setdefault((*size, e.widths, e.n_pairs, e.time, e.n_times, e.activation), []).append(name)
         groups, most = alike.values(), _DRAWS_TOGETHER
     for names in groups:
         jobs = [(name, draw) for name in names for draw in range(plan[name].n_draws)]
@@ -524,7 +525,7 @@ def scale(result: xr.Dataset) -> str:
     pairs = [
         size,
         (paper.time, at["time"], "time"),
-        (paper.n_inits * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
+        (paper.n_pairs * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
     ]
     if at["inputs"] == "structured":
         pairs.insert(1, (paper.n_latent, at["n_latent"], "D"))

@@ -43,7 +43,7 @@ def points(profile: str = "quick", *, seed: int | None = None) -> dict[str, Expe
         ):
             e = experiments.experiment(
                 block["setup"], profile, **table, seed=seed,
-                train_size=alpha * N, labels=labels, layers=layers, n_inputs=N, n_latent=D,
+                n_train=alpha * N, labels=labels, layers=layers, n_inputs=N, n_latent=D,
             )  # fmt: skip
             name = f"scan/P={'' if alpha == 1 else alpha}N, {labels}, {layers}, D={D}, N={N}"
             found.setdefault(name, replace(e, figure=e.figure + stored.SCANNED))

@@ -114,12 +114,12 @@ def _warn_of_diverged(
 
 
 def _check(
-    widths: Sequence[int], n_inits: int, block: int | None, lr: float, time: float, init_scale: float, layers: str
+    widths: Sequence[int], n_pairs: int, block: int | None, lr: float, time: float, init_scale: float, layers: str
 ) -> None:
     whole = all(isinstance(K, int | np.integer) for K in widths)
     if not len(widths) or not whole or min(widths) < 1 or len(set(widths)) != len(widths):
         raise ValueError(f"widths = {list(widths)}: give different whole numbers of at least 1.")
-    for name, value in (("n_inits", n_inits), ("block", 1 if block is None else block)):
+    for name, value in (("n_pairs", n_pairs), ("block", 1 if block is None else block)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} = {value}: give a whole number of at least 1.")
     for name, value in (("lr", lr), ("time", time), ("init_scale", init_scale)):
@@ -139,7 +139,7 @@ def train(
     dataset: Dataset,
     *,
     widths: Sequence[int],
-    n_inits: int = 1,
+    n_pairs: int = 1,
     lr: float = 0.2,
     time: float = 100.0,
     activation: str | Activation = "erf",
@@ -158,7 +158,7 @@ def train(
 ) -> xr.Dataset:
     """Trains pairs of independent students on a dataset with one-sample SGD, Eq. (2), and measures them on the way.
 
-    For every width K in `widths` and each of `n_inits` initialisations, two students start from independent weights
+    For every width K in `widths` and each of `n_pairs` initialisations, two students start from independent weights
     W ~ N(0, init_scale²) and see independent streams of training samples, drawn with replacement. All first students
     share one stream, and so do all second ones.
 
@@ -194,7 +194,7 @@ def train(
     run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
     return train_together(
         [run],
-        widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, train_error=train_error, block=block, device=device, tf32=tf32,
         checkpoint=checkpoint, progress=progress,
     )[0]  # fmt: skip
@@ -204,7 +204,7 @@ def train_together(
     runs: Sequence[Run],
     *,
     widths: Sequence[int],
-    n_inits: int = 1,
+    n_pairs: int = 1,
     time: float = 100.0,
     activation: str | Activation = "erf",
     evaluate_at: Sequence[float] | None = None,
@@ -223,11 +223,11 @@ def train_together(
     streams of samples and every stream a core.
     """
     begun = _begin(
-        runs, widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        runs, widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
     )  # fmt: skip
     steps, streams, pairs, N = begun.steps, begun.streams, begun.pairs, begun.n_inputs
-    names = [f"K={K}, init {i}" for K in widths for i in range(n_inits)]
+    names = [f"K={K}, init {i}" for K in widths for i in range(n_pairs)]
     done, alive, records = 0, np.ones((len(runs), 2, len(names)), dtype=bool), []
     saved = None if checkpoint is None else checkpoints.load(checkpoint, steps, pairs)
     if saved is not None:
@@ -271,7 +271,7 @@ def watch(
     dataset: Dataset,
     *,
     widths: Sequence[int],
-    n_inits: int = 1,
+    n_pairs: int = 1,
     lr: float = 0.2,
     time: float = 100.0,
     activation: str | Activation = "erf",
@@ -301,7 +301,7 @@ def watch(
     """
     run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
     begun = _begin(
-        [run], widths=widths, n_inits=n_inits, time=time, activation=activation, evaluate_at=evaluate_at,
+        [run], widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
     )  # fmt: skip
     return _watched(begun, train_error, tf32, stop)
@@ -340,7 +340,7 @@ class _Begun:
 
     runs: Sequence[Run]
     widths: Sequence[int]
-    n_inits: int
+    n_pairs: int
     activation: Activation
     block: int | None
     steps: np.ndarray
@@ -369,8 +369,8 @@ class _Begun:
             mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
             dead = ~mine[-1]["students"]["alive"]
             widths, observed = [int(K) for K in self.widths], [_observables(record) for record in mine]
-            result = _label(observed, steps / self.n_inputs, widths, self.n_inits)
-            result = result.merge(_weights(pairs[r], dead, self.widths, self.n_inits))
+            result = _label(observed, steps / self.n_inputs, widths, self.n_pairs)
+            result = result.merge(_weights(pairs[r], dead, self.widths, self.n_pairs))
             result.attrs = {
                 "dataset": run.dataset.description,
                 "activation": self.activation.name,
@@ -391,7 +391,7 @@ def _begin(
     runs: Sequence[Run],
     *,
     widths: Sequence[int],
-    n_inits: int,
+    n_pairs: int,
     time: float,
     activation: str | Activation,
     evaluate_at: Sequence[float] | None,
@@ -405,7 +405,7 @@ def _begin(
     if not runs:
         raise ValueError("there are no runs: give at least one.")
     for run in runs:
-        _check(widths, n_inits, block, run.lr, time, run.init_scale, run.layers)
+        _check(widths, n_pairs, block, run.lr, time, run.init_scale, run.layers)
     _check_sizes(n_test_along, n_gauss)
     # a device knows only the activations of the package
     where = resolve("cpu" if device == "auto" and ACTIVATIONS.get(activation.name) is not activation else device)
@@ -420,11 +420,11 @@ def _begin(
     return _Begun(
         runs=runs,
         widths=widths,
-        n_inits=n_inits,
+        n_pairs=n_pairs,
         activation=activation,
         block=block,
         steps=np.unique(np.rint(np.append(times, time) * N).astype(np.int64)),
-        pairs=[_initial_pair(run, seed, widths, n_inits, activation) for run, seed in zip(runs, seeds, strict=True)],
+        pairs=[_initial_pair(run, seed, widths, n_pairs, activation) for run, seed in zip(runs, seeds, strict=True)],
         streams=[
             _Stream(_index_stream(np.random.SeedSequence((seed, _SAMPLES, s)), len(run.dataset.x_train)))
             for run, seed in zip(runs, seeds, strict=True)
@@ -447,13 +447,13 @@ def _initial(
     return random_network(N, K, rng=rng, activation=activation, layers=layers, scale=scale)
 
 
-def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_inits: int, activation: Activation) -> Pair:
+def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_pairs: int, activation: Activation) -> Pair:
     """The students of a run before training, by width and initialisation, for both places of a pair."""
     return tuple(
         [
             _initial(run.dataset.x_train.shape[1], K, i, s, seed, activation, run.layers, run.init_scale)
             for K in widths
-            for i in range(n_inits)
+            for i in range(n_pairs)
         ]
         for s in range(2)
     )
@@ -505,12 +505,12 @@ _LONG_NAMES = {
 }
 
 
-def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[int], n_inits: int) -> xr.Dataset:
+def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[int], n_pairs: int) -> xr.Dataset:
     """Stacks the records (…, U) of all times and names their dimensions."""
     variables = {}
     for key in records[0]:
         values = np.stack([record[key] for record in records])
-        values = values.reshape(len(time), 2, len(widths), n_inits)
+        values = values.reshape(len(time), 2, len(widths), n_pairs)
         first = "inputs" if key.startswith("eps_12") else "student"
         dims = ("inputs", "init", "width", "time") if first == "inputs" else ("init", "student", "width", "time")
         name = _LONG_NAMES[key.removesuffix("_se")]
@@ -520,23 +520,23 @@ def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[
     coords = {
         "time": ("time", time, {"long_name": "steps / N"}),
         "width": ("width", widths, {"long_name": "K"}),
-        "init": np.arange(n_inits),
+        "init": np.arange(n_pairs),
         "student": [1, 2],
         "inputs": ["test", "gauss"],
     }
     return xr.Dataset(variables, coords=coords)
 
 
-def _weights(pair: Pair, dead: np.ndarray, widths: list[int], n_inits: int) -> xr.Dataset:
+def _weights(pair: Pair, dead: np.ndarray, widths: list[int], n_pairs: int) -> xr.Dataset:
     """The weights of all students, padded with NaN to the largest width; NaN for those that are dead (2, U)."""
     N = pair[0][0].n_inputs
-    W = np.full((2, len(widths), n_inits, max(widths), N), np.nan, dtype=np.float32)
+    W = np.full((2, len(widths), n_pairs, max(widths), N), np.nan, dtype=np.float32)
     v = np.full(W.shape[:-1], np.nan, dtype=np.float32)
     for s, students in enumerate(pair):
         for u, network in enumerate(students):
             if not dead[s, u]:
-                W[s, u // n_inits, u % n_inits, : network.width] = network.W
-                v[s, u // n_inits, u % n_inits, : network.width] = network.v
+                W[s, u // n_pairs, u % n_pairs, : network.width] = network.W
+                v[s, u // n_pairs, u % n_pairs, : network.width] = network.v
     dims = ("student", "width", "init", "hidden")
     order = ("init", "student", "width", "hidden")
     return xr.Dataset(
