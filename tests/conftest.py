@@ -2,6 +2,10 @@
 
 import sys
 
+import shapes
+
+shapes.install()  # before anything of the package is imported
+
 import pytest
 from throwaway import EXPERIMENTS, write_notebooks
 
