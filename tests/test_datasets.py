@@ -9,7 +9,6 @@ import pytest
 from hmm_utils.data import mnist
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import (
-    NONLINEARITIES,
     Dataset,
     Inputs,
     from_arrays,
