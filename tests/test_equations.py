@@ -7,7 +7,7 @@ import pytest
 
 from hmm_utils.model.datasets import gaussian, latent_task, structured, teacher_task
 from hmm_utils.model.networks import Network, random_network
-from hmm_utils.model.observables import frac, mse
+from hmm_utils.model.observables import frac, half_mse
 from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
 from hmm_utils.sgd.training import student, train
@@ -109,7 +109,7 @@ def test_equation_3_mean_squared_test_error():
     standard_error = np.std((outputs - dataset.y_test) ** 2 / 2) / math.sqrt(n_test)
     expected = expected_error(one, teacher)
     assert standard_error < expected / 100, "sharp enough to tell a factor of 2"
-    assert abs(mse(outputs, dataset.y_test) - expected) < SE * standard_error
+    assert abs(half_mse(outputs, dataset.y_test) - expected) < SE * standard_error
 
     # the same for students that have learnt something, as `train` reports it
     result = train(dataset, widths=[1, 4], time=30.0, rng=rng, progress=None).isel(time=-1)
@@ -132,7 +132,7 @@ def test_equation_4_teacher_labels(torch):
         np.testing.assert_allclose(y, expected, rtol=0, atol=100 * U)
         sure = np.abs(expected) > 100 * U
         np.testing.assert_array_equal(label[sure], np.sign(expected[sure]))
-    assert mse(teacher(real.x_test), real.y_test) == 0
+    assert half_mse(teacher(real.x_test), real.y_test) == 0
     assert frac(teacher(signs.x_test), signs.y_test) == 0
 
 

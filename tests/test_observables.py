@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.model.observables import early_stopping, errors, final, frac, moments, mse, standard_error
+from hmm_utils.model.observables import early_stopping, errors, final, frac, half_mse, moments, standard_error
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
@@ -16,8 +16,8 @@ def test_mse_is_half_the_mean_square():
     """mse is 1/(2P*) Σ (φ − y)², Eq. (3), per row."""
     phi = np.array([[1.0, 2.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     y = np.array([1.0, 0.0, -1.0, 0.5])
-    np.testing.assert_array_equal(mse(phi, y), [(0 + 4 + 16 + 0.25) / 8, (1 + 0 + 1 + 0.25) / 8])
-    assert mse(phi[0], y) == (0 + 4 + 16 + 0.25) / 8
+    np.testing.assert_array_equal(half_mse(phi, y), [(0 + 4 + 16 + 0.25) / 8, (1 + 0 + 1 + 0.25) / 8])
+    assert half_mse(phi[0], y) == (0 + 4 + 16 + 0.25) / 8
 
 
 def test_mse_sums_in_double_precision():
@@ -26,7 +26,7 @@ def test_mse_sums_in_double_precision():
     phi[0] = 1
     exact = Fraction(4095**2 * 1_000_000 + 1, 2 * 1_000_001)
     # the sum itself is an integer below 2⁵³, so only the division and the halving round
-    assert abs(mse(phi, np.zeros_like(phi)) / float(exact) - 1) < 1e-15
+    assert abs(half_mse(phi, np.zeros_like(phi)) / float(exact) - 1) < 1e-15
     in_single = float(np.mean(np.square(phi), dtype=np.float32)) / 2
     assert abs(in_single / float(exact) - 1) > 1e-9, "the test could not tell"
 
@@ -35,7 +35,7 @@ def test_mse_of_large_outputs_does_not_overflow():
     """Outputs of a student on its way to divergence have a finite error as long as they are finite."""
     phi = np.array([[1e30, -1e30], [1.0, 1.0]], dtype=np.float32)
     # 1e30 is rounded to float32 once
-    np.testing.assert_allclose(mse(phi, np.ones(2, np.float32)), [5e59, 0], rtol=1e-6)
+    np.testing.assert_allclose(half_mse(phi, np.ones(2, np.float32)), [5e59, 0], rtol=1e-6)
 
 
 def test_frac_counts_differing_signs():
@@ -66,7 +66,7 @@ def test_nan_marks_its_row_and_no_other():
     phi = np.array([[1.0, -1.0], [np.nan, 1.0], [1.0, 1.0]], dtype=np.float32)
     y = np.array([1.0, -1.0], dtype=np.float32)
     np.testing.assert_array_equal(frac(phi, y), [0, np.nan, 0.5])
-    np.testing.assert_array_equal(mse(phi, y), [0, np.nan, 1])
+    np.testing.assert_array_equal(half_mse(phi, y), [0, np.nan, 1])
     # half of φ from NaN rows of one student, half from another: as for the disagreement of a pair
     np.testing.assert_array_equal(frac(phi[[0, 1, 2]], phi[[2, 0, 2]]), [0.5, np.nan, 0])
     assert np.isnan(frac(phi[0], np.array([1.0, np.nan])))
@@ -106,7 +106,7 @@ def test_errors_are_mse_and_frac(measured):
     for total in (moments(phi, y), sum(moments(phi[:, part], y[part]) for part in parts)):
         found = errors(total, 1000)
         # 1000 positive terms in double precision
-        np.testing.assert_allclose(found["mse"], mse(phi, y), rtol=1000 * 1.2e-16)
+        np.testing.assert_allclose(found["mse"], half_mse(phi, y), rtol=1000 * 1.2e-16)
         np.testing.assert_array_equal(found["frac"], frac(phi, y), err_msg="counts are exact")
         assert found["frac"][2] == 0
 

@@ -88,7 +88,7 @@ def one_run(data, settings, times, rng):
     curves = result.isel(width=0, init=0)
     pair = [training.student(result, width=settings["width"], student=s)(data.x_train) for s in (1, 2)]
     found = {}
-    for kind, error in (("mse", observables.mse), ("frac", observables.frac)):
+    for kind, error in (("mse", observables.half_mse), ("frac", observables.frac)):
         found[f"eps_g_{kind}"] = curves[f"eps_g_{kind}"].mean("student").values
         found[f"eps_t_{kind}"] = np.mean([[error(phi, data.y_train)] for phi in pair], axis=0)
         for where in ("test", "gauss"):

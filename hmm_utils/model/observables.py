@@ -21,16 +21,16 @@ __all__ = [
     "final",
     "frac",
     "gaussian_overlaps",
+    "half_mse",
     "hidden_manifold_overlaps",
     "latent_overlaps",
     "moments",
-    "mse",
     "sampled_overlaps",
     "standard_error",
 ]
 
 
-def mse(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
+def half_mse(phi: np.ndarray, y: np.ndarray) -> np.ndarray:
     """1/(2P*) Σ_i (φ_i − y_i)², Eq. (3), over the last axis, in double precision."""
     return np.mean(np.square(np.subtract(phi, y, dtype=np.float64)), axis=-1) / 2
 

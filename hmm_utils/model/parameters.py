@@ -86,7 +86,7 @@ def widths(values: object) -> tuple[int, ...]:
 def n_train(value: Any, available: float = inf, of: str = "") -> int:
     """The number P of training samples, of which there are ``available`` where they are images (``of``: which)."""
     P = whole("n_train", value)
-    if not P <= available:
+    if not available >= P:
         raise ValueError(f"n_train must be between 1 and {available} ({of}), got {P}.")
     return P
 
