@@ -1,16 +1,16 @@
 """The engine on a GPU: does it compute the same, and how fast is the whole paper?
 
-    python benchmarks/gpu.py [--fraction 1]
+    python benchmarks/gpu.py [--fraction 0.02]
 
-Needs an NVIDIA GPU and a CUDA build of torch, and says so where there is none. Prints what it finds and writes it to
-gpu-NAME.json beside this file, NAME being the device's:
+Needs an NVIDIA GPU and a CUDA build of torch, and says so where there is none. Takes about four minutes. Prints its
+findings and writes them, after each of these steps, to gpu-NAME.json beside this file, NAME being the device's:
 
 - the rate of its float32 matrix products, TF32 off;
 - agreement: students trained for 20 480 steps by the CPU engine, by the GPU and by the GPU with TF32, each against the
   same steps in float64 on the CPU;
 - Fig. 1 at the quick profile on both: the largest difference of a mean observable in units of its standard error;
-- the paper's profile, every set-up for this fraction of its training time: seconds, and useful operations per second as
-  a share of the rate above.
+- the paper's profile, extrapolated from this fraction of its training time (`benchmarks/paper.py`): minutes, where they
+  go, and useful operations per second of training as a share of the rate above.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import paper
 import torch
-import xarray as xr
 
 from hmm_utils.model import datasets, networks, observables
 from hmm_utils.runs import experiments
@@ -99,57 +98,53 @@ def figure_1(where: str, **overrides: object) -> float:
     return worst
 
 
-def useful_operations(result: xr.Dataset) -> float:
-    """4KN for every step of every student."""
-    N, students = result.attrs["n_inputs"], 2 * result.sizes["init"] * result.sizes["draw"]
-    return 4 * float(result["width"].sum()) * N * students * float(result["time"][-1]) * N
-
-
-def paper(plan: Mapping[str, experiments.Experiment], where: str, fraction: float) -> dict[str, float]:
-    """Seconds for all runs of the plan, each for a fraction of its time, and useful operations per second."""
-    plan = {name: replace(e, time=e.time * fraction) for name, e in plan.items()}
-    # what the teacher has learnt makes no difference to the time
-    teacher = networks.random_network(784, 4, rng=np.random.default_rng(0))
-    start = perf_counter()
-    results = experiments.run_all(plan, teacher=teacher, device=where)
-    operations = sum(map(useful_operations, results.values()))
-    took = perf_counter() - start
+def whole_paper(where: str, fraction: float) -> dict[str, object]:
+    """Minutes that the paper's profile takes and where they go, extrapolated; and the rate of its training."""
+    plan = experiments.whole_plan("paper")
+    samples = [paper.sample(plan, groups, fraction, where) for groups in paper.kinds(plan, where).values()]
+    training = sum(s.groups * s.training / s.fraction for s in samples)
+    data = sum(s.groups * s.data for s in samples)
+    whole = sum(s.whole for s in samples)
     return {
         "fraction of the training time": fraction,
-        "seconds": took,
-        "useful operations per second": operations / took,
+        "minutes": whole / 60,
+        "of these making data on the processor": data / 60,
+        "of these training": training / 60,
+        "of these measuring errors": (whole - data - training) / 60,
+        "useful operations per second of training": sum(s.groups * s.operations for s in samples) / training,
+        "samples": [asdict(s) for s in samples],
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Checks and times the engine on a GPU.")
-    parser.add_argument("--fraction", type=float, default=1.0, help="part of the paper's training time that is run (1)")
+    parser.add_argument("--fraction", type=float, default=0.02, help="part of the paper's training time (0.02)")
     fraction = parser.parse_args(arguments).fraction
     try:
         where = hardware.resolve("cuda")
     except ValueError as error:
         sys.exit(f"nothing was measured: {error}")
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else where
-    rate = matrix_rate(where)
-    print(f"{name}: float32 matrix products at {rate / 1e12:.1f} Tflop/s")
-    errors = agreement(where)
-    print(*(f"{who}: {value:.1e}" for who, value in errors.items()), sep="\n")
-    difference = figure_1(where)
-    print(f"Fig. 1, largest difference between CPU and GPU: {difference:.2g} standard errors")
-    whole = paper(experiments.whole_plan("paper"), where, fraction)
-    share = whole["useful operations per second"] / rate
-    print(f"the paper's profile at {fraction:g} of its time: {whole['seconds']:.0f} s, {share:.1%} of the rate above")
-    result = {
-        "device": name,
-        "torch": torch.__version__,
-        "float32 matrix products, flop/s": rate,
-        "largest weight error against float64": errors,
-        "steps": STEPS,
-        "Fig. 1, largest difference in standard errors": difference,
-        "paper": whole | {"share of the matrix products": share},
-    }
     out = HERE / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    found: dict[str, object] = {"device": name, "torch": torch.__version__}
+
+    def note(**more: object) -> None:
+        found.update({key.replace("_", " "): value for key, value in more.items()})
+        out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    rate = matrix_rate(where)
+    note(float32_matrix_products_flop_per_s=rate)
+    print(f"{name}: float32 matrix products at {rate / 1e12:.1f} Tflop/s", flush=True)
+    errors = agreement(where)
+    note(steps=STEPS, largest_weight_error_against_float64=errors)
+    print(*(f"{who}: {value:.1e}" for who, value in errors.items()), sep="\n", flush=True)
+    difference = figure_1(where)
+    note(Figure_1_largest_difference_in_standard_errors=difference)
+    print(f"Fig. 1, largest difference between CPU and GPU: {difference:.2g} standard errors", flush=True)
+    whole = whole_paper(where, fraction)
+    share = whole["useful operations per second of training"] / rate
+    note(paper=whole, share_of_the_matrix_products=share)
+    print(f"the paper's profile: {whole['minutes']:.0f} min, training at {share:.2%} of the rate above")
     print(f"written to {out.name}")
 
 

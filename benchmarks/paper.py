@@ -1,11 +1,14 @@
 """How long the paper's profile takes on this machine: every set-up for a hundredth of its training time, extrapolated.
 
-    python benchmarks/paper.py [--fraction 0.01]
+    python benchmarks/paper.py [--fraction 0.01] [--device cpu]
 
-Of every set-up the first group of draws that train side by side is made and trained for this fraction of the time, and
-measured once as along the run and once as at its end. The whole is then
+Of every set-up the first group of draws that train side by side is trained for this fraction of the time, and measured
+once as along the run and once as at its end. The whole is then
 
     groups · (data + training / fraction + (evaluations − 1) · one along the run + the one at the end).
+
+On a GPU, where set-ups of one size train together, one group of each size stands for all of that size, and its draws
+share one data set: what is in the data makes no difference to the time, and making it is counted for each draw.
 
 Prints a table and writes it to build/bench-paper.json.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,9 +36,10 @@ OUT = Path(__file__).resolve().parent.parent / "build" / "bench-paper.json"
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured of one set-up, in seconds, and what the whole takes.
+    """What was measured of one group of draws, in seconds, and what all groups of its size take.
 
-    groups                 groups of draws, one after the other
+    groups                 groups of this size, one after the other
+    operations             useful ones in a group: 4KN for every step of every student
     data, training         making the data of a group, Gaussian inputs included; training it for a fraction of the time
     along, end             measuring all errors once before the end, and at the end
     """
@@ -43,6 +47,7 @@ class Sample:
     name: str
     rows: int
     groups: int
+    operations: float
     evaluations: int
     fraction: float
     data: float
@@ -61,44 +66,66 @@ class Sample:
 
 
 @contextmanager
-def timed() -> Iterator[dict[str, list[float]]]:
+def timed(where: str) -> Iterator[dict[str, list[float]]]:
     """The seconds of every call that trains and of every call that measures errors."""
     spent: dict[str, list[float]] = {"advance": [], "errors": []}
+    backend = backends.OnCpu if where == "cpu" else backends.OnDevice
 
     def watched(name: str) -> Callable[..., object]:
-        original = getattr(backends.OnCpu, name)
+        original = getattr(backend, name)
 
         def call(*args: object) -> object:
+            wait(where)
             start = perf_counter()
             result = original(*args)
+            wait(where)
             spent[name].append(perf_counter() - start)
             return result
 
         return call
 
-    with patch.multiple(backends.OnCpu, advance=watched("advance"), errors=watched("errors")):
+    with patch.multiple(backend, advance=watched("advance"), errors=watched("errors")):
         yield spent
 
 
-def sample(key: str, e: experiments.Experiment, fraction: float) -> Sample:
-    """A fraction of the training of the first group of draws of an experiment."""
-    groups = list(experiments.together({key: e}, "cpu"))
+def wait(where: str) -> None:
+    """Until a GPU has done what it was asked for."""
+    if where.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def kinds(plan: Mapping[str, experiments.Experiment], where: str) -> dict[tuple, list[list[tuple[str, int]]]]:
+    """The groups of draws that are trained together, by what decides their time."""
+    found: dict[tuple, list[list[tuple[str, int]]]] = {}
+    for jobs in experiments.together(plan, where):
+        e = plan[jobs[0][0]]
+        size = (e.inputs == "digits", e.n_inputs, e.widths, e.n_pairs, e.activation, e.time, len(jobs))
+        found.setdefault((jobs[0][0],) if where == "cpu" else size, []).append(jobs)
+    return found
+
+
+def sample(
+    plan: Mapping[str, experiments.Experiment],
+    groups: Sequence[Sequence[tuple[str, int]]],
+    fraction: float,
+    where: str = "cpu",
+) -> Sample:
+    """A fraction of the training of the first of these groups of draws."""
+    jobs, rng = groups[0], np.random.default_rng(0)
+    name = jobs[0][0]
+    e = plan[name]
     # any network does as long as it takes: what it learnt makes no difference to the time
-    teacher = networks.random_network(784, e.teacher_width, rng=np.random.default_rng(0))
+    teacher = networks.random_network(784, e.teacher_width, rng=rng) if e.task == "pretrained" else None
     start = perf_counter()
+    data = experiments.dataset(e, rng=rng, teacher=teacher)
+    made = perf_counter() - start
     runs = [
-        training.Run(
-            dataset=experiments.dataset(
-                e, rng=np.random.default_rng(draw), teacher=teacher if e.task == "pretrained" else None
-            ),
-            rng=np.random.default_rng(draw),
-            lr=e.lr,
-            layers=e.layers,
-            init_scale=e.init_scale,
-        )
-        for _, draw in groups[0]
+        training.Run(dataset=data, rng=rng, lr=plan[n].lr, layers=plan[n].layers, init_scale=plan[n].init_scale)
+        for n, _ in jobs
     ]
-    with timed() as spent:
+    with timed(where) as spent:
         training.train_together(
             runs,
             widths=e.widths,
@@ -108,13 +135,27 @@ def sample(key: str, e: experiments.Experiment, fraction: float) -> Sample:
             evaluate_at=[0],
             n_test_along=e.n_test_along,
             n_gauss=e.n_test,
+            device=where,
             progress=None,
         )
     whole, steps = perf_counter() - start, sum(spent["advance"])
     # test and Gaussian inputs, at time 0 and at the end
     along, end = sum(spent["errors"][:2]), sum(spent["errors"][2:])
-    rows = sum(e.widths) * e.n_pairs
-    return Sample(key, rows, len(groups), e.n_times, fraction, whole - steps - along - end, steps, along, end)
+    rest = whole - steps - along - end + (len(jobs) - 1) * made
+    N = data.inputs.n_inputs
+    operations = 4 * sum(e.widths) * N * 2 * e.n_pairs * len(jobs) * e.time * N
+    return Sample(
+        name=name if where == "cpu" else f"{name} and the like",
+        rows=sum(e.widths) * e.n_pairs,
+        groups=len(groups),
+        operations=operations,
+        evaluations=e.n_times,
+        fraction=fraction,
+        data=rest,
+        training=steps,
+        along=along,
+        end=end,
+    )
 
 
 def line(name: str, rows: str, groups: str, measured: float, whole: float) -> str:
@@ -124,7 +165,9 @@ def line(name: str, rows: str, groups: str, measured: float, whole: float) -> st
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Extrapolates the time of the paper's profile from a sample of it.")
     parser.add_argument("--fraction", type=float, default=0.01, help="part of the training time that is run (0.01)")
-    fraction = parser.parse_args(arguments).fraction
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+    chosen = parser.parse_args(arguments)
+    fraction, where = chosen.fraction, hardware.resolve(chosen.device)
     if not 0 < fraction <= 1:
         parser.error("the fraction must lie between 0 and 1.")
     plan = experiments.whole_plan("paper")
@@ -135,10 +178,10 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{hardware.cores()} cores\n")
     print(f"{'set-up':28} {'rows':>6} {'groups':>7} {'sample, s':>14} {'whole, min':>14}")
     samples = []
-    for name, e in plan.items():
-        samples.append(sample(name, e, fraction))
+    for groups in kinds(plan, where).values():
+        samples.append(sample(plan, groups, fraction, where))
         now = samples[-1]
-        print(line(name, str(now.rows), str(now.groups), now.measured, now.whole), flush=True)
+        print(line(now.name, str(now.rows), str(now.groups), now.measured, now.whole), flush=True)
     measured, whole = sum(s.measured for s in samples), sum(s.whole for s in samples)
     print(line("all", "", "", measured, whole))
     OUT.parent.mkdir(exist_ok=True)
