@@ -237,7 +237,7 @@ datasets.labelled_task(kinds["handwritten digits"], "odd against even")
 # What would they say if the dimension *were* 14? The hidden manifold of Eq. (6) tells, with as many inputs, $D=14$ and a smooth
 # folding.
 
-# %%
+# %% tags=["C19"]
 here = dimension.run(profile, sweep.FIGURES, data=data, seed=seed)
 measured = {profile: here}
 if profile != "paper" and dimension.is_stored("paper", sweep.FIGURES):

@@ -94,7 +94,7 @@ figures.save(figure, "fig1", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C1", "C2", "C3", "C4", "C5"]
 stored = paper.stored()
 figure = paper_figures.fig1(stored)
 figures.save(figure, "fig1_paper", out)

@@ -83,7 +83,7 @@ figures.save(figure, "fig2_left", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C6", "C7"]
 stored = paper.stored()
 figure = paper_figures.fig2_left(stored)
 figures.save(figure, "fig2_left_paper", out)

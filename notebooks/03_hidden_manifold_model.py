@@ -142,7 +142,7 @@ figures.save(figure, "fig2_right", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C10"]
 stored = paper.stored()
 figure = paper_figures.fig2_right(stored)
 figures.save(figure, "fig2_right_paper", out)
@@ -189,7 +189,7 @@ figures.save(figure, "fig3", out)
 # %% [markdown]
 # At the paper's scale:
 
-# %%
+# %% tags=["C8", "C9"]
 figure = paper_figures.fig3(stored)
 figures.save(figure, "fig3_paper", out)
 
@@ -245,7 +245,7 @@ figures.save(figure, "fig4", out)
 # %% [markdown]
 # At the paper's scale:
 
-# %%
+# %% tags=["C11", "C12"]
 figure = paper_figures.fig4(stored)
 figures.save(figure, "fig4_paper", out)
 

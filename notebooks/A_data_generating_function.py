@@ -91,7 +91,7 @@ figures.save(figure, "fig5", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C13"]
 stored = paper.stored()
 figure = paper_figures.fig5(stored)
 figures.save(figure, "fig5_paper", out)
@@ -144,7 +144,7 @@ figures.save(figure, "fig6", out)
 # %% [markdown]
 # At the paper's scale:
 
-# %%
+# %% tags=["C14"]
 figure = paper_figures.fig6(stored)
 figures.save(figure, "fig6_paper", out)
 

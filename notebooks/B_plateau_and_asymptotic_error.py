@@ -80,7 +80,7 @@ figures.save(figure, "fig7", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C15"]
 stored = paper.stored()
 figure = paper_figures.fig7(stored)
 figures.save(figure, "fig7_paper", out)

@@ -94,7 +94,7 @@ figures.save(figure, "fig8", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C16"]
 stored = paper.stored()
 figure = paper_figures.fig8(stored)
 figures.save(figure, "fig8_paper", out)

@@ -87,7 +87,7 @@ figures.save(figure, "fig9", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C17"]
 stored = paper.stored()
 figure = paper_figures.fig9(stored)
 figures.save(figure, "fig9_paper", out)

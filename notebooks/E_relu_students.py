@@ -93,7 +93,7 @@ figures.save(figure, "fig10", out)
 #
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
-# %%
+# %% tags=["C18"]
 stored = paper.stored()
 figure = paper_figures.fig10(stored)
 figures.save(figure, "fig10_paper", out)

@@ -123,7 +123,7 @@ figures.save(figure, "T1_errors", out)
 # reaches a fifth at the end: its inputs share the term $|\mathbf c|^2/D-1$ of above, which is not in the equations and is gone only for large $D$. Stored, at
 # $N=4000$:
 
-# %%
+# %% tags=["T1.1"]
 there = comparison.simulations(stored)
 if there and there is not here:
     figure = theory_figures.trajectories(there)
@@ -133,7 +133,7 @@ if there and there is not here:
 # The overlaps say what the students are doing. While $R_{11}\approx R_{12}$ a unit imitates both of the teacher's at once; it specialises when
 # they part:
 
-# %%
+# %% tags=["T1.2"]
 figure = theory_figures.overlaps(dict(list((there or here).items())[:3]))
 figures.save(figure, "T1_overlaps", out)
 
@@ -163,7 +163,7 @@ for found in (here | there).values():
 # But a teacher is one draw: $\tilde t_\tau=(\tilde{\mathbf w}\cdot\psi_\tau)^2/D$ scatters by as much as itself. The student's end,
 # $r_\tau=(b\rho_\tau/d_\tau)G^{-1}P\,\tilde t_\tau$, is a sum over modes of just these. An error that is small because much cancels misses all that did not:
 
-# %%
+# %% tags=["T1.4"]
 worst = max((there or here).values(), key=lambda found: float(comparison.deviations(found).largest_averaged[0, 0]))
 figure = theory_figures.averaging(worst)
 figures.save(figure, "T1_averaging", out)
@@ -173,7 +173,7 @@ figures.save(figure, "T1_averaging", out)
 #
 # At $D/N=0.1$, all else equal; a point is a draw of features and weights.
 
-# %%
+# %% tags=["T1.3"]
 sizes = {profile: live} | ({"stored, paper": stored} if comparison.simulations(stored, scaling=True) and profile != "paper" else {})
 figure = theory_figures.scaling(sizes)
 figures.save(figure, "T1_scaling", out)
@@ -228,7 +228,7 @@ for label, (whole, one) in single.items():
 # An input holds the part $s(\delta)=\int dp(\rho)\,b^2\rho/(b^2\rho+\zeta\delta)$ of the variance of a latent field; a student with $K=M$ that learns slowly finds just that and ends
 # at $\epsilon_g=\frac M\pi[\frac\pi6-\arcsin\frac s2]$. Rings: integrated with two learning rates and extrapolated to $\eta=0$.
 
-# %%
+# %% tags=["T1.5"]
 figure = theory_figures.error_against_delta(live["t1/error_against_delta"])
 figures.save(figure, "T1_delta", out)
 
@@ -236,7 +236,7 @@ figures.save(figure, "T1_delta", out)
 # A finite rate costs an error that is proportional to it: 5 % of $\epsilon_g$ at $\eta=0.1$ and this $K$. What more units do depends on whether they can be
 # weighed. With $v_k=1$ a student with $K>M$ must make the surplus cancel; if the second layer learns too, averages over units reduce the noise:
 
-# %%
+# %% tags=["T1.7"]
 figure = theory_figures.error_against_width(stored.get("t1/error_against_width", live["t1/error_against_width"]))
 figures.save(figure, "T1_width", out)
 
@@ -246,7 +246,7 @@ figures.save(figure, "T1_width", out)
 # Section 3.2 of the paper sees a plateau with i.i.d. inputs and none with latent labels (C6–C10), and asks why. Here are the equations at the size
 # of Fig. 2: $N=784$, $K=3$, $M=4$, $\eta=0.2$, with three foldings and, for comparison, none at all.
 
-# %%
+# %% tags=["T1.6"]
 seen = stored.get("t1/plateaus", live["t1/plateaus"])
 figure = theory_figures.plateaus(seen)
 figures.save(figure, "T1_plateaus", out)

@@ -164,7 +164,7 @@ summary = deep.summary(here)
 columns = ["condition", "non_gaussianity", "mean", "largest", "test_mean", "test_largest", "participation"]
 summary[columns].to_dataframe()[columns].round(3)
 
-# %%
+# %% tags=["T2.3"]
 figure = deep_generators.against_gaussianity(summary)
 figures.save(figure, "t2_gaussianity", out)
 
@@ -197,7 +197,7 @@ figures.save(figure, "t2_propagation", out)
 #
 # The same with $N\approx1000$ and $D=100$, from the project's stored results; without them, this run again.
 
-# %%
+# %% tags=["T2.1", "T2.2"]
 full = deep.stored("paper", sweep.FIGURES) if deep.is_stored("paper", sweep.FIGURES) else here
 figure = deep_generators.learning(full)
 figures.save(figure, "t2_learning_stored", out)
@@ -205,7 +205,7 @@ figures.save(figure, "t2_learning_stored", out)
 # %%
 deep.summary(full)[columns].to_dataframe()[columns].round(3)
 
-# %%
+# %% tags=["T2.4"]
 figure = deep_generators.propagation(full)
 figures.save(figure, "t2_propagation_stored", out)
 
