@@ -297,8 +297,8 @@ def in_evaluation(size: Size, data: datasets.Dataset) -> tuple[float, float]:
         spent.append(perf_counter() - start)
         return result
 
-    measure_errors = backends.OnCpu.errors
-    with patch.object(backends.OnCpu, "errors", timed):
+    measure_errors = backends.CpuBackend.errors
+    with patch.object(backends.CpuBackend, "errors", timed):
         whole = seconds(
             lambda: training.train(
                 data,

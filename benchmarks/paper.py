@@ -69,7 +69,7 @@ class Sample:
 def timed(where: str) -> Iterator[dict[str, list[float]]]:
     """The seconds of every call that trains and of every call that measures errors."""
     spent: dict[str, list[float]] = {"advance": [], "errors": []}
-    backend = backends.OnCpu if where == "cpu" else backends.OnDevice
+    backend = backends.CpuBackend if where == "cpu" else backends.TorchBackend
 
     def watched(name: str) -> Callable[..., object]:
         original = getattr(backend, name)
@@ -122,11 +122,11 @@ def sample(
     data = experiments.dataset(e, rng=rng, teacher=teacher)
     made = perf_counter() - start
     runs = [
-        training.Run(dataset=data, rng=rng, lr=plan[n].lr, layers=plan[n].layers, init_scale=plan[n].init_scale)
+        training.FleetPair(dataset=data, rng=rng, lr=plan[n].lr, layers=plan[n].layers, init_scale=plan[n].init_scale)
         for n, _ in jobs
     ]
     with timed(where) as spent:
-        training.train_together(
+        training.train_fleets(
             runs,
             widths=e.widths,
             n_pairs=e.n_pairs,

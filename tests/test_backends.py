@@ -8,7 +8,7 @@ import pytest
 
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import backends, reference
-from hmm_utils.sgd.backends import OnCpu, OnDevice
+from hmm_utils.sgd.backends import CpuBackend, TorchBackend
 
 N, WIDTHS = 17, (2, 5, 1)
 LR, LAYERS = (0.2, 0.1, 0.3), ("both", "first", "both")
@@ -20,10 +20,10 @@ def backend(request):
     """Makes a backend of either kind; torch's runs on its processor device."""
     if request.param == "torch":
         pytest.importorskip("torch")
-        yield lambda *given, block=None: OnDevice(*given, block=block, where="cpu", tf32=False)
+        yield lambda *given, block=None: TorchBackend(*given, block=block, where="cpu", tf32=False)
         return
     with ThreadPoolExecutor(max_workers=3) as pool:
-        yield lambda *given, block=None: OnCpu(*given, block=block, pool=pool)
+        yield lambda *given, block=None: CpuBackend(*given, block=block, pool=pool)
 
 
 def in_single(network):
@@ -188,7 +188,7 @@ def test_slabs_are_bounded(monkeypatch):
         monkeypatch.setattr(backends, "_SLAB_ENTRIES", entries)
         sizes.clear()
         with ThreadPoolExecutor(max_workers=1) as pool:
-            OnCpu(pairs_of(rng), samples, LR, LAYERS, block=None, pool=pool).errors("test")
+            CpuBackend(pairs_of(rng), samples, LR, LAYERS, block=None, pool=pool).errors("test")
         assert {rows for rows, _ in sizes} == {8} and max(n for _, n in sizes) == slab
         assert sum(n for _, n in sizes) == 3 * 2 * 25
 
@@ -205,6 +205,6 @@ def test_block_and_precision_reach_the_device(block, tf32, passed, monkeypatch):
     monkeypatch.setattr(gpu, "advance", lambda *given, **named: seen.append(named))
     rng = np.random.default_rng(87)
     samples = {"train": sets_of(rng, (9, 9, 9))}
-    fleets = OnDevice(pairs_of(rng), samples, LR, LAYERS, block=block, where="cpu", tf32=tf32)
+    fleets = TorchBackend(pairs_of(rng), samples, LR, LAYERS, block=block, where="cpu", tf32=tf32)
     fleets.advance([np.arange(9)] * 6)
     assert seen == [passed]

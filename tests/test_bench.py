@@ -43,7 +43,7 @@ def test_whole_script(bench, tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "OUT", tmp_path / "build" / "bench.json")
     monkeypatch.setattr(bench.mnist, "is_available", lambda: False)
     monkeypatch.setattr(bench, "PLOT", tmp_path / "engine.png")
-    monkeypatch.setattr(bench.devices, "cores", lambda: 2)
+    monkeypatch.setattr(bench.hardware, "cores", lambda: 2)
     bench.main(["--quick", "--plot"])
     printed = capsys.readouterr().out
     written = json.loads(bench.OUT.read_text("utf-8"))
@@ -89,7 +89,7 @@ def test_arithmetic_of_the_table(bench, tiny, monkeypatch):
     monkeypatch.setattr(bench, "in_evaluation", lambda size, data: (5.0, 3.0))
     monkeypatch.setattr(bench, "peak_memory", lambda size: 10**9)
     monkeypatch.setattr(bench, "stages", lambda *_: np.arange(5) * 1e-6)
-    monkeypatch.setattr(bench.devices, "cores", lambda: 2)
+    monkeypatch.setattr(bench.hardware, "cores", lambda: 2)
     table, _, shown = bench.measure(tiny)
     value = {row.what: row.value for row in table}
     expected = {
@@ -117,9 +117,9 @@ def test_stages_are_those_of_the_engine(bench, tiny):
     rng = np.random.default_rng(6)
     data = bench.gaussian_task(tiny, 100, rng)
     timed, plain = (bench.fleet_of(20, (1, 3), 2, np.random.default_rng(7)) for _ in range(2))
-    block = bench.engine.default_block(8)
-    spent = bench.stages(timed, data, 10 * block, np.random.default_rng(8))
-    bench.advance(plain, data, 10 * block, np.random.default_rng(8))()
+    steps = 10 * bench.block.default_block(8)
+    spent = bench.stages(timed, data, steps, np.random.default_rng(8))
+    bench.advance(plain, data, steps, np.random.default_rng(8))()
     assert np.all(spent > 0) and spent.shape == (len(bench.STAGES),)
     # the same functions in the same order, compiled twice: rounding may differ by a few units in the last place
     np.testing.assert_allclose(timed.W, plain.W, rtol=0, atol=1e-5)

@@ -57,9 +57,9 @@ def test_paper_is_extrapolated_from_what_was_timed(load, tmp_path, capsys, monke
     monkeypatch.setattr(paper.mnist, "is_available", lambda: False)
     monkeypatch.setattr(hardware, "threads", lambda: 4)
     steps, measured = [], []
-    advance, errors = backends.OnCpu.advance, backends.OnCpu.errors
-    monkeypatch.setattr(backends.OnCpu, "advance", lambda o, i: steps.append([len(s) for s in i]) or advance(o, i))
-    monkeypatch.setattr(backends.OnCpu, "errors", lambda o, which: measured.append(which) or errors(o, which))
+    advance, errors = backends.CpuBackend.advance, backends.CpuBackend.errors
+    monkeypatch.setattr(backends.CpuBackend, "advance", lambda o, i: steps.append([len(s) for s in i]) or advance(o, i))
+    monkeypatch.setattr(backends.CpuBackend, "errors", lambda o, which: measured.append(which) or errors(o, which))
     paper.main(["--fraction", "0.25"])
     assert steps == [[64, 64], [20, 20, 20, 20]], "a quarter of 4 N steps; two of three draws side by side"
     assert measured == 2 * ["test along", "gauss along", "test", "gauss"]
@@ -220,8 +220,8 @@ def test_figure_1_agrees_between_devices(load, torch_on_cpu, monkeypatch):
     sizes = TINY | dict(n_draws=2)
     del sizes["n_latent"], sizes["n_test_along"]
     assert gpu.figure_1("cpu:0", **sizes) < 0.1
-    advance = backends.OnDevice.advance
-    monkeypatch.setattr(backends.OnDevice, "advance", lambda o, indices: advance(o, [i // 2 for i in indices]))
+    advance = backends.TorchBackend.advance
+    monkeypatch.setattr(backends.TorchBackend, "advance", lambda o, indices: advance(o, [i // 2 for i in indices]))
     assert gpu.figure_1("cpu:0", **sizes) > 0.1
 
 

@@ -15,7 +15,7 @@ from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model.datasets import gaussian, teacher_task
 from hmm_utils.model.networks import random_network
 from hmm_utils.sgd import checkpoints, training
-from hmm_utils.sgd.backends import OnCpu
+from hmm_utils.sgd.backends import CpuBackend
 
 
 class Killed(BaseException):
@@ -79,8 +79,8 @@ def test_a_run_that_goes_on_does_not_start_again(tmp_path, monkeypatch):
     """What a checkpoint holds is not trained again."""
     monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
     trained = []
-    advance = OnCpu.advance
-    monkeypatch.setattr(OnCpu, "advance", lambda self, i: trained.append(len(i[0])) or advance(self, i))
+    advance = CpuBackend.advance
+    monkeypatch.setattr(CpuBackend, "advance", lambda self, i: trained.append(len(i[0])) or advance(self, i))
     with monkeypatch.context() as patched:
         patched.setattr(training, "_SAVE_EVERY", -1)
         kill_after(4, patched)
@@ -104,7 +104,7 @@ def test_diverged_students_stay_so(device, tmp_path, monkeypatch):
         with pytest.raises(Killed):
             run(tmp_path / "state", **how)
     if device == "cpu":
-        dead = ~checkpoints.in_memory([{"a": {"b": np.load(tmp_path / "state")["alive"]}}])[0]["a"]["b"]
+        dead = ~checkpoints.to_numpy([{"a": {"b": np.load(tmp_path / "state")["alive"]}}])[0]["a"]["b"]
         assert dead.any()
     xr.testing.assert_identical(run(tmp_path / "state", **how), expected)
 

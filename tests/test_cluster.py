@@ -191,11 +191,11 @@ def test_a_draw_takes_one_thread(monkeypatch):
     e = tiny_plan("fig3_left")["fig3_left"]
     cluster._draw(cluster._versions(), e, 0, None, "cpu")
     assert seen == [1] and hardware.threads() == 8
-    with hardware.at_most(4):
+    with hardware.limit_threads(4):
         thread = threading.Thread(target=lambda: seen.append(hardware.threads()))
         thread.start()
         thread.join()
-        with hardware.at_most(6):
+        with hardware.limit_threads(6):
             seen.append(hardware.threads())
     assert seen == [1, 8, 4] and hardware.threads() == 8
 
@@ -384,7 +384,7 @@ def test_a_worker_that_is_killed(tmp_path):
 
     def kill(client, pids):
         def training():
-            return [address for address, stack in client.call_stack().items() if "train_together" in str(stack)]
+            return [address for address, stack in client.call_stack().items() if "train_fleets" in str(stack)]
 
         def retried(dask_scheduler):
             return dask_scheduler.task_prefixes["draw"].suspicious

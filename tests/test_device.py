@@ -667,9 +667,9 @@ def test_torch_is_not_imported_to_find_no_gpu():
     """Importing torch takes seconds, which a machine without NVIDIA's driver should not wait for."""
     program = (
         "import sys\n"
-        "from hmm_utils import devices\n"
-        "devices._has_driver = lambda: False\n"
-        "assert devices.resolve('auto') == 'cpu'\n"
+        "from hmm_utils.sgd import hardware\n"
+        "hardware._has_driver = lambda: False\n"
+        "assert hardware.resolve('auto') == 'cpu'\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

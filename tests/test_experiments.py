@@ -611,13 +611,13 @@ def test_a_plan_on_a_device(pretrained, monkeypatch):
     plan = some_plan()
     expected = run_all(plan, teacher=pretrained, progress=False)
     groups = []
-    train_together = training.train_together
+    train_fleets = training.train_fleets
 
     def watched(runs, **arguments):
         groups.append(len(runs))
-        return train_together(runs, **arguments)
+        return train_fleets(runs, **arguments)
 
-    monkeypatch.setattr(training, "train_together", watched)
+    monkeypatch.setattr(training, "train_fleets", watched)
     for module in (hardware, training):
         # torch's processor device under a name that is not "cpu": the way of a GPU
         monkeypatch.setattr(module, "resolve", {"cuda": "cpu:0", "cpu:0": "cpu:0"}.__getitem__)
@@ -683,7 +683,7 @@ def test_on_the_processor_experiments_come_one_by_one(threads, monkeypatch):
 
 
 def shared(e):
-    """What runs that are trained together must share: the arguments of `train_together` and N."""
+    """What runs that are trained together must share: the arguments of `train_fleets` and N."""
     n_inputs = {"digits": e.data, "gaussian": e.n_inputs, "structured": e.n_inputs}[e.inputs]
     n_inputs = "the teacher's" if e.task == "pretrained" else n_inputs
     return n_inputs, e.widths, e.n_pairs, e.time, e.n_times, e.activation, e.n_test, e.n_test_along

@@ -158,8 +158,9 @@ def test_only_sgd_steps_are_timed(scaling, steps, calls, monkeypatch):
     point = scaling.Point("K", 3, 10, 50, 3, 2)
     task = scaling.tasks([point], scaling.QUICK, np.random.default_rng(5))[point]
     monkeypatch.setattr(scaling.paper, "perf_counter", count().__next__)
-    streams, advance = [], backends.OnCpu.advance
-    monkeypatch.setattr(backends.OnCpu, "advance", lambda o, i: streams.append([len(s) for s in i]) or advance(o, i))
+    streams, cpu = [], backends.CpuBackend
+    advance = cpu.advance
+    monkeypatch.setattr(cpu, "advance", lambda o, i: streams.append([len(s) for s in i]) or advance(o, i))
     assert scaling.train(point, task, steps) == calls
     assert [sum(lengths) for lengths in zip(*streams, strict=True)] == [steps, steps]
 
@@ -192,7 +193,7 @@ def test_layouts_use_the_cores(scaling):
 def test_quick_mode_writes_everything(scaling, tmp_path, capsys, monkeypatch):
     """Every point and layout is in the file, with all its rounds, and in the tables; workers get empty stores."""
     monkeypatch.setattr(scaling, "OUT", tmp_path / "build" / "bench-scaling.json")
-    monkeypatch.setattr(scaling.devices, "cores", lambda: 2)
+    monkeypatch.setattr(scaling.hardware, "cores", lambda: 2)
     swept, run = [], scaling.sweep.run
 
     def in_this_process(plan, folder, *, workers, progress):
@@ -210,7 +211,7 @@ def test_quick_mode_writes_everything(scaling, tmp_path, capsys, monkeypatch):
     )
     for one in written["points"]:
         assert len(one["seconds"]) == size.rounds and min(one["seconds"]) > 0 and one["steps"] >= 1
-        assert one["steps"] % scaling.engine.default_block(one["width"] * one["students"]) == 0
+        assert one["steps"] % scaling.block.default_block(one["width"] * one["students"]) == 0
         assert ("stages" in one) == (one["series"] != "fleet")
         assert np.shape(one.get("stages", np.ones((size.rounds, 5)))) == (size.rounds, len(scaling.bench.STAGES))
         assert np.all(np.array(one.get("stages", 1)) > 0)

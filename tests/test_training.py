@@ -17,7 +17,7 @@ from hmm_utils.model.datasets import Dataset, gaussian, random_task, standardise
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import block, hardware, reference, training
 from hmm_utils.sgd.block import Fleet, advance, outputs
-from hmm_utils.sgd.training import DivergenceWarning, Run, evaluation_times, student, train, train_together
+from hmm_utils.sgd.training import DivergenceWarning, FleetPair, evaluation_times, student, train, train_fleets
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 ULP = float(np.spacing(np.float32(4)))  # distance of float32 numbers just above 4, a bound for most weights here
@@ -742,12 +742,12 @@ def test_gaussian_inputs_before_the_end_are_the_first_ones(monkeypatch):
     and at the end on all."""
     given = []
 
-    class Watched(training.OnCpu):
+    class Watched(training.CpuBackend):
         def __init__(self, pairs, samples, *rest, **named):
             given.append(samples["gauss"][0][0])
             super().__init__(pairs, samples, *rest, **named)
 
-    monkeypatch.setattr(training, "OnCpu", Watched)
+    monkeypatch.setattr(training, "CpuBackend", Watched)
     dataset = made(np.random.default_rng(49))
     arguments = {"widths": [2, 4], "n_gauss": 1100, "n_test_along": 70}
     result = quietly(dataset, **arguments, time=6.0, evaluate_at=[0, 3])
@@ -1023,7 +1023,7 @@ def test_other_students_go_on_as_if_no_one_had_diverged(diverged):
 
 
 def together(runs, **arguments):
-    return train_together(runs, **arguments, progress=None)
+    return train_fleets(runs, **arguments, progress=None)
 
 
 def one_by_one(runs, **arguments):
@@ -1042,11 +1042,11 @@ def unlike_runs():
     rng = np.random.default_rng(54)
     short, long = made(rng, P=90, n_test=1500, M=1, labels="real"), made(rng, P=300, n_test=333, M=3)
     return [
-        Run(dataset=short, rng=np.random.default_rng(1)),
-        Run(dataset=long, rng=np.random.default_rng(2), lr=0.1, layers="first", init_scale=0.5),
-        Run(dataset=made(rng), rng=np.random.default_rng(3), lr=0.3, init_scale=0.7),
-        Run(dataset=short, rng=np.random.default_rng(4), layers="first"),
-        Run(dataset=short, rng=np.random.default_rng(1)),
+        FleetPair(dataset=short, rng=np.random.default_rng(1)),
+        FleetPair(dataset=long, rng=np.random.default_rng(2), lr=0.1, layers="first", init_scale=0.5),
+        FleetPair(dataset=made(rng), rng=np.random.default_rng(3), lr=0.3, init_scale=0.7),
+        FleetPair(dataset=short, rng=np.random.default_rng(4), layers="first"),
+        FleetPair(dataset=short, rng=np.random.default_rng(1)),
     ]
 
 
@@ -1109,7 +1109,7 @@ def test_number_of_threads(limit, expected, monkeypatch):
 def test_runs_of_different_n_or_none_are_refused():
     """Runs that are trained together have one N, and there must be at least one."""
     rng = np.random.default_rng(55)
-    runs = [Run(dataset=made(rng, N=N), rng=rng) for N in (23, 23, 24)]
+    runs = [FleetPair(dataset=made(rng, N=N), rng=rng) for N in (23, 23, 24)]
     with pytest.raises(ValueError, match=r"^runs that are trained together must have the same number of inputs N\.$"):
         together(runs, widths=[1])
     with pytest.raises(ValueError, match=r"^there are no runs: give at least one\.$"):
@@ -1121,7 +1121,7 @@ def test_every_run_is_checked(wrong):
     """An impossible value is refused whichever run has it."""
     rng = np.random.default_rng(56)
     dataset = made(rng)
-    runs = [Run(dataset=dataset, rng=rng), Run(dataset=dataset, rng=rng, **wrong)]
+    runs = [FleetPair(dataset=dataset, rng=rng), FleetPair(dataset=dataset, rng=rng, **wrong)]
     with pytest.raises(ValueError, match=next(iter(wrong))):
         together(runs, widths=[1], time=1.0)
 
@@ -1140,10 +1140,10 @@ def sick_runs():
     rng = np.random.default_rng(52)
     healthy, slow, fast = made(rng, N=30, P=200, n_test=300), made(rng, N=30, M=1), made(rng, N=30, M=5)
     return [
-        Run(dataset=healthy, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3),
-        Run(dataset=fast, rng=np.random.default_rng(2), lr=0.5, layers="first"),
-        Run(dataset=slow, rng=np.random.default_rng(1), lr=0.2),
-        Run(dataset=healthy, rng=np.random.default_rng(4), lr=0.01, init_scale=0.3, layers="first"),
+        FleetPair(dataset=healthy, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3),
+        FleetPair(dataset=fast, rng=np.random.default_rng(2), lr=0.5, layers="first"),
+        FleetPair(dataset=slow, rng=np.random.default_rng(1), lr=0.2),
+        FleetPair(dataset=healthy, rng=np.random.default_rng(4), lr=0.01, init_scale=0.3, layers="first"),
     ]
 
 
@@ -1172,7 +1172,7 @@ def test_divergence_stays_with_the_run():
 
 @pytest.fixture
 def on_device(monkeypatch):
-    """`train_together` on torch's processor device, under a name that is not "cpu": the way of a GPU."""
+    """`train_fleets` on torch's processor device, under a name that is not "cpu": the way of a GPU."""
     pytest.importorskip("torch")
 
     def call(runs, **arguments):
@@ -1255,7 +1255,7 @@ def test_students_that_are_lost_at_the_end_have_no_weights(where, on_device):
     dataset = made(np.random.default_rng(57))
     x = np.concatenate([dataset.x_test[:-1], 1e25 * dataset.x_test[-1:]])
     dataset = dataclasses.replace(dataset, inputs=dataclasses.replace(dataset.inputs, x_test=x))
-    run = Run(dataset=dataset, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3)
+    run = FleetPair(dataset=dataset, rng=np.random.default_rng(1), lr=0.02, init_scale=0.3)
     arguments = {"widths": [2], "activation": "quadratic", "time": 2.0, "evaluate_at": [0, 1], "n_test_along": 400}
     (result,), messages = caught(on_device if where == "device" else together, [run], **arguments)
     assert len(messages) == 1 and "diverged before time 2 " in messages[0] and messages[0].count("K=2") == 2

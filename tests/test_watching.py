@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from hmm_utils.model.datasets import gaussian, structured, teacher_task
 from hmm_utils.model.networks import random_network
 from hmm_utils.sgd import training
-from hmm_utils.sgd.backends import OnCpu
+from hmm_utils.sgd.backends import CpuBackend
 
 ARGUMENTS = dict(widths=[1, 3], n_pairs=2, time=40.0, layers="both", n_test_along=50, train_error=True)
 
@@ -67,8 +67,8 @@ def test_weights_of_a_snapshot_are_those_of_its_time(data):
 def test_nothing_is_trained_before_it_is_asked_for(data, monkeypatch):
     """A snapshot is measured when it is asked for; closed, the iterator has trained no further and is at its end."""
     steps = []
-    advance = OnCpu.advance
-    monkeypatch.setattr(OnCpu, "advance", lambda self, i: steps.append(len(i[0])) or advance(self, i))
+    advance = CpuBackend.advance
+    monkeypatch.setattr(CpuBackend, "advance", lambda self, i: steps.append(len(i[0])) or advance(self, i))
     snapshots = training.watch(data, widths=[2], time=20, evaluate_at=[0, 2, 20], rng=np.random.default_rng(4))
     assert sum(steps) == 0
     assert next(snapshots)["time"].item() == 0 and sum(steps) == 0
@@ -80,8 +80,8 @@ def test_nothing_is_trained_before_it_is_asked_for(data, monkeypatch):
 def test_stopped_in_the_middle(data, monkeypatch):
     """`stop` is asked between pieces of a few thousand steps, not only at evaluation times; nothing follows."""
     pieces = []
-    advance = OnCpu.advance
-    monkeypatch.setattr(OnCpu, "advance", lambda self, i: pieces.append(len(i[0])) or advance(self, i))
+    advance = CpuBackend.advance
+    monkeypatch.setattr(CpuBackend, "advance", lambda self, i: pieces.append(len(i[0])) or advance(self, i))
     snapshots = training.watch(
         data, widths=[2], time=1e6, evaluate_at=[0.0, 1e6], rng=np.random.default_rng(5), stop=lambda: len(pieces) == 3
     )

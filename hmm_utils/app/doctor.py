@@ -333,9 +333,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 def _threads(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     from threadpoolctl import threadpool_info
 
-    import hmm_utils.sgd.blas  # loads numba, and the BLAS that the engine calls
+    import hmm_utils.sgd.block  # loads numba, and the BLAS that the engine calls
 
-    assert hmm_utils.sgd.blas.SGEMM is not None
+    assert hmm_utils.sgd.block.SGEMM is not None
     cores, share = hardware.cores(), _cpu_share()
     given = {name: environment[name] for name in _THREADS if environment.get(name)}
     limits = {name: _whole(value.split(",")[0]) for name, value in given.items()}
@@ -373,7 +373,7 @@ def _cpu_share(root: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 def _device() -> Iterator[Finding]:
-    state, unused = hardware.described()
+    state, unused = hardware.describe()
     advice = "to train on it, install a CUDA build of torch that fits the driver"
     yield Finding("device", state, advice if unused else "")
 

@@ -157,7 +157,7 @@ def _draw(
     start = time.perf_counter()
     try:
         # a worker computes as many draws side by side as it has threads
-        with hardware.at_most(1):
+        with hardware.limit_threads(1):
             (result,) = experiments.run_draws(
                 {e.name: e}, [(e.name, draw)], teacher=teacher, where=hardware.resolve(device), progress=False
             )

@@ -395,7 +395,7 @@ def _rngs(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generato
 def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
     """A student of one draw of a result of `run`, `result.isel(draw=…)`, as it was before training, drawn anew."""
     _, rng = _rngs(result.attrs["seed"], int(result["draw"]))
-    return training.start(result, width=width, init=init, student=student, rng=rng)
+    return training.initial_student(result, width=width, init=init, student=student, rng=rng)
 
 
 def train_inputs(result: xr.Dataset) -> np.ndarray:
@@ -461,8 +461,8 @@ def run_draws(
         data_rng, train_rng = _rngs(e.seed, draw)
         data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
         notices.append(data.inputs.notice or "")
-        runs.append(training.Run(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
-    trained = training.train_together(
+        runs.append(training.FleetPair(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
+    trained = training.train_fleets(
         runs,
         widths=e.widths,
         n_pairs=e.n_pairs,

@@ -20,7 +20,7 @@ from hmm_utils.sgd.block import Fleet, advance, outputs
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OnCpu", "OnDevice", "Pair"]
+__all__ = ["CpuBackend", "Pair", "TorchBackend"]
 
 # inputs whose outputs are computed at once: so many, and so few that the pre-activations of a thread fill 16 MB at most
 _SLAB = 1024
@@ -30,7 +30,7 @@ Pair = tuple[Sequence[Network], Sequence[Network]]
 SamplesByName = Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]]
 
 
-class OnCpu:
+class CpuBackend:
     """The fleets of all runs and how the compiled engine trains and measures them: a stream or a slab per thread."""
 
     def __init__(
@@ -101,7 +101,7 @@ class OnCpu:
         return [tuple(fleet.networks() for fleet in pair) for pair in self._pairs]
 
 
-class OnDevice:
+class TorchBackend:
     """The same on a torch device, all fleets at once; what is measured stays there until it is asked for."""
 
     def __init__(

@@ -15,13 +15,13 @@ from hmm_utils.sgd.backends import Pair
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Records", "in_memory", "load", "save"]
+__all__ = ["Records", "load", "save", "to_numpy"]
 
 # what was measured at each time so far: by the samples it was measured on, then by name
 Records = list[dict[str, dict[str, np.ndarray]]]
 
 
-def in_memory(records: Sequence[Mapping[str, Mapping[str, np.ndarray | torch.Tensor]]]) -> Records:
+def to_numpy(records: Sequence[Mapping[str, Mapping[str, np.ndarray | torch.Tensor]]]) -> Records:
     """The records as arrays of numpy, copied from a device if that is where they are."""
     return [{part: {k: _host(v) for k, v in now.items()} for part, now in record.items()} for record in records]
 
@@ -51,7 +51,7 @@ def save(
         "W": np.stack([[np.concatenate([n.W for n in students]) for students in pair] for pair in pairs]),
         "v": np.stack([[np.concatenate([n.v for n in students]) for students in pair] for pair in pairs]),
     }
-    for i, record in enumerate(in_memory(records)):
+    for i, record in enumerate(to_numpy(records)):
         state |= {f"record/{i}/{part}/{name}": v for part, now in record.items() for name, v in now.items()}
     write_arrays(path, state)
 

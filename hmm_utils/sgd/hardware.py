@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 
-__all__ = ["DEVICES", "at_most", "cores", "described", "resolve", "threads"]
+__all__ = ["DEVICES", "cores", "describe", "limit_threads", "resolve", "threads"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -23,7 +23,7 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS or `at_most` if that is
+    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS or `limit_threads` if that is
     less."""
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     given = int(limit) if limit.isdecimal() and int(limit) > 0 else inf
@@ -31,7 +31,7 @@ def threads() -> int:
 
 
 @contextmanager
-def at_most(n: int) -> Iterator[None]:
+def limit_threads(n: int) -> Iterator[None]:
     """In the block, what this thread of the process trains takes n threads at most."""
     outer = _most.set(min(n, _most.get()))
     try:
@@ -77,7 +77,7 @@ def resolve(name: str) -> str:
     return "cpu"
 
 
-def described() -> tuple[str, bool]:
+def describe() -> tuple[str, bool]:
     """What there is to train on, in words, and whether an NVIDIA driver is here of which torch makes no use."""
     if not _has_driver():
         return "the processor; no NVIDIA driver here", False

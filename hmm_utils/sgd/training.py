@@ -20,10 +20,19 @@ from hmm_utils.model.activations import ACTIVATIONS, Activation, get
 from hmm_utils.model.datasets import Dataset, standardise
 from hmm_utils.model.networks import LAYERS, Network, random_network
 from hmm_utils.sgd import checkpoints
-from hmm_utils.sgd.backends import OnCpu, OnDevice, Pair
+from hmm_utils.sgd.backends import CpuBackend, Pair, TorchBackend
 from hmm_utils.sgd.hardware import resolve, threads
 
-__all__ = ["DivergenceWarning", "Run", "evaluation_times", "start", "student", "train", "train_together", "watch"]
+__all__ = [
+    "DivergenceWarning",
+    "FleetPair",
+    "evaluation_times",
+    "initial_student",
+    "student",
+    "train",
+    "train_fleets",
+    "watch",
+]
 
 _INDEX_CHUNK = 1 << 16
 # steps between two looks at whether a watched training is to stop: a tenth of a second for the largest students
@@ -36,7 +45,7 @@ class DivergenceWarning(RuntimeWarning):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Run:
+class FleetPair:
     """What may differ between runs that are trained together: see `train`."""
 
     dataset: Dataset
@@ -88,7 +97,7 @@ def _pieces(streams: Sequence[_Stream], n: int, piece: int) -> Iterator[list[np.
         n -= len(taken[0])
 
 
-def _record(pairs: OnCpu | OnDevice, last: bool, train_error: bool) -> dict[str, dict[str, np.ndarray]]:
+def _record(pairs: CpuBackend | TorchBackend, last: bool, train_error: bool) -> dict[str, dict[str, np.ndarray]]:
     """What is measured at one time: by data, then by name, and which students are alive after it."""
     names = {"test": "test" if last else "test along", "gauss": "gauss" if last else "gauss along"}
     names |= {"train": "train"} if train_error else {}
@@ -97,7 +106,7 @@ def _record(pairs: OnCpu | OnDevice, last: bool, train_error: bool) -> dict[str,
 
 
 def _warn_of_diverged(
-    alive: np.ndarray, told: np.ndarray, names: list[str], time: float, runs: Sequence[Run]
+    alive: np.ndarray, told: np.ndarray, names: list[str], time: float, runs: Sequence[FleetPair]
 ) -> np.ndarray:
     """Warns about students that are dead but not in `told`, (runs, 2, U) each; returns all that are dead."""
     for new, how in zip(~alive & ~told, runs, strict=True):
@@ -191,8 +200,8 @@ def train(
     A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named once in a
     DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
     """
-    run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
-    return train_together(
+    run = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    return train_fleets(
         [run],
         widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, train_error=train_error, block=block, device=device, tf32=tf32,
@@ -200,8 +209,8 @@ def train(
     )[0]  # fmt: skip
 
 
-def train_together(
-    runs: Sequence[Run],
+def train_fleets(
+    runs: Sequence[FleetPair],
     *,
     widths: Sequence[int],
     n_pairs: int = 1,
@@ -260,7 +269,7 @@ def train_together(
             if begun.where == "cpu":
                 told = _warn_of_diverged(records[-1]["students"]["alive"], told, names, step / N, runs)
         # a device is not waited for before this line
-        records, pairs = checkpoints.in_memory(records), fleets.pairs()
+        records, pairs = checkpoints.to_numpy(records), fleets.pairs()
     if begun.where != "cpu":
         for step, record in zip(steps, records, strict=True):
             told = _warn_of_diverged(record["students"]["alive"], told, names, step / N, runs)
@@ -299,7 +308,7 @@ def watch(
     The other arguments are those of `train`, and impossible ones raise ValueError before the first snapshot is asked
     for.
     """
-    run = Run(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    run = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
     begun = _begin(
         [run], widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
@@ -309,7 +318,7 @@ def watch(
 
 def _watched(begun: _Begun, train_error: bool, tf32: bool, stop: Callable[[], bool]) -> Iterator[xr.Dataset]:
     piece = begun.block * max(_WATCH_EVERY // begun.block, 1) if begun.block else _WATCH_EVERY
-    # as in `train_together`, but whoever watches has the threads back in between
+    # as in `train_fleets`, but whoever watches has the threads back in between
     limited = partial(ThreadpoolController().limit, limits=1, user_api="blas")
     done = 0
     with ThreadPoolExecutor(max_workers=threads()) as pool:
@@ -322,7 +331,7 @@ def _watched(begun: _Begun, train_error: bool, tf32: bool, stop: Callable[[], bo
                     fleets.advance(indices)
             done = step
             with limited():
-                (record,) = checkpoints.in_memory([_record(fleets, step == begun.steps[-1], train_error)])
+                (record,) = checkpoints.to_numpy([_record(fleets, step == begun.steps[-1], train_error)])
             (snapshot,) = begun.results([record], np.array([step]), fleets.pairs())
             yield snapshot
 
@@ -338,7 +347,7 @@ class _Begun:
     where    "cpu" or "cuda"
     """
 
-    runs: Sequence[Run]
+    runs: Sequence[FleetPair]
     widths: Sequence[int]
     n_pairs: int
     activation: Activation
@@ -355,12 +364,12 @@ class _Begun:
 
     def fleets(
         self, pairs: Sequence[Pair], alive: np.ndarray | None, pool: Executor, tf32: bool
-    ) -> OnCpu | OnDevice:
+    ) -> CpuBackend | TorchBackend:
         """The backend with these students, of which those in `alive` have not diverged."""
         given = pairs, self.samples, [run.lr for run in self.runs], [run.layers for run in self.runs]
         if self.where == "cpu":
-            return OnCpu(*given, alive=alive, block=self.block, pool=pool)
-        return OnDevice(*given, alive=alive, block=self.block, where=self.where, tf32=tf32)
+            return CpuBackend(*given, alive=alive, block=self.block, pool=pool)
+        return TorchBackend(*given, alive=alive, block=self.block, where=self.where, tf32=tf32)
 
     def results(self, records: checkpoints.Records, steps: np.ndarray, pairs: Sequence[Pair]) -> list[xr.Dataset]:
         """What was measured after these steps, and the students now: one labelled result for each run."""
@@ -388,7 +397,7 @@ class _Begun:
 
 
 def _begin(
-    runs: Sequence[Run],
+    runs: Sequence[FleetPair],
     *,
     widths: Sequence[int],
     n_pairs: int,
@@ -447,7 +456,7 @@ def _initial(
     return random_network(N, K, rng=rng, activation=activation, layers=layers, scale=scale)
 
 
-def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_pairs: int, activation: Activation) -> Pair:
+def _initial_pair(run: FleetPair, seed: int, widths: Sequence[int], n_pairs: int, activation: Activation) -> Pair:
     """The students of a run before training, by width and initialisation, for both places of a pair."""
     return tuple(
         [
@@ -460,7 +469,7 @@ def _initial_pair(run: Run, seed: int, widths: Sequence[int], n_pairs: int, acti
 
 
 def _samples(
-    runs: Sequence[Run], seeds: Sequence[int], n_gauss: int | None, n_test_along: int | None
+    runs: Sequence[FleetPair], seeds: Sequence[int], n_gauss: int | None, n_test_along: int | None
 ) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
     """What the backends train on and measure on, by what it is for."""
     samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]] = {"train": [], "test": [], "gauss": []}
@@ -561,7 +570,7 @@ def student(
     return Network(chosen["W"].values.astype(float), chosen["v"].values.astype(float), g)
 
 
-def start(
+def initial_student(
     result: xr.Dataset,
     *,
     width: int,

@@ -1,11 +1,11 @@
-"""blas: both matrix products against numpy in double precision, on arrays that lie in memory in every way."""
+"""block: both matrix products against numpy in double precision, on arrays that lie in memory in every way."""
 
 import numpy as np
 import pytest
 from numba import float32, njit, types
 
-from hmm_utils.sgd import blas
-from hmm_utils.sgd.blas import SGEMM, SGEMM_SIGNATURE
+from hmm_utils.sgd import block
+from hmm_utils.sgd.block import SGEMM, SGEMM_SIGNATURE
 
 # one compiled version for arrays of any layout, as the slices in the engine are
 _ANY = types.Array(float32, 2, "A")
@@ -16,12 +16,12 @@ U = 2.0**-24  # a rounding to float32 changes a number by at most this part of i
 
 @njit(_SIGNATURE)
 def _product(sgemm, alpha, a, b, out):
-    blas.product_with_transposed(sgemm, alpha, a, b, out)
+    block.product_with_transposed(sgemm, alpha, a, b, out)
 
 
 @njit(_SIGNATURE)
 def _add(sgemm, alpha, a, b, out):
-    blas.add_transposed_product(sgemm, alpha, a, b, out)
+    block.add_transposed_product(sgemm, alpha, a, b, out)
 
 
 # rows before, columns before, rows after, columns after: how a matrix is cut out of a larger one
@@ -106,11 +106,11 @@ def test_whole_numbers_are_multiplied_exactly():
     rng = np.random.default_rng(73)
     a, b, c = (rng.integers(-50, 51, shape) for shape in ((40, 300), (30, 300), (40, 30)))
     out = np.full((40, 30), np.nan, np.float32)
-    blas.product_with_transposed(SGEMM, 2, a.astype(np.float32), b.astype(np.float32), out)
+    block.product_with_transposed(SGEMM, 2, a.astype(np.float32), b.astype(np.float32), out)
     np.testing.assert_array_equal(out, 2 * a @ b.T)
     out = c.astype(np.float32)
     for times in (1, 2, 3):
-        blas.add_transposed_product(
+        block.add_transposed_product(
             SGEMM, -0.5, np.ascontiguousarray(a.T, np.float32), np.ascontiguousarray(b.T, np.float32), out
         )
         np.testing.assert_array_equal(out, c - times * (a @ b.T) / 2)
