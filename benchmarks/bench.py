@@ -453,7 +453,7 @@ def plot(shown: Mapping[str, Mapping], rate: float) -> None:
 
     from hmm_utils import figures
 
-    figures.style()
+    figures.use_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     left.plot(list(shown["share"]), list(shown["share"].values()), "o-")
     left.axhline(100, color="0.6", lw=1)

@@ -473,7 +473,7 @@ def plot(found: Mapping, size: Size, file: Path) -> None:
 
     from hmm_utils import figures, files
 
-    figures.style()
+    figures.use_style()
     fig, axes = plt.subplots(2, 3, figsize=(11.5, 6.6), layout="constrained")
     points = found["points"]
     fits = {law.series: law for law in found["laws"] if law.cost == "student-step"}

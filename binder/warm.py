@@ -15,7 +15,7 @@ from hmm_utils.theory.online import motion
 
 
 def main() -> None:
-    figures.style()
+    figures.use_style()
     # every engine function has one signature: one training run, measured, compiles them all
     tiny = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=1, n_draws=1, time=2.0, n_times=3, n_test=50)
     experiments.run(experiments.experiment("fig3_left", **tiny), progress=False)

@@ -64,7 +64,7 @@ from hmm_utils import (
     sweep,
 )
 
-figures.style()
+figures.use_style()
 rng = np.random.default_rng(seed)
 chosen = dict(
     widths=widths, n_pairs=n_pairs, lr=lr, time=time, n_inputs=n_inputs, teacher_width=teacher_width,

@@ -51,7 +51,7 @@ from IPython.display import Markdown, display
 
 from hmm_utils import claims, directions, experiments, figures, observables, paper, paper_figures, sweep, training
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,

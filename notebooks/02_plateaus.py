@@ -50,7 +50,7 @@ from IPython.display import Markdown, display
 
 from hmm_utils import claims, experiments, figures, paper, paper_figures, play, sweep, training
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
@@ -136,7 +136,7 @@ play.app(vanilla, controls=["width", "teacher_width", "lr", "seed"])
 # A run of it as a picture. All other choices are in [the playground](playground.ipynb).
 
 # %%
-figure = play.figure({"": play.run(vanilla)})
+figure = play.figure({"": play.train_pair(vanilla)})
 figures.save(figure, "live_plateau", out)
 
 # %% [markdown]

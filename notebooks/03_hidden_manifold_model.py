@@ -69,7 +69,7 @@ from hmm_utils import (
     training,
 )
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_inputs=n_inputs, n_latent=n_latent, f=f,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
@@ -171,7 +171,7 @@ play.app(manifold, controls=["inputs", "task", "labels", "n_latent"])
 # Both as a picture, with $Q$ and $R$ of the second. All other choices are in [the playground](playground.ipynb).
 
 # %%
-watched = {kind: play.run(replace(manifold, task=kind)) for kind in ("teacher", "latent")}
+watched = {kind: play.train_pair(replace(manifold, task=kind)) for kind in ("teacher", "latent")}
 figure = play.figure({f"{kind} labels": trained for kind, trained in watched.items()})
 figures.save(figure, "live_labels", out)
 

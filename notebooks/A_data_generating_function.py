@@ -50,7 +50,7 @@ import numpy as np
 
 from hmm_utils import claims, experiments, figures, observables, paper, paper_figures, sweep, training
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
     n_latent=n_latent, teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, seed=seed,

@@ -53,7 +53,7 @@ from IPython.display import Markdown, display
 from hmm_utils import claims, experiments, figures, paper, paper_figures, sweep
 from hmm_utils.model.observables import early_stopping, final
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, activation=activation,
     n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,

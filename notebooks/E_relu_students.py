@@ -53,7 +53,7 @@ from IPython.display import Markdown, display
 
 from hmm_utils import claims, experiments, figures, observables, paper, paper_figures, sweep, training
 
-figures.style()
+figures.use_style()
 chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, init_scale=init_scale,
     n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,

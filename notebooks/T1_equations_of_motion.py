@@ -37,10 +37,10 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 import numpy as np
 
 from hmm_utils import claims, comparison, experiments, figures, networks, nonlinearities, sweep
-from hmm_utils.figures import motion as theory_figures
+from hmm_utils.figures import dynamics
 from hmm_utils.theory.online import equivalence, motion, spectra
 
-figures.style()
+figures.use_style()
 experiments.plan("T1_equations_of_motion", profile, dict(seed=seed))
 rng = np.random.default_rng(seed)
 
@@ -66,7 +66,7 @@ samples = {
     "sgn, $N = 500$": equivalence.local_fields("sgn", 500, 50, n_samples=40_000, rng=rng),
     "abs, $N = 500$": equivalence.local_fields("abs", 500, 50, n_samples=40_000, rng=rng),
 }
-figure = theory_figures.histograms(samples)
+figure = dynamics.histograms(samples)
 figures.save(figure, "T1_histograms", out)
 
 # %% [markdown]
@@ -77,7 +77,7 @@ figures.save(figure, "T1_histograms", out)
 converging = equivalence.convergence(
     ("sgn", "erf", "relu", "abs"), (20, 50, 100, 200, 400), ratio=0.1, n_samples=10_000, n_draws=4, seed=seed
 )
-figure = theory_figures.gaussianity(converging)
+figure = dynamics.gaussianity(converging)
 figures.save(figure, "T1_gaussianity", out)
 
 # %% [markdown]
@@ -114,7 +114,7 @@ for f in ("sgn", "abs"):
 live = comparison.run(profile, sweep.FIGURES, seed=seed)
 stored = live if profile == "paper" else comparison.stored("paper", sweep.FIGURES)
 here = comparison.simulations(live)
-figure = theory_figures.trajectories(here)
+figure = dynamics.trajectories(here)
 figures.save(figure, "T1_errors", out)
 
 # %% [markdown]
@@ -126,7 +126,7 @@ figures.save(figure, "T1_errors", out)
 # %% tags=["T1.1"]
 there = comparison.simulations(stored)
 if there and there is not here:
-    figure = theory_figures.trajectories(there)
+    figure = dynamics.trajectories(there)
     figures.save(figure, "T1_errors_stored", out)
 
 # %% [markdown]
@@ -134,7 +134,7 @@ if there and there is not here:
 # they part:
 
 # %% tags=["T1.2"]
-figure = theory_figures.overlaps(dict(list((there or here).items())[:3]))
+figure = dynamics.overlaps(dict(list((there or here).items())[:3]))
 figures.save(figure, "T1_overlaps", out)
 
 # %% tags=["nbval-check-output"]
@@ -165,7 +165,7 @@ for found in (here | there).values():
 
 # %% tags=["T1.4"]
 worst = max((there or here).values(), key=lambda found: float(comparison.deviations(found).largest_averaged[0, 0]))
-figure = theory_figures.averaging(worst)
+figure = dynamics.averaging(worst)
 figures.save(figure, "T1_averaging", out)
 
 # %% [markdown]
@@ -175,7 +175,7 @@ figures.save(figure, "T1_averaging", out)
 
 # %% tags=["T1.3"]
 sizes = {profile: live} | ({"stored, paper": stored} if comparison.simulations(stored, scaling=True) and profile != "paper" else {})
-figure = theory_figures.scaling(sizes)
+figure = dynamics.scaling(sizes)
 figures.save(figure, "T1_scaling", out)
 
 # %% [markdown]
@@ -196,7 +196,7 @@ rho, p = spectra.nodes(D / N, 12)
 eye, ones = np.eye(2), np.ones(2)
 erf = nonlinearities.constants("erf")
 average = motion.ensemble(rho, p, W=eye, R=erf.b / D**0.5 * eye, T=eye, v=ones, v_teacher=ones, delta=D / N, constants=erf)
-figure = theory_figures.starts(curves, motion.integrate(average, times, lr=0.5, lr_v=0))
+figure = dynamics.starts(curves, motion.integrate(average, times, lr=0.5, lr_v=0))
 figures.save(figure, "T1_starts", out)
 
 # %% [markdown]
@@ -214,7 +214,7 @@ for delta in (0.01, 0.1, 0.5):
     start = motion.ensemble(rho, p, W=eye, R=0.1 * eye, T=eye, v=ones, v_teacher=ones, delta=delta, constants=nonlinearities.constants("sgn"))
     pair = [motion.integrate(s, delta * np.geomspace(1, 3000, 60), lr=0.2, lr_v=0) for s in (start, motion.quadrature(start, 1))]
     single[f"$D/N = {delta}$"] = tuple(curve.assign_attrs(delta=delta) for curve in pair)
-figure = theory_figures.limit(single)
+figure = dynamics.limit(single)
 figures.save(figure, "T1_limit", out)
 
 # %% tags=["nbval-check-output"]
@@ -229,7 +229,7 @@ for label, (whole, one) in single.items():
 # at $\epsilon_g=\frac M\pi[\frac\pi6-\arcsin\frac s2]$. Rings: integrated with two learning rates and extrapolated to $\eta=0$.
 
 # %% tags=["T1.5"]
-figure = theory_figures.error_against_delta(live["t1/error_against_delta"])
+figure = dynamics.error_against_delta(live["t1/error_against_delta"])
 figures.save(figure, "T1_delta", out)
 
 # %% [markdown]
@@ -237,7 +237,7 @@ figures.save(figure, "T1_delta", out)
 # weighed. With $v_k=1$ a student with $K>M$ must make the surplus cancel; if the second layer learns too, averages over units reduce the noise:
 
 # %% tags=["T1.7"]
-figure = theory_figures.error_against_width(stored.get("t1/error_against_width", live["t1/error_against_width"]))
+figure = dynamics.error_against_width(stored.get("t1/error_against_width", live["t1/error_against_width"]))
 figures.save(figure, "T1_width", out)
 
 # %% [markdown]
@@ -248,7 +248,7 @@ figures.save(figure, "T1_width", out)
 
 # %% tags=["T1.6"]
 seen = stored.get("t1/plateaus", live["t1/plateaus"])
-figure = theory_figures.plateaus(seen)
+figure = dynamics.plateaus(seen)
 figures.save(figure, "T1_plateaus", out)
 
 # %%

@@ -44,7 +44,7 @@ import numpy as np
 from hmm_utils import claims, deep, figures, generators, sweep
 from hmm_utils.figures import deep_generators
 
-figures.style()
+figures.use_style()
 chosen = dict(n_inputs=n_inputs, n_latent=n_latent, teacher_width=teacher_width, lr=lr, time=time, seed=seed)
 c = deep.configuration(profile, **chosen)
 

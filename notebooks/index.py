@@ -37,7 +37,7 @@ from IPython.display import Markdown
 from hmm_utils import datasets, experiments, figures, networks, paper
 from hmm_utils.claims import report
 
-figures.style()
+figures.use_style()
 
 # %% [markdown]
 # ## The question and the answer

@@ -86,7 +86,7 @@ play.app(settings)
 # What the button does, in two lines: a short training, with the numbers that `training.train` gives for it.
 
 # %%
-trained = play.run(settings)
+trained = play.train_pair(settings)
 figure = play.figure({"": trained})
 figures.save(figure, "playground", out)
 

@@ -357,7 +357,7 @@ def test_text_below_is_not_wider_than_the_figure(n, monkeypatch):
     """What stands below the panels, here the long notice that MNIST is missing, is broken into lines that fit."""
     monkeypatch.setenv("HMM_OFFLINE", "1")
     monkeypatch.setenv("HMM_DATA_DIR", "nowhere")
-    figures.style()
+    figures.use_style()
     result = random_result("fig1_left", data="auto")
     assert result.attrs["notice"] and result.attrs["n_inputs"] == 64
     fig = figures.independent_students({label: result for label in "abc"[:n]})
@@ -409,7 +409,7 @@ def test_spectra():
 def test_style():
     """The style sheet of the package is what figures are drawn with."""
     before = mpl.rcParams["savefig.dpi"]
-    figures.style()
+    figures.use_style()
     assert mpl.rcParams["figure.constrained_layout.use"] and mpl.rcParams["savefig.dpi"] != before
     assert not mpl.rcParams["axes.spines.top"]
 
@@ -517,7 +517,7 @@ def test_save_writes_nothing_without_a_folder(tmp_path, monkeypatch):
 
 def test_every_figure_can_be_drawn(modes, measured):
     """Every kind of figure is laid out in the package's style without a warning."""
-    figures.style()
+    figures.use_style()
     rng = np.random.default_rng(6)
     inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
     inset = {"K = 2": modes["teacher"]}
@@ -533,7 +533,7 @@ def test_every_figure_can_be_drawn(modes, measured):
         "scan_lines": figures.scan_lines(mnist, overfit),
         "scan_overfitting": figures.scan_overfitting(overfit),
     }
-    pictures = {"first_layers", "manifold", "model", "parts", "samples", "weights"}  # tests/test_illustrations.py
-    assert set(drawn) == set(figures.__all__) - pictures - {"save", "style", "BLUE", "GREEN", "ORANGE"}
+    pictures = {"first_layers", "manifold", "model", "parts", "samples", "weights"}  # tests/test_pictures.py
+    assert set(drawn) == set(figures.__all__) - pictures - {"save", "use_style", "BLUE", "GREEN", "ORANGE"}
     for fig in drawn.values():
         fig.draw_without_rendering()

@@ -14,8 +14,8 @@ from ipywidgets import Widget
 
 from hmm_utils import play
 from hmm_utils.data import mnist
-from hmm_utils.play import pictures, session, settings, widgets
-from hmm_utils.play.session import Session, Training, run
+from hmm_utils.play import panels, session, settings, widgets
+from hmm_utils.play.session import Session, Training, train_pair
 from hmm_utils.play.settings import Settings, dataset, differences, problem, without_meaning
 from hmm_utils.runs import experiments
 from hmm_utils.sgd import training
@@ -73,14 +73,14 @@ def test_what_cannot_be_trained_is_explained(chosen, sentence):
     assert str(refused.value) == said or "MB free here" in sentence
 
 
-@pytest.mark.parametrize("f", [*settings.nonlinearities.NONLINEARITIES])
+@pytest.mark.parametrize("f", [*settings.NONLINEARITIES])
 @pytest.mark.parametrize("task", ["teacher", "latent"])
 @pytest.mark.parametrize("labels", ["sign", "real"])
 def test_every_folding_can_be_trained(f, task, labels):
     """With labels of either kind."""
     chosen = replace(SMALL, f=f, task=task, labels=labels, time=2.0)
     assert problem(chosen) is None
-    result = run(chosen)
+    result = train_pair(chosen)
     assert f"f = {f}" in result.attrs["dataset"] and f"{task} task" in result.attrs["dataset"]
     assert np.isfinite(result["eps_g_mse"]).all()
 
@@ -215,7 +215,7 @@ def trained(s):
 def test_a_run_is_that_of_the_engine(chosen, layers):
     """Every error, with its standard error, is that of `training.train`, to the last bit."""
     s = replace(SMALL, layers=layers, **chosen)
-    result, (expected, _) = run(s), trained(s)
+    result, (expected, _) = train_pair(s), trained(s)
     for name in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac", "eps_g_mse_se", "eps_12_frac_se"):
         xr.testing.assert_identical(result[name].drop_attrs(), expected[name].drop_attrs())
     assert result.attrs == expected.attrs
@@ -229,7 +229,7 @@ def test_order_parameters(chosen, seen):
     """Q = E λλᵀ and R = E λνᵀ with the local fields of the test inputs, written out, or as they are known for i.i.d.
     inputs; T alike."""
     s = replace(SMALL, **chosen)
-    result, (expected, data) = run(s).isel(time=-1), trained(s)
+    result, (expected, data) = train_pair(s).isel(time=-1), trained(s)
     for student in (1, 2):
         w, wt = expected["W"].sel(student=student).values.astype(float), data.teacher.W
         if seen is None:
@@ -248,7 +248,7 @@ def test_order_parameters(chosen, seen):
 
 
 def test_no_teacher_no_overlap():
-    result = run(replace(SMALL, inputs="digits", task="own", n_train=100, time=2.0))
+    result = train_pair(replace(SMALL, inputs="digits", task="own", n_train=100, time=2.0))
     assert result["R"].sizes["m"] == 0 and result["Q"].shape[-2:] == (3, 3)
 
 
@@ -261,7 +261,7 @@ def test_times_grow_quickly_at_first():
 
 
 def test_curves_grow_in_a_thread():
-    """The press returns at once; what is there grows, is never taken back, and ends as `run` gives it."""
+    """The press returns at once; what is there grows, is never taken back, and ends as `train_pair` gives it."""
     s = replace(SMALL, time=300.0)
     one = Session()
     begun = one.start(s)
@@ -273,7 +273,7 @@ def test_curves_grow_in_a_thread():
     late = begun.curves()
     assert 3 <= early.sizes["time"] <= late.sizes["time"]
     xr.testing.assert_identical(early, late.isel(time=slice(early.sizes["time"])))
-    xr.testing.assert_identical(late, run(s))
+    xr.testing.assert_identical(late, train_pair(s))
     assert begun.curves() is late
 
 
@@ -346,7 +346,7 @@ def test_prepared_or_not_the_numbers_are_the_same():
     one.prepare(SMALL).join()
     begun = one.start(SMALL)
     until(lambda: not begun.running)
-    xr.testing.assert_identical(begun.curves(), run(SMALL))
+    xr.testing.assert_identical(begun.curves(), train_pair(SMALL))
 
 
 def test_a_student_that_diverges_is_told_of():
@@ -403,12 +403,12 @@ def results():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnist, "is_available", lambda: False)
         own = replace(SMALL, inputs="digits", task="own", n_train=100)
-        return {"one": run(SMALL), "two": run(replace(SMALL, width=2)), "digits": run(own)}
+        return {"one": train_pair(SMALL), "two": train_pair(replace(SMALL, width=2)), "digits": train_pair(own)}
 
 
 def test_lines_are_the_data(results):
     """ε_g is the mean of the students, ε₁,₂ solid on test, dashed on Gaussian inputs; from the first time after 0."""
-    fig = pictures.figure(dict(list(results.items())[:2]))
+    fig = panels.figure(dict(list(results.items())[:2]))
     curve, between = fig.axes[:2]
     for i, result in enumerate(list(results.values())[:2]):
         later = result.isel(time=slice(1, None))
@@ -427,7 +427,7 @@ def test_lines_are_the_data(results):
 
 def test_matrices_are_those_of_the_last_result(results):
     """Q and R of the first student at the last time, each on a scale that is symmetric about 0."""
-    fig = pictures.figure({"one": results["one"], "two": results["two"]})
+    fig = panels.figure({"one": results["one"], "two": results["two"]})
     now = results["two"].isel(student=0, time=-1)
     for axis, name in ((fig.axes[2], "Q"), (fig.axes[4], "R")):
         (image,) = axis.images
@@ -438,32 +438,32 @@ def test_matrices_are_those_of_the_last_result(results):
 
 
 def test_without_a_teacher_there_is_no_overlap_to_show(results):
-    fig = pictures.figure({"digits": results["digits"]})
+    fig = panels.figure({"digits": results["digits"]})
     assert not fig.axes[4].images[0].get_visible() and "no teacher" in fig.axes[4].get_title()
     assert fig.axes[2].images[0].get_visible()
 
 
 def test_drawing_again_replaces_what_there_was(results):
     """A figure that is drawn on a hundred times holds no more than one that is drawn on once."""
-    fig = pictures.canvas()
-    panels = pictures.Panels(fig)
-    empty = pictures.png(fig)
+    fig = panels.canvas()
+    drawn = panels.Panels(fig)
+    empty = panels.png(fig)
     for n in (1, 5, 10):
-        panels.draw({"one": results["one"].isel(time=slice(n))}, end=500.0)
-    panels.draw({"one": results["one"], "two": results["two"]})
-    fresh = pictures.figure({"one": results["one"], "two": results["two"]})
+        drawn.draw({"one": results["one"].isel(time=slice(n))}, end=500.0)
+    drawn.draw({"one": results["one"], "two": results["two"]})
+    fresh = panels.figure({"one": results["one"], "two": results["two"]})
     assert [len(axis.lines) for axis in fig.axes] == [len(axis.lines) for axis in fresh.axes]
     assert len(fig.legends) == 1
-    assert pictures.png(fig) != empty
-    panels.draw({})
-    assert fig.legends == [] and pictures.png(fig) == empty
+    assert panels.png(fig) != empty
+    drawn.draw({})
+    assert fig.legends == [] and panels.png(fig) == empty
 
 
 def test_long_names_have_room(results):
     """The figure grows with its legend, and no line of it is wider than the figure."""
-    short = pictures.figure({"a": results["one"], "b": results["two"]})
+    short = panels.figure({"a": results["one"], "b": results["two"]})
     names = {f"{i}: f = sgn, latent teacher, labels ±1, both layers, N = 200, D = 10" * 2: results["one"] for i in "ab"}
-    long = pictures.figure(names)
+    long = panels.figure(names)
     assert long.get_figheight() > short.get_figheight()
     long.canvas.draw()
     box, right = long.legends[0].get_window_extent(), long.bbox
@@ -555,7 +555,7 @@ def test_a_training_that_ends_by_itself_is_shown_to_the_end(app):
 
 def test_frames_are_dropped_not_queued(app, monkeypatch):
     """On a machine on which a frame costs half a second, at most a third of the time goes into frames."""
-    drawn, quick = [], pictures.png
+    drawn, quick = [], panels.png
 
     def slow(fig):
         drawn.append(time.monotonic())
@@ -567,7 +567,7 @@ def test_frames_are_dropped_not_queued(app, monkeypatch):
     async def story():
         one = app(ENDLESS)
         one._changed()
-        monkeypatch.setattr(pictures, "png", slow)
+        monkeypatch.setattr(panels, "png", slow)
         one.train.click()
         await eventually(lambda: len(drawn) == 4)
         one.stop.click()
@@ -657,7 +657,7 @@ def test_an_error_of_the_picture_is_shown(app, monkeypatch):
 
     async def story():
         one = app(replace(SMALL, time=5.0))
-        monkeypatch.setattr(pictures, "png", fail)
+        monkeypatch.setattr(panels, "png", fail)
         one.train.click()
         await eventually(lambda: one._painter.done())
         assert "The picture cannot be drawn: no font." in one.message.value

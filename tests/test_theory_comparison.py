@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.figures import motion
+from hmm_utils.figures import dynamics
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model.nonlinearities import constants
 from hmm_utils.runs import comparison, experiments
@@ -283,7 +283,7 @@ def test_predictions_are_labelled():
 
 def test_trajectories_show_points_on_lines(compared):
     """A line of theory and points of simulations for every student, and their quotient in per cent below."""
-    fig = motion.trajectories({"one": compared})
+    fig = dynamics.trajectories({"one": compared})
     top, below = fig.axes
     drawn = {line.get_label(): line for line in top.lines if not line.get_label().startswith("_")}
     assert list(drawn) == [r"$K = 2$, first layer, $\eta = 0.2$", r"$K = 3$, both layers, $\eta = 0.2$"]
@@ -306,9 +306,9 @@ def test_every_figure_is_drawn(compared):
     curves = predictions.plateaus(n_draws=2, seed=1, tasks=(("iid", 0), ("erf", 10)), n_inputs=100, end=5.0)
     sizes = {f"t1/scaling/sgn_N{N}": made_up(10 / N, n_draws=2, n_inputs=N) for N in (100, 200)}
     drawn = [
-        motion.histograms(samples), motion.gaussianity(converging), motion.overlaps({"one": compared}),
-        motion.averaging(compared), motion.scaling({"quick": sizes}), motion.error_against_delta(delta),
-        motion.error_against_width(width), motion.plateaus(curves),
+        dynamics.histograms(samples), dynamics.gaussianity(converging), dynamics.overlaps({"one": compared}),
+        dynamics.averaging(compared), dynamics.scaling({"quick": sizes}), dynamics.error_against_delta(delta),
+        dynamics.error_against_width(width), dynamics.plateaus(curves),
     ]  # fmt: skip
     for fig in drawn:
         assert all(axis.get_xlabel() for axis in fig.axes[-1:]) and any(axis.get_ylabel() for axis in fig.axes)

@@ -1,7 +1,7 @@
 """Figures: one function per kind of plot, from labelled results to a matplotlib Figure. Nothing is computed here but
 means and error bars, so that recolouring a plot costs nothing.
 
-Here are the curves; pictures of data and networks are in `illustrations`, those of the scan in `scan_figures`. A
+Here are the curves; pictures of data and networks are in `pictures`, those of the scan in `validity`. A
 notebook finds all of them under this one name.
 """
 
@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hmm_utils.figures.pictures import first_layers, manifold, model, parts, samples, weights
-from hmm_utils.figures.scan import scan_lines, scan_map, scan_overfitting
 from hmm_utils.figures.style import (
     BLUE,
     COLUMN,
@@ -29,8 +28,9 @@ from hmm_utils.figures.style import (
     footnote,
     heading,
     save,
-    style,
+    use_style,
 )
+from hmm_utils.figures.validity import scan_lines, scan_map, scan_overfitting
 from hmm_utils.model.datasets import Inputs
 from hmm_utils.model.observables import early_stopping, final, standard_error
 from hmm_utils.runs import dimension
@@ -54,7 +54,7 @@ __all__ = [
     "scan_map",
     "scan_overfitting",
     "spectra",
-    "style",
+    "use_style",
     "weights",
 ]
 

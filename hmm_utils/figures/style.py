@@ -16,7 +16,7 @@ from hmm_utils.files import replace
 
 __all__ = [
     "BLUE", "COLOURS", "COLUMN", "FOOTNOTE", "GREEN", "ORANGE", "PAGE", "SMALL", "TIME", "footnote", "heading", "save",
-    "style",
+    "use_style",
 ]  # fmt: skip
 
 COLUMN, PAGE = 3.4, 7.0
@@ -33,7 +33,7 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 TIME = r"time $t$ = steps / $N$"
 
 
-def style() -> None:
+def use_style() -> None:
     """Sets the look of every figure that follows in this session."""
     plt.style.use(str(files("hmm_utils.figures").joinpath("paper.mplstyle")))
 

@@ -19,7 +19,7 @@ from hmm_utils.model.observables import gaussian_overlaps, sampled_overlaps
 from hmm_utils.play.settings import N_TEST, Settings, dataset, memory, of_data, problem
 from hmm_utils.sgd import training
 
-__all__ = ["Session", "Training", "evaluation_times", "order_parameters", "run", "watch"]
+__all__ = ["Session", "Training", "evaluation_times", "order_parameters", "train_pair", "watch"]
 
 # of earlier trainings that are kept, so that each has a colour
 _KEPT = 6
@@ -83,7 +83,7 @@ def watch(
         yield snapshot.drop_vars(["W", "v"]).isel(width=0, init=0).assign(Q=Q, R=R, T=T.isel(time=0, drop=True))
 
 
-def run(settings: Settings) -> xr.Dataset:
+def train_pair(settings: Settings) -> xr.Dataset:
     """All snapshots of `watch` as one result over `time`."""
     return _joined(list(watch(settings)))
 
@@ -233,7 +233,7 @@ class Session:
 @cache
 def _warm_up() -> None:
     """What everything costs when it is first used, a third of a second, is paid before the reader presses."""
-    run(Settings(inputs="gaussian", task="teacher", n_inputs=2, n_train=2, width=1, teacher_width=1, time=0.5))
+    train_pair(Settings(inputs="gaussian", task="teacher", n_inputs=2, n_train=2, width=1, teacher_width=1, time=0.5))
 
 
 def _started(target: Callable[[], None]) -> threading.Thread:

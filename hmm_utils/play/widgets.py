@@ -20,7 +20,7 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.play import pictures
+from hmm_utils.play import panels
 from hmm_utils.play.session import Session, Training
 from hmm_utils.play.settings import IMAGES, Settings, differences, found, impossible_value, without_meaning
 
@@ -94,8 +94,8 @@ class App:
         self.clear = widgets.Button(description="clear", icon="eraser", disabled=True, layout=_BUTTON)
         self.chosen, self.message, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.picture = widgets.Image(format="png", layout=_PICTURE)
-        self._figure = pictures.canvas()
-        self._panels = pictures.Panels(self._figure)
+        self._figure = panels.canvas()
+        self._panels = panels.Panels(self._figure)
         self._shown: tuple[object, ...] = ()
         self._painter: asyncio.Task | None = None
         for control in self._controls.values():
@@ -206,7 +206,7 @@ class App:
         if shown != self._shown or not picture:
             end = max((t.settings.time for t in trainings), default=self.settings.time)
             self._panels.draw(curves, end=end)
-            picture = pictures.png(self._figure)
+            picture = panels.png(self._figure)
             self._shown = shown
         self._guide()
         self.status.value, self.picture.value = _small(status), picture

@@ -41,7 +41,7 @@ def _look() -> dict[str, object]:
 
 
 def figure(results: Mapping[str, xr.Dataset]) -> Figure:
-    """ε_g (left) and ε₁,₂ (middle) against time for every result of `session.run`, in a colour of its own; the key of a
+    """ε_g (left) and ε₁,₂ (middle) against time for every result of `train_pair`, in a colour of its own; the key of a
     result is its label.
 
     ε_g is the mean of the two students. ε₁,₂ is the part of inputs whose sign they disagree on: test inputs solid,

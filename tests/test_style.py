@@ -24,8 +24,7 @@ from test_figures import random_result
 from test_theory_comparison import CASE, HOW, made_up
 
 from hmm_utils import figures
-from hmm_utils.figures import deep_generators, paper_figures, style
-from hmm_utils.figures import motion as theory_figures
+from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import comparison, deep, dimension, directions, scan, sweep
@@ -37,7 +36,7 @@ RNG = np.random.default_rng(8)
 @pytest.fixture(autouse=True)
 def in_the_look_of_the_package():
     with mpl.rc_context():
-        figures.style()
+        figures.use_style()
         yield
         plt.close("all")
 
@@ -162,29 +161,29 @@ def drawn_from_data():
 
 def drawn_from_theory():
     samples = {f"sgn, $N = {N}$": equivalence.local_fields("sgn", N, 4, n_samples=200, rng=RNG) for N in (20, 40, 80)}
-    yield "histograms", theory_figures.histograms(samples)
+    yield "histograms", dynamics.histograms(samples)
     converging = equivalence.convergence(("sgn", "relu"), (20, 40), ratio=0.1, n_samples=200, n_draws=2, seed=1)
-    yield "gaussianity", theory_figures.gaussianity(converging)
+    yield "gaussianity", dynamics.gaussianity(converging)
     compared = comparison.compare(CASE, **HOW)
-    yield from (("trajectories", theory_figures.trajectories(dict.fromkeys("abcdef"[:n], compared))) for n in (1, 3, 6))
-    yield "overlaps", theory_figures.overlaps(dict.fromkeys("abc", compared))
-    yield "averaging", theory_figures.averaging(compared)
+    yield from (("trajectories", dynamics.trajectories(dict.fromkeys("abcdef"[:n], compared))) for n in (1, 3, 6))
+    yield "overlaps", dynamics.overlaps(dict.fromkeys("abc", compared))
+    yield "averaging", dynamics.averaging(compared)
     sizes = {f"t1/scaling/sgn_N{N}": made_up(10 / N, n_draws=2, n_inputs=N) for N in (100, 200)}
-    yield "scaling", theory_figures.scaling({"quick": sizes, "stored, paper": sizes})
+    yield "scaling", dynamics.scaling({"quick": sizes, "stored, paper": sizes})
     small = dict(n_draws=2, seed=1)
     yield (
         "error_against_delta",
-        theory_figures.error_against_delta(predictions.error_against_delta(**small, deltas=(0.5, 0.8))),
+        dynamics.error_against_delta(predictions.error_against_delta(**small, deltas=(0.5, 0.8))),
     )
     widths = predictions.error_against_width(**small, widths=(1, 2), n_inputs=100, n_latent=10)
-    yield "error_against_width", theory_figures.error_against_width(widths)
+    yield "error_against_width", dynamics.error_against_width(widths)
     tasks = (("iid", 0), ("erf", 10), ("erf", 50), ("sgn", 10), ("relu", 10), ("identity", 10))
     curves = predictions.plateaus(**small, tasks=tasks, n_inputs=100, end=5.0)
-    yield "plateaus", theory_figures.plateaus(curves)
+    yield "plateaus", dynamics.plateaus(curves)
     t = np.geomspace(0.1, 100, 9)
     curve = xr.Dataset({"eps_g_mse": ("time", 1 / t)}, {"time": t}, attrs={"delta": 0.1})
-    yield "starts", theory_figures.starts([curve, 2 * curve], curve)
-    yield "limit", theory_figures.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
+    yield "starts", dynamics.starts([curve, 2 * curve], curve)
+    yield "limit", dynamics.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
 
     stored = deep.stored("paper", sweep.FIGURES)
     yield "images", deep_generators.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
@@ -204,7 +203,7 @@ SETS = {
         },
     ),
     "data": (drawn_from_data, {"samples", "spectra", "manifold", "model", "first_layers", "parts", "weights"}),
-    "theory": (drawn_from_theory, {*theory_figures.__all__, *deep_generators.__all__}),
+    "theory": (drawn_from_theory, {*dynamics.__all__, *deep_generators.__all__}),
 }  # fmt: skip
 
 
@@ -303,7 +302,7 @@ def test_every_figure_can_be_read_in_print(which):
 
 def test_no_figure_is_left_out():
     """Each function that draws is in one of the sets above."""
-    there = [*paper_figures.__all__, *theory_figures.__all__, *deep_generators.__all__, *figures.__all__]
+    there = [*paper_figures.__all__, *dynamics.__all__, *deep_generators.__all__, *figures.__all__]
     assert set().union(*(names for _, names in SETS.values())) == {f"{f}" for f in there} - {
-        "save", "style", "BLUE", "GREEN", "ORANGE",
+        "save", "use_style", "BLUE", "GREEN", "ORANGE",
     }  # fmt: skip

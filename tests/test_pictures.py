@@ -109,7 +109,7 @@ def test_the_model_is_drawn_from_real_numbers(tasks):
 
 def test_parts_of_the_model_do_not_lie_on_each_other(tasks):
     """No text of the figure touches another, and none leaves the page."""
-    style.style()
+    style.use_style()
     fig = pictures.model(*tasks)
     fig.draw_without_rendering()
     boxes = [text.get_window_extent() for text in fig.texts if text.get_text()]
