@@ -27,7 +27,7 @@ from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.sgd import block, hardware
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-online.json"
-STAGES = ("normal numbers", "product Fc", "folding f", "labels", *bench.STAGES)
+STAGES = ("normal numbers", "product cF", "folding f", "labels", *bench.STAGES)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ QUICK = Size(rounds=3)
 
 
 def hidden_manifold(size: Size, f: str, rng: np.random.Generator) -> tuple[streams.Source, np.ndarray]:
-    F = rng.standard_normal((size.n_inputs, size.n_latent), dtype=np.float32)
+    F = rng.standard_normal((size.n_latent, size.n_inputs), dtype=np.float32)
     teacher = networks.random_network(size.n_latent, 2, rng=rng)
     return streams.latent_task(streams.structured(F, f, 0), teacher), F
 
@@ -80,13 +80,13 @@ def parts(
     size: Size, source: streams.Source, F: np.ndarray, f: str, n: int, rng: np.random.Generator
 ) -> dict[str, Callable[[], object]]:
     """What is done to make n samples of a hidden manifold, one by one, in the order of STAGES."""
-    transposed = np.ascontiguousarray(F.T / sqrt(size.n_latent), np.float32)
+    scaled = np.ascontiguousarray(F / sqrt(size.n_latent), np.float32)
     c = source.latent(rng, n)
-    u = c @ transposed
+    u = c @ scaled
     fold = streams._FAST.get(f, NONLINEARITIES[f])
     return {
         "normal numbers": lambda: source.latent(rng, n),
-        "product Fc": lambda: c @ transposed,
+        "product cF": lambda: c @ scaled,
         "folding f": lambda: fold(u),
         "labels": lambda: source.teacher(c),
     }
@@ -156,7 +156,7 @@ def measure(size: Size) -> tuple[list[Row], dict[str, list[float]]]:
     whole = median(took[first]) / steps
     rows += [
         Row(f"{first}: a step", 1e6 * whole, "µs"),
-        Row(f"{first}: share of the product Fc", 100 * spent[STAGES.index("product Fc")] / whole, "%"),
+        Row(f"{first}: share of the product cF", 100 * spent[STAGES.index("product cF")] / whole, "%"),
         Row(f"order parameters of {sum(size.widths)} hidden units, once", 1e3 * median(took["order parameters"]), "ms"),
     ]
     return rows, {name: sample.tolist() for name, sample in took.items()}

@@ -64,12 +64,12 @@ c = deep.configuration(profile, **chosen)
 # T=\frac{\tilde{\mathbf w}\tilde{\mathbf w}^{\mathsf T}}{D},$$
 #
 # the error at any moment from $Q$, $R$, $T$, and how these move from equations with one unknown per eigenvector of $\Omega$
-# (`hmm_utils.theory.online.motion`). For a single layer, $\mathbf x=f(F\mathbf c)$ with rows of $F$ that are nearly orthogonal and weights
+# (`hmm_utils.theory.online.motion`). For a single layer, $\mathbf x=f(\mathbf cF)$ with columns of $F$ that are nearly orthogonal and weights
 # that are not aligned with them, this is a theorem in the limit $N,D\to\infty$. For deeper and trained generators it is a conjecture.
 #
 # ## Two covariances
 #
-# Any generator's can be sampled. Of one random layer they are known: with $f=\mathrm{sgn}$ and rows $\mathbf F_i$,
+# Any generator's can be sampled. Of one random layer they are known: with $f=\mathrm{sgn}$ and columns $\mathbf F_i$,
 # $\Omega_{ij}=\frac2\pi\arcsin\frac{\mathbf F_i\cdot\mathbf F_j}{|\mathbf F_i||\mathbf F_j|}$ and
 # $\Phi_i=\sqrt{2/\pi}\,\mathbf F_i/|\mathbf F_i|$.
 
@@ -77,8 +77,8 @@ c = deep.configuration(profile, **chosen)
 check = np.random.default_rng(0)
 layers = generators.random_layers([20, 60], "sgn", rng=check)
 sampled = generators.covariances(generators.fully_connected(layers), n_samples=40_000, rng=check)
-rows = layers[0].F / np.linalg.norm(layers[0].F, axis=1, keepdims=True)
-exact = {"phi": np.sqrt(2 / np.pi) * rows, "omega": 2 / np.pi * np.arcsin(np.clip(rows @ rows.T, -1, 1))}
+columns = (layers[0].F / np.linalg.norm(layers[0].F, axis=0)).T
+exact = {"phi": np.sqrt(2 / np.pi) * columns, "omega": 2 / np.pi * np.arcsin(np.clip(columns @ columns.T, -1, 1))}
 for name, values in exact.items():
     worst = np.abs(sampled[name] - values).max() / sampled[f"{name}_error"]
     print(f"{name:5}: sampled entries within 5 standard errors of the exact ones: {bool(worst < 5)}")
@@ -179,8 +179,8 @@ figures.save(figure, "t2_gaussianity", out)
 #
 # ## Covariances from layer to layer
 #
-# For random layers $\Omega$ and $\Phi$ need not be sampled: a layer $x'=f(Fx)$ takes them to $\Omega'_{ij}=b_iS_{ij}b_j$ off the diagonal and
-# $\Phi'=bF\Phi$, with $S=F\Omega F^{\mathsf T}$ and $b_i$ the slope of $f$ at a Gaussian of variance $S_{ii}$ (`generators.propagated`). It costs
+# For random layers $\Omega$ and $\Phi$ need not be sampled: a layer $x'=f(xF)$ takes them to $\Omega'_{ij}=b_iS_{ij}b_j$ off the diagonal and
+# $\Phi'=bF^{\mathsf T}\Phi$, with $S=F^{\mathsf T}\Omega F$ and $b_i$ the slope of $f$ at a Gaussian of variance $S_{ii}$ (`generators.propagated`). It costs
 # milliseconds instead of seconds. It takes pre-activations to be Gaussian of a fixed variance, and keeps the first order in their correlations.
 
 # %%

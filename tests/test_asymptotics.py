@@ -59,8 +59,8 @@ def test_fraction_is_what_linear_regression_recovers():
     """1 − s is the mean squared error of the latent c regressed on inputs x = sgn(u), for one drawn F."""
     N, D, P = 400, 200, 40_000
     rng = np.random.default_rng(8)
-    F, c = rng.standard_normal((N, D)), rng.standard_normal((P, D))
-    x = np.sign(c @ F.T / math.sqrt(D))
+    F, c = rng.standard_normal((N, D)).T, rng.standard_normal((P, D))
+    x = np.sign(c @ F / math.sqrt(D))
     half = P // 2
     coefficients = np.linalg.solve(x[:half].T @ x[:half], x[:half].T @ c[:half])
     recovered = 1 - np.mean((c[half:] - x[half:] @ coefficients) ** 2)

@@ -136,7 +136,7 @@ def test_arithmetic_of_the_online_table(online, tiny, monkeypatch):
         "one student, Gaussian inputs": 128 * 50e-6,
         "two simulations, two threads": 128 * 16e-6,
         "normal numbers": 64 * 1e-6,
-        "product Fc": 64 * 2e-6,
+        "product cF": 64 * 2e-6,
         "folding f": 64 * 3e-6,
         "labels": 64 * 4e-6,
         "order parameters": 5e-3,
@@ -156,7 +156,7 @@ def test_arithmetic_of_the_online_table(online, tiny, monkeypatch):
         "one student, f = sgn: folding f, per step": 3.0,
         "one student, f = sgn: update, per step": 4.0,
         "one student, f = sgn: a step": 10.0,
-        "one student, f = sgn: share of the product Fc": 20.0,
+        "one student, f = sgn: share of the product cF": 20.0,
         "order parameters of 4 hidden units, once": 5.0,
     }
     assert {what: value[what] for what in expected} == pytest.approx(expected)

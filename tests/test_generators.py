@@ -54,14 +54,14 @@ def rms(x):
 
 @pytest.mark.parametrize("f", NONLINEARITIES)
 def test_one_random_layer_is_the_hidden_manifold(f):
-    """x_i = f(Σ_r F_ir c_r/√D), sample by sample and sum by sum, with F_ir ~ N(0, 1)."""
+    """x_i = f(Σ_r c_r F_ri/√D), sample by sample and sum by sum, with F_ri ~ N(0, 1)."""
     D, N = 30, 50
     (layer,) = random_layers((D, N), f, rng=np.random.default_rng(1))
     F = layer.F.astype(float) * math.sqrt(D)
     for power, moment, variance in ((1, 0, 1), (2, 1, 2), (4, 3, 96)):
         assert abs((F**power).mean() - moment) < SE * math.sqrt(variance / F.size)
     c = latent(7, D)
-    u = np.array([[sum(F[i, r] * c[n, r] for r in range(D)) for i in range(N)] for n in range(7)]) / math.sqrt(D)
+    u = np.array([[sum(c[n, r] * F[r, i] for r in range(D)) for i in range(N)] for n in range(7)]) / math.sqrt(D)
     x = fully_connected([layer])(c)
     assert x.shape == (7, N) and x.dtype == np.float32
     if f == "sgn":
@@ -75,11 +75,11 @@ def test_one_random_layer_is_the_hidden_manifold(f):
 def test_layers_with_biases_follow_each_other():
     """Three layers of different widths and functions, written out."""
     rng = np.random.default_rng(2)
-    a, b, d = rng.standard_normal((4, 3)), rng.standard_normal((5, 4)), rng.standard_normal((2, 5))
+    a, b, d = rng.standard_normal((3, 4)), rng.standard_normal((4, 5)), rng.standard_normal((5, 2))
     p, q = rng.standard_normal(4), rng.standard_normal(2)
     generator = fully_connected([Layer(a, "relu", p), Layer(b, "tanh"), Layer(d, "sigmoid", q)], "three layers")
     c = latent(6, 3)
-    u = np.tanh(np.maximum(c @ a.T + p, 0) @ b.T) @ d.T + q
+    u = np.tanh(np.maximum(c @ a + p, 0) @ b) @ d + q
     np.testing.assert_allclose(generator(c), 1 / (1 + np.exp(-u)), rtol=1e-12)
     assert (generator.n_latent, generator.n_inputs) == (3, 2)
     assert repr(generator) == "Generator(three layers; D=3, N=2)"
@@ -107,14 +107,14 @@ def test_layers_survive_a_file(tmp_path):
     """Weights, biases, functions and metadata come back as they were, and the generator is the same."""
     rng = np.random.default_rng(4)
     layers = [
-        Layer(rng.standard_normal((4, 3), dtype=np.float32), "relu", rng.standard_normal(4, dtype=np.float32)),
-        Layer(rng.standard_normal((6, 4), dtype=np.float32), "sigmoid"),
+        Layer(rng.standard_normal((3, 4), dtype=np.float32), "relu", rng.standard_normal(4, dtype=np.float32)),
+        Layer(rng.standard_normal((4, 6), dtype=np.float32), "sigmoid"),
     ]
     path = tmp_path / "new" / "layers.safetensors"
     save_layers(path, layers, {"data": "none"})
     back, metadata = load_layers(path)
     assert metadata == {"data": "none"}
-    assert back[1].bias is None and [layer.folding for layer in back] == ["relu", "sigmoid"]
+    assert back[1].bias is None and [layer.f for layer in back] == ["relu", "sigmoid"]
     assert fully_connected(back).content == fully_connected(layers).content
     assert [p.name for p in path.parent.iterdir()] == ["layers.safetensors"]
 
@@ -139,12 +139,12 @@ def test_files_that_hold_no_layers(tmp_path):
         (lambda: random_layers((3,), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3,\): give D, …, N"),
         (lambda: random_layers((3, 0), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3, 0\): give D, …, N"),
         (lambda: Layer(np.ones((2, 3)), "sign"), "unknown f 'sign': choose one of sgn, .*, sigmoid"),
-        (lambda: Layer(np.ones(3), "sgn"), r"F has shape \(3,\) and the bias None: give F as \(N', N\)"),
-        (lambda: Layer(np.ones((2, 3)), "sgn", np.ones(3)), r"F has shape \(2, 3\) and the bias \(3,\)"),
+        (lambda: Layer(np.ones(3), "sgn"), r"F has shape \(3,\) and the bias None: give F as \(N, N'\)"),
+        (lambda: Layer(np.ones((2, 3)), "sgn", np.ones(2)), r"F has shape \(2, 3\) and the bias \(2,\)"),
         (lambda: fully_connected([]), "a generator without layers was asked for"),
         (
             lambda: fully_connected([Layer(np.ones((2, 3)), "sgn"), Layer(np.ones((2, 3)), "sgn")]),
-            "a layer of 2 units is followed by one that takes 3",
+            "a layer of 3 units is followed by one that takes 2",
         ),
         (lambda: plain(lambda c: c, 2, 2)(latent(5, 3)), r"shape \(5, 3\): plain takes \(n, 2\)"),
         (
@@ -229,14 +229,14 @@ def test_impossible_convolutions_are_refused(sizes):
 
 
 def test_sampled_moments_of_a_linear_generator():
-    """x = Fc + m has μ = m, Ω = FFᵀ and Φ = F, up to errors that are as large as announced."""
+    """x = cF + m has μ = m, Ω = FᵀF and Φ = Fᵀ, up to errors that are as large as announced."""
     D, N = 30, 40
     rng = np.random.default_rng(9)
-    F, m = rng.standard_normal((N, D)) / math.sqrt(D), np.linspace(-3, 300, N)
-    linear = plain(lambda c: c @ F.T + m, D, N)
+    F, m = rng.standard_normal((N, D)).T / math.sqrt(D), np.linspace(-3, 300, N)
+    linear = plain(lambda c: c @ F + m, D, N)
     measured = covariances(linear, n_samples=20_001, batch=200, rng=rng)
     assert measured.sizes == {"input": N, "other": N, "latent": D}
-    for name, exact in (("mean", m), ("omega", F @ F.T), ("phi", F)):
+    for name, exact in (("mean", m), ("omega", F.T @ F), ("phi", F.T)):
         announced = float(measured[f"{name}_error"])
         # μ comes from D independent numbers, Ω from D²/2, Φ from D²; 101 batches tell their scatter to 7%
         independent = {"mean": D, "omega": D * D / 2, "phi": D * D}[name]
@@ -313,7 +313,7 @@ def test_too_few_samples_are_refused(n_samples, batch):
 
 
 def correlations(F):
-    S = F.astype(float) @ F.T.astype(float)
+    S = F.T.astype(float) @ F.astype(float)
     s = np.sqrt(S.diagonal())
     return S / np.outer(s, s), s
 
@@ -328,7 +328,7 @@ def test_propagation_through_one_layer_of_signs():
     exact = 2 / math.pi * np.arcsin(np.clip(rho, -1, 1))
     assert np.all(np.abs(ours["omega"].values - exact)[off] <= gap[off] + 1e-12)
     np.testing.assert_allclose(ours["omega"].values.diagonal(), 1, rtol=1e-12)
-    np.testing.assert_allclose(ours["phi"], math.sqrt(2 / math.pi) * layers[0].F / s[:, None], rtol=1e-6)
+    np.testing.assert_allclose(ours["phi"], math.sqrt(2 / math.pi) * (layers[0].F / s).T, rtol=1e-6)
 
 
 def test_propagation_through_one_layer_of_relu():
@@ -340,7 +340,7 @@ def test_propagation_through_one_layer_of_relu():
     exact = np.outer(s, s) * (kernel - 1 / (2 * math.pi))
     np.testing.assert_allclose(ours["mean"], s / math.sqrt(2 * math.pi), rtol=1e-12)
     np.testing.assert_allclose(ours["omega"].values.diagonal(), exact.diagonal(), rtol=1e-7)
-    np.testing.assert_allclose(ours["phi"], layers[0].F / 2, rtol=1e-6)
+    np.testing.assert_allclose(ours["phi"], layers[0].F.T / 2, rtol=1e-6)
     off = ~np.eye(100, dtype=bool)
     # kernel = 1/2π + ρ/4 + ρ²/4π + …, the rest of which adds less than a tenth for |ρ| < 0.5
     assert np.abs(rho[off]).max() < 0.5
@@ -348,10 +348,10 @@ def test_propagation_through_one_layer_of_relu():
 
 
 def test_propagation_through_linear_layers_is_exact():
-    """Three linear layers: Φ = F₃F₂F₁ and Ω = ΦΦᵀ."""
+    """Three linear layers: Φ = (F₁F₂F₃)ᵀ and Ω = ΦΦᵀ."""
     layers = random_layers((20, 30, 25, 40), "identity", rng=np.random.default_rng(18))
     ours = propagated(layers)
-    product = layers[2].F.astype(float) @ layers[1].F @ layers[0].F
+    product = (layers[0].F.astype(float) @ layers[1].F @ layers[2].F).T
     np.testing.assert_allclose(ours["phi"], product, rtol=0, atol=1e-6)
     np.testing.assert_allclose(ours["omega"], product @ product.T, rtol=0, atol=1e-5)
 
@@ -376,7 +376,7 @@ def test_propagation_through_three_layers_is_what_is_sampled(f):
     ("layers", "message"),
     [
         ([], "a generator without layers"),
-        ([Layer(np.ones((2, 3)), "sgn", np.ones(2))], "a layer has a bias: only layers without one"),
+        ([Layer(np.ones((2, 3)), "sgn", np.ones(3))], "a layer has a bias: only layers without one"),
         ([Layer(np.eye(3), "relu"), Layer(np.eye(3), "sgn")], "a hidden layer of f = relu has outputs of mean 0.399"),
     ],
     ids=["none", "bias", "mean"],

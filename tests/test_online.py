@@ -40,7 +40,7 @@ def problem(f="sgn", *, seed=1, activation="erf", n=N, n_latent=D):
     """A hidden manifold with a teacher on the latent coordinates, its overlaps, and the features."""
     rng = np.random.default_rng(seed)
     _, a, b, zeta = FOLDS[f]
-    F = rng.standard_normal((n, n_latent)).astype("f4").astype(float)
+    F = rng.standard_normal((n, n_latent)).astype("f4").astype(float).T
     teacher = single(random_network(n_latent, M, rng=rng, activation=activation))
     source = streams.latent_task(streams.structured(F, f, a), teacher)
     return source, partial(observables.hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta), F
@@ -74,12 +74,12 @@ def final(result, u, s=0):
 
 @pytest.mark.parametrize("f", FOLDS)
 def test_structured_samples_are_their_formula(f):
-    """x = f(Fc/√D) − a and y = Σ ṽ g(w̃·c/√D), not standardised, in float32 from the c of the generator."""
+    """x = f(cF/√D) − a and y = Σ ṽ g(w̃·c/√D), not standardised, in float32 from the c of the generator."""
     source, _, F = problem(f)
     c = np.random.default_rng(3).standard_normal((100, D), dtype=np.float32)
     x, z, y = source.samples(source.latent(np.random.default_rng(3), 100))
     fold, a, _, _ = FOLDS[f]
-    u = c.astype(float) @ F.T / sqrt(D)
+    u = c.astype(float) @ F / sqrt(D)
     assert np.abs(u).min() > FIELD or f != "sgn", "a sign is decided by rounding: take another seed"
     np.testing.assert_allclose(x, fold(u) - a, rtol=0, atol=FIELD)
     np.testing.assert_array_equal(z, c)
@@ -93,7 +93,7 @@ def test_inputs_are_centred_by_the_known_mean(f):
     source, _, F = problem(f)
     x, _, _ = source.samples(source.latent(np.random.default_rng(4), 40000))
     # u_i has variance |F_i|²/D instead of 1: ReLU has the mean √(variance/2π), so a is right on average only
-    a_i = np.linalg.norm(F, axis=1) / sqrt(2 * pi * D) - FOLDS[f][1] if f == "relu" else np.zeros(N)
+    a_i = np.linalg.norm(F, axis=0) / sqrt(2 * pi * D) - FOLDS[f][1] if f == "relu" else np.zeros(N)
     standard_error = x.std(axis=0) / sqrt(len(x))
     assert np.all(np.abs(x.mean(axis=0) - a_i) < SE * standard_error)
 
@@ -185,7 +185,7 @@ def test_overlaps_agree_with_sampled_fields(f):
     _, _, b, zeta = FOLDS[f]
     W, wt = rng.standard_normal((3, 1000)), source.teacher.W
     expected = overlaps(W)
-    omega, phi = zeta * np.eye(1000) + b**2 / 200 * F @ F.T, b / sqrt(200) * F
+    omega, phi = zeta * np.eye(1000) + b**2 / 200 * F.T @ F, b / sqrt(200) * F.T
     for ours, other in zip(expected, observables.covariance_overlaps(W, omega=omega, phi=phi, wt=wt), strict=True):
         np.testing.assert_allclose(ours, other, rtol=0, atol=1e-11)
     x, z, _ = source.samples(source.latent(rng, 20_000))
@@ -194,7 +194,7 @@ def test_overlaps_agree_with_sampled_fields(f):
         # SE standard errors √((C_aa C_bb + C_ab²)/n) of a covariance are 5 %, of numbers of order 1
         np.testing.assert_allclose(ours, other, rtol=0, atol=0.1)
     # one percent is resolved by nothing above: lengths, signs and factors are
-    np.testing.assert_allclose(np.diag(expected[0]), zeta + b**2 * np.diag(W @ F @ F.T @ W.T) / 2e5, rtol=0.1)
+    np.testing.assert_allclose(np.diag(expected[0]), zeta + b**2 * np.diag(W @ F.T @ F @ W.T) / 2e5, rtol=0.1)
     assert np.abs(expected[1]).max() > 0.02
 
 
@@ -205,7 +205,7 @@ def by_loop(one, c, source, f, F, dtype):
     """One-sample SGD on x and y made from c in the given precision."""
     c, F, teacher, net = c.astype(dtype), F.astype(dtype), source.teacher, one.network
     fold, a, _, _ = FOLDS[f]
-    x = (fold(c @ F.T / dtype(sqrt(D))) - a).astype(dtype)
+    x = (fold(c @ F / dtype(sqrt(D))) - a).astype(dtype)
     net = Network(net.W.astype(dtype), net.v.astype(dtype), net.activation)
     return reference.sgd(net, x, teacher(c), np.arange(len(c)), lr=one.lr, layers=one.layers)
 
@@ -224,7 +224,7 @@ def test_training_is_the_plain_loop(f, activation, monkeypatch):
     students = [student(K, activation=activation, layers=layers) for K in (3, 1) for layers in ("both", "first")]
     steps = 300
     c = np.random.default_rng(14).standard_normal((steps, D), dtype=np.float32)
-    assert np.abs(c.astype(float) @ F.T / sqrt(D)).min() > FIELD or f != "sgn", "take another seed"
+    assert np.abs(c.astype(float) @ F / sqrt(D)).min() > FIELD or f != "sgn", "take another seed"
     result = train(
         source, students, time=steps / N, evaluate_at=[0.1, 0.5, 1.7], overlaps=overlaps, eps_g=unmeasured,
         rngs=[np.random.default_rng(14)], progress=None,
@@ -343,7 +343,7 @@ def test_mean_curves_are_those_of_direct_simulations():
         W, v = net.network.W.copy(), net.network.v.copy()
         for _ in range(steps):
             c = rng.standard_normal(10)
-            x = erf(F @ c / sqrt(20))
+            x = erf(c @ F / sqrt(20))
             y = source.teacher.v @ erf(source.teacher.W @ c / sqrt(20))
             lam = W @ x / sqrt(n)
             delta = v @ erf(lam / sqrt(2)) - y
@@ -371,7 +371,7 @@ def test_single_precision_does_for_many_steps():
     result = short(source, [one], overlaps, [np.random.default_rng(s) for s in (23, 24)], steps=10_000)
     c = np.random.default_rng(23).standard_normal((10_000, 10), dtype=np.float32)
     fold = FOLDS["erf"][0]
-    x = fold(c.astype(float) @ F.T / sqrt(10))
+    x = fold(c.astype(float) @ F / sqrt(10))
     truth = reference.sgd(one.network, x, source.teacher(c.astype(float)), np.arange(10_000), lr=one.lr, layers="both")
     W, _ = final(result, 0)
     apart = np.abs(final(result, 0, s=1)[0] - W).max()

@@ -62,10 +62,10 @@ def test_density_and_mass_at_zero_make_one(delta):
 @pytest.mark.parametrize(("N", "D"), [(600, 150), (300, 450)], ids=["D<N", "D>N"])
 def test_law_describes_drawn_features(N, D):
     """Moments of the eigenvalues of a drawn F are those of the law, and all lie between the edges but for the zeros."""
-    F = np.random.default_rng(5).standard_normal((N, D))
+    F = np.random.default_rng(5).standard_normal((D, N))
     rho, delta = spectra.eigenvalues(F), D / N
     assert rho.shape == (D,) and np.all(np.diff(rho) >= 0)
-    np.testing.assert_allclose(rho, np.linalg.eigvalsh(F.T @ F / N), atol=1e-12 * rho[-1])
+    np.testing.assert_allclose(rho, np.linalg.eigvalsh(F @ F.T / N), atol=1e-12 * rho[-1])
     assert np.sum(rho == 0) == round(D * spectra.mass_at_zero(delta))
     # Σ_τ ρ = Σ F²/N: variance 2D/N. Higher traces fluctuate likewise by O(1) in all, O(1/D) in the mean over τ, with a
     # bias of O(1/D); the factors k² ρ₊ᵏ bound how a power magnifies a shift of the mean.
@@ -81,7 +81,7 @@ def test_law_describes_drawn_features(N, D):
 
 def test_histogram_is_a_density_over_labelled_bins():
     """Twenty bins of eigenvalues of a drawn F integrate to one and follow the law."""
-    rho = spectra.eigenvalues(np.random.default_rng(6).standard_normal((2000, 500)))
+    rho = spectra.eigenvalues(np.random.default_rng(6).standard_normal((500, 2000)))
     h = spectra.histogram(rho, bins=20)
     width = float(h.rho[1] - h.rho[0])
     assert h.dims == ("rho",) and h.sizes["rho"] == 20
@@ -106,7 +106,7 @@ def test_other_impossible_arguments_are_refused():
         spectra.nodes(0.5, 0)
     with pytest.raises(ValueError, match=r"F has shape \(3,\): give the features as a matrix"):
         spectra.eigenvalues(np.ones(3))
-    with pytest.raises(ValueError, match=r"matrix \(N, D\) of finite numbers"):
+    with pytest.raises(ValueError, match=r"matrix \(D, N\) of finite numbers"):
         spectra.eigenvalues(np.full((3, 2), np.nan))
     with pytest.raises(ValueError, match="some eigenvalues are not finite"):
         spectra.histogram(np.array([1, np.inf]))

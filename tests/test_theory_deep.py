@@ -27,13 +27,13 @@ def _short_chunks(monkeypatch):
 
 
 def linear(N, D, rng):
-    """x = Fc with its exact moments, for which fields are Gaussian whatever the weights; mean of x² is 1."""
-    F = rng.standard_normal((N, D)).astype(np.float32)
+    """x = cF with its exact moments, for which fields are Gaussian whatever the weights; mean of x² is 1."""
+    F = rng.standard_normal((N, D)).astype(np.float32).T
     F /= np.float32(sqrt((F**2).sum() / N))
     layers = (Layer(F, "identity"),)
     case = deep.Case(generator=generators.fully_connected(layers), layers=layers)
     F = F.astype(float)
-    return case, xr.Dataset({"omega": (("input", "other"), F @ F.T), "phi": (("input", "latent"), F)})
+    return case, xr.Dataset({"omega": (("input", "other"), F.T @ F), "phi": (("input", "latent"), F.T)})
 
 
 # ---- theory and simulation ---------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_a_linear_generator_is_predicted(of_linear, of):
 
 
 def test_a_linear_generator_is_followed_exactly(of_linear):
-    """From layer to layer the covariances of Fc are FFᵀ and F: the theory is the same to the integrator's 1e-6."""
+    """From layer to layer the covariances of cF are FᵀF and Fᵀ: the theory is the same to the integrator's 1e-6."""
     np.testing.assert_allclose(of_linear["propagated"], of_linear["theory"], rtol=1e-5)
 
 
@@ -95,9 +95,9 @@ def test_the_decoder_of_few_latents_is_the_decoder():
     """It is the trained one with the other latent coordinates at 0, on every 7th pixel in both directions."""
     layers, _ = generators.load_layers(generators.TRAINED)
     case = deep.CASES["decoder, few latents"](TINY, np.random.default_rng(0))
-    largest = np.argsort(-np.sqrt((layers[0].F ** 2).sum(0)))[:2]
+    largest = np.argsort(-np.sqrt((layers[0].F ** 2).sum(1)))[:2]
     few = np.random.default_rng(1).standard_normal((3, 2)).astype(np.float32)
-    c = np.zeros((3, layers[0].F.shape[1]), np.float32)
+    c = np.zeros((3, len(layers[0].F)), np.float32)
     c[:, largest] = few
     whole = generators.fully_connected(layers)(c).reshape(3, 28, 28)
     np.testing.assert_allclose(case.generator(few), whole[:, ::7, ::7].reshape(3, 16), rtol=1e-5, atol=1e-6)

@@ -44,8 +44,8 @@ class Autoencoder(nn.Module):
     def decoder(self) -> tuple[Layer, Layer]:
         arrays = {name: p.detach().numpy() for name, p in self.named_parameters()}
         return (
-            Layer(arrays["out.weight"], "relu", arrays["out.bias"]),
-            Layer(arrays["pixels.weight"], "sigmoid", arrays["pixels.bias"]),
+            Layer(arrays["out.weight"].T, "relu", arrays["out.bias"]),
+            Layer(arrays["pixels.weight"].T, "sigmoid", arrays["pixels.bias"]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Generators x = G(c): deep networks in the place of the single layer f(Fc/√D) of Eq. (6).
+"""Generators x = G(c): deep networks in the place of the single layer f(cF/√D) of Eq. (6).
 
 By the Gaussian equivalence conjecture for generators (Goldt, Loureiro, Reeves, Krzakala, Mézard & Zdeborová,
 arXiv:2006.14709) a student sees of a generator no more than its first two moments: the mean μ = E x and
@@ -105,29 +105,29 @@ def _fingerprint(arrays: Sequence[np.ndarray], *words: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """x' = f(Fx + b).
+    """x' = f(xF + b).
 
-    F        (N', N)
-    folding  the name of f: one of `nonlinearities.NONLINEARITIES`, or sigmoid
-    bias     b (N',); default 0
+    F     (N, N')
+    f     its name: one of `nonlinearities.NONLINEARITIES`, or sigmoid
+    bias  b (N',); default 0
     """
 
     F: np.ndarray
-    folding: str
+    f: str
     bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.F.ndim != 2 or 0 in self.F.shape or (self.bias is not None and self.bias.shape != self.F.shape[:1]):
+        if self.F.ndim != 2 or 0 in self.F.shape or (self.bias is not None and self.bias.shape != self.F.shape[1:]):
             raise ValueError(
                 f"F has shape {self.F.shape} and the bias {None if self.bias is None else self.bias.shape}: "
-                "give F as (N', N) and the bias as (N',)."
+                "give F as (N, N') and the bias as (N',)."
             )
-        if self.folding not in _FUNCTIONS:
-            raise ValueError(f"unknown f {self.folding!r}: choose one of {', '.join(_FUNCTIONS)}.")
+        if self.f not in _FUNCTIONS:
+            raise ValueError(f"unknown f {self.f!r}: choose one of {', '.join(_FUNCTIONS)}.")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        u = x @ self.F.T
-        return _FUNCTIONS[self.folding](u if self.bias is None else u + self.bias)
+        u = x @ self.F
+        return _FUNCTIONS[self.f](u if self.bias is None else u + self.bias)
 
 
 def random_layers(sizes: Sequence[int], f: str, *, rng: np.random.Generator) -> tuple[Layer, ...]:
@@ -138,7 +138,7 @@ def random_layers(sizes: Sequence[int], f: str, *, rng: np.random.Generator) -> 
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes = {tuple(sizes)}: give D, …, N, at least two numbers of at least 1.")
     return tuple(
-        Layer(rng.standard_normal((after, before), dtype=np.float32) / np.float32(sqrt(before)), f)
+        Layer(rng.standard_normal((after, before), dtype=np.float32).T / np.float32(sqrt(before)), f)
         for before, after in pairwise(sizes)
     )
 
@@ -152,8 +152,9 @@ def fully_connected(layers: Sequence[Layer], name: str = "fully connected genera
             c = layer(c)
         return c
 
-    arrays = [array for layer in layers for array in (layer.F, layer.bias) if array is not None]
-    content = _fingerprint(arrays, "fully connected", [layer.folding for layer in layers])
+    # transposed: content names stored moments, and is that of F as it was once written down, (N', N)
+    arrays = [array for layer in layers for array in (layer.F.T, layer.bias) if array is not None]
+    content = _fingerprint(arrays, "fully connected", [layer.f for layer in layers])
     return Generator(name=name, n_latent=sizes[0], n_inputs=sizes[-1], push=push, content=content)
 
 
@@ -161,9 +162,9 @@ def _sizes(layers: Sequence[Layer]) -> list[int]:
     if not layers:
         raise ValueError("a generator without layers was asked for: give at least one.")
     for before, after in pairwise(layers):
-        if after.F.shape[1] != before.F.shape[0]:
-            raise ValueError(f"a layer of {before.F.shape[0]} units is followed by one that takes {after.F.shape[1]}.")
-    return [layers[0].F.shape[1], *(layer.F.shape[0] for layer in layers)]
+        if after.F.shape[0] != before.F.shape[1]:
+            raise ValueError(f"a layer of {before.F.shape[1]} units is followed by one that takes {after.F.shape[0]}.")
+    return [layers[0].F.shape[0], *(layer.F.shape[1] for layer in layers)]
 
 
 def save_layers(path: Path, layers: Sequence[Layer], metadata: Mapping[str, str]) -> None:
@@ -172,10 +173,10 @@ def save_layers(path: Path, layers: Sequence[Layer], metadata: Mapping[str, str]
 
     arrays = {}
     for i, layer in enumerate(layers):
-        arrays[f"{i}.F"] = np.ascontiguousarray(layer.F)
+        arrays[f"{i}.F"] = np.ascontiguousarray(layer.F.T)  # a weight as torch has it
         if layer.bias is not None:
             arrays[f"{i}.bias"] = np.ascontiguousarray(layer.bias)
-    words = dict(metadata) | {"foldings": ",".join(layer.folding for layer in layers)}
+    words = dict(metadata) | {"foldings": ",".join(layer.f for layer in layers)}
     replace(path, lambda aside: save_file(arrays, aside, metadata=words))
 
 
@@ -191,7 +192,7 @@ def load_layers(path: Path) -> tuple[tuple[Layer, ...], dict[str, str]]:
             metadata = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         foldings = metadata.pop("foldings").split(",")
-        layers = tuple(Layer(arrays[f"{i}.F"], f, arrays.get(f"{i}.bias")) for i, f in enumerate(foldings))
+        layers = tuple(Layer(arrays[f"{i}.F"].T, f, arrays.get(f"{i}.bias")) for i, f in enumerate(foldings))
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} holds no layers ({error}): train again with tools/train_generator.py.") from error
     return layers, metadata
@@ -348,11 +349,11 @@ def _sampled(generator: Generator, sizes: Sequence[int], rng: np.random.Generato
 def propagated(layers: Sequence[Layer]) -> xr.Dataset:
     """μ, Ω and Φ of random fully connected layers, followed from layer to layer by the Gaussian equivalence.
 
-    With S = FΩFᵀ the covariance of the pre-activations, s_i² = S_ii and, for z ~ N(0, 1),
+    With S = FᵀΩF the covariance of the pre-activations, s_i² = S_ii and, for z ~ N(0, 1),
 
         b_i = E z f(s_i z)/s_i,     c_i = E f(s_i z)² − (E f(s_i z))²,
 
-    Ω'_ij = b_i S_ij b_j off the diagonal and c_i on it, Φ' = b F Φ. Off the diagonal this is the first order in weak
+    Ω'_ij = b_i S_ij b_j off the diagonal and c_i on it, Φ' = b Fᵀ Φ. Off the diagonal this is the first order in weak
     correlations S_ij. That the norm of x fluctuates by O(1/√N) from sample to sample in narrow layers is neglected too.
 
     Raises ValueError for layers that do not fit, with a bias, or, but for the last, with E f(s_i z) ≠ 0: these do not
@@ -363,18 +364,18 @@ def propagated(layers: Sequence[Layer]) -> xr.Dataset:
         if layer.bias is not None:
             raise ValueError("a layer has a bias: only layers without one can be followed, sample the covariances.")
         F = layer.F.astype(np.float64)
-        S = F @ omega @ F.T
+        S = F.T @ omega @ F
         s = np.sqrt(S.diagonal())
-        a, zf, ff = _gaussian_means(_FUNCTIONS[layer.folding], s)
+        a, zf, ff = _gaussian_means(_FUNCTIONS[layer.f], s)
         if layer is not layers[-1] and np.abs(a).max() > 1e-9:
             raise ValueError(
-                f"a hidden layer of f = {layer.folding} has outputs of mean {np.abs(a).max():.3g}: "
+                f"a hidden layer of f = {layer.f} has outputs of mean {np.abs(a).max():.3g}: "
                 "only odd f can be followed there, sample the covariances."
             )
         b = zf / s
         omega = b[:, None] * S * b
         np.fill_diagonal(omega, ff - a**2)
-        phi = b[:, None] * F @ phi
+        phi = (b * F).T @ phi
     return xr.Dataset({"mean": ("input", a), "omega": (("input", "other"), omega), "phi": (("input", "latent"), phi)})
 
 

@@ -23,7 +23,7 @@ from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = ["FreshInputs", "Source", "gaussian", "generator", "latent_task", "structured", "teacher_task"]
 
-# entries of x in one chunk, 16 MB: the product F c wants hundreds of samples at once to run at the full rate
+# entries of x in one chunk, 16 MB: the product cF wants hundreds of samples at once to run at the full rate
 _CHUNK_ENTRIES = 1 << 22
 # what chunks are multiples of, so that the engine's blocks are whole
 _BLOCK = 64
@@ -136,9 +136,9 @@ def generator(
 
 
 def structured(F: np.ndarray, f: str | Callable[[np.ndarray], np.ndarray], mean: float) -> FreshInputs:
-    """Inputs on a hidden manifold, x_i = f(u_i) − a with u = Fc/√D, Eq. (6) without its standardisation.
+    """Inputs on a hidden manifold, x_i = f(u_i) − a with u = cF/√D, Eq. (6) without its standardisation.
 
-    F     (N, D) features
+    F     (D, N) features
     f     a name from `nonlinearities.NONLINEARITIES`, or a function that acts component-wise on float32 arrays
     mean  a = E f(u) for u ~ N(0, 1); with features that are not normalised, row by row, E f(u_i), (N,)
 
@@ -146,17 +146,17 @@ def structured(F: np.ndarray, f: str | Callable[[np.ndarray], np.ndarray], mean:
     component-wise.
     """
     if F.ndim != 2 or not F.size or not np.isfinite(F).all():
-        raise ValueError(f"the features have shape {F.shape}: give finite numbers of shape (N, D).")
+        raise ValueError(f"the features have shape {F.shape}: give finite numbers of shape (D, N).")
     name, fold = (f, _FAST.get(f, NONLINEARITIES.get(f))) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
     if fold is None:
         raise ValueError(f"unknown f {f!r}: choose one of {', '.join(NONLINEARITIES)}, or pass a function.")
-    D = F.shape[1]
-    transposed = np.ascontiguousarray(F.T / sqrt(D), np.float32)
+    D = len(F)
+    scaled = np.ascontiguousarray(F / sqrt(D), np.float32)
     return generator(
-        lambda c: fold(c @ transposed),
+        lambda c: fold(c @ scaled),
         mean,
         n_latent=D,
-        description=f"structured inputs x = f(Fc/√D) − a with f = {name}, D = {D}",
+        description=f"structured inputs x = f(cF/√D) − a with f = {name}, D = {D}",
     )
 
 
@@ -171,7 +171,7 @@ def _erf(u: np.ndarray) -> np.ndarray:
     return x
 
 
-# foldings that would take as long as the product Fc
+# foldings that would take as long as the product cF
 _FAST = {"erf": _erf}
 
 

@@ -99,9 +99,9 @@ def gaussian_overlaps(W: np.ndarray, *, wt: np.ndarray) -> Overlaps:
 
 
 def hidden_manifold_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray, b: float, zeta: float) -> Overlaps:
-    """Q = ζ WWᵀ/N + b² SSᵀ/D, R = (b/D) Sw̃ᵀ, T = w̃w̃ᵀ/D with S = WF/√N, by Gaussian equivalence.
+    """Q = ζ WWᵀ/N + b² SSᵀ/D, R = (b/D) Sw̃ᵀ, T = w̃w̃ᵀ/D with S = WFᵀ/√N, by Gaussian equivalence.
 
-    x = f(Fc/√D) − a with F (N, D) and teacher w̃ (M, D) on c; b = E u f(u), ζ = E f(u)² − a² − b² for u ~ N(0, 1).
+    x = f(cF/√D) − a with F (D, N) and teacher w̃ (M, D) on c; b = E u f(u), ζ = E f(u)² − a² − b² for u ~ N(0, 1).
     Exact for N, D → ∞ and weights that are not aligned with single features.
     """
     own, known, shared, T = latent_overlaps(W, F=F, wt=wt)
@@ -109,10 +109,10 @@ def hidden_manifold_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray, b:
 
 
 def latent_overlaps(W: np.ndarray, *, F: np.ndarray, wt: np.ndarray) -> tuple[np.ndarray, ...]:
-    """WWᵀ/N, Σ = SSᵀ/D, Sw̃ᵀ/D and T = w̃w̃ᵀ/D with S = WF/√N and F (N, D): what the folding weighs with b and ζ."""
-    N, D = F.shape
+    """WWᵀ/N, Σ = SSᵀ/D, Sw̃ᵀ/D and T = w̃w̃ᵀ/D with S = WFᵀ/√N and F (D, N): what f weighs with b and ζ."""
+    D, N = F.shape
     # in the precision of F: a copy of a large F takes longer than the product
-    S = np.asarray(np.asarray(W, F.dtype) @ F, float) / np.sqrt(N)
+    S = np.asarray(np.asarray(W, F.dtype) @ F.T, float) / np.sqrt(N)
     W, wt = np.asarray(W, float), np.asarray(wt, float)
     return W @ W.T / N, S @ S.T / D, S @ wt.T / D, wt @ wt.T / D
 

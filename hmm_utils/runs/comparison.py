@@ -1,8 +1,8 @@
 """The equations of motion against simulations from the very same weights, as data: claims T1.1 to T1.4.
 
-A case is a hidden manifold x = f(Fc/√D) − a with a teacher on the latent coordinates, w̃ ~ N(0, 1) and ṽ = 1, and one
+A case is a hidden manifold x = f(cF/√D) − a with a teacher on the latent coordinates, w̃ ~ N(0, 1) and ṽ = 1, and one
 or more students with w ~ N(0, 1), which all see one stream of fresh samples. The simulations of a draw start from the
-same weights and differ in their samples; draws differ in F and all weights. F ~ N(0, 1) has rows of length √D: every
+same weights and differ in their samples; draws differ in F and all weights. F ~ N(0, 1) has columns of length √D: every
 u_i is then N(0, 1). Where it is only nearly so, a folding with a ≠ 0 leaves each input a mean ~ a/√(2D) of its own, and
 all of them together a direction of size a²N/(2D) in E xxᵀ that does not shrink with N and is not in the equations.
 
@@ -160,8 +160,8 @@ def compare(case: Case, *, teacher_width: int, n_simulations: int, n_times: int,
 
 def _draw(case: Case, M: int, n_simulations: int, n_times: int, rng: np.random.Generator) -> xr.Dataset:
     folding, N, D = constants(case.f), case.n_inputs, case.n_latent
-    F = rng.standard_normal((N, D), dtype=np.float32)
-    F *= np.sqrt(D / (F**2).sum(axis=1, keepdims=True))
+    F = rng.standard_normal((N, D), dtype=np.float32).T
+    F *= np.sqrt(D / (F**2).sum(axis=0))
     teacher = _single(random_network(D, M, rng=rng, layers="first"))
     networks = [_single(random_network(N, K, rng=rng, layers=layers)) for K, layers, _ in case.students]
     simulated = online.train(
@@ -180,7 +180,7 @@ def _draw(case: Case, M: int, n_simulations: int, n_times: int, rng: np.random.G
     found = simulated[["Q", "R"]].assign(eps_g=simulated["eps_g_mse"])
     theory = []
     for network, (_, layers, lr) in zip(networks, case.students, strict=True):
-        first = motion.hidden_manifold(network, teacher, F.T, folding)
+        first = motion.hidden_manifold(network, teacher, F, folding)
         solve = partial(motion.integrate, times=times, lr=lr, lr_v=lr if layers == "both" else 0)
         whole, averaged = (solve(motion.quadrature(s, _NODES)) for s in (first, motion.averaged_teacher(first)))
         whole = whole.rename(i="k", j="l").reset_coords(drop=True)

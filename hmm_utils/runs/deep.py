@@ -142,9 +142,9 @@ def _connected(layers: tuple[Layer, ...], name: str, **others: object) -> Case:
 def _decoder(c: Configuration, n_latent: int | None = None) -> tuple[Layer, ...]:
     """The trained decoder on every stride-th pixel, and with the n_latent units of largest weights alone, others 0."""
     (first, last), _ = generators.load_layers(generators.TRAINED)
-    pixels = np.arange(len(last.F)).reshape(28, 28)[:: c.stride, :: c.stride].ravel()
-    latent = np.argsort(-np.linalg.norm(first.F, axis=0))[:n_latent]
-    return Layer(first.F[:, latent], "relu", first.bias), Layer(last.F[pixels], "sigmoid", last.bias[pixels])
+    pixels = np.arange(last.F.shape[1]).reshape(28, 28)[:: c.stride, :: c.stride].ravel()
+    latent = np.argsort(-np.linalg.norm(first.F, axis=1))[:n_latent]
+    return Layer(first.F[latent], "relu", first.bias), Layer(last.F[:, pixels], "sigmoid", last.bias[pixels])
 
 
 def _convolutional(c: Configuration, rng: np.random.Generator) -> Case:
@@ -311,7 +311,7 @@ def _start(
 def _propagated(case: Case, student: Network, teacher: Network, times: np.ndarray, lr: float) -> np.ndarray:
     """ε_g(t) with the covariances of `generators.propagated`; NaN for a generator that is not random layers of odd f
     without a bias."""
-    odd = case.layers is not None and all(layer.bias is None and layer.folding != "abs" for layer in case.layers)
+    odd = case.layers is not None and all(layer.bias is None and layer.f != "abs" for layer in case.layers)
     if not odd:
         return np.full(times.shape, np.nan)
     moments = generators.propagated(case.layers)

@@ -1,6 +1,6 @@
 """The Gaussian equivalence put to the test: local fields (λ, ν) sampled, and their moments.
 
-For x = f(Fc/√D) − a, students λ_k = w_k·x/√N and teachers ν_m = w̃_m·c/√D with random weights are jointly Gaussian for
+For x = f(cF/√D) − a, students λ_k = w_k·x/√N and teachers ν_m = w̃_m·c/√D with random weights are jointly Gaussian for
 N, D → ∞, with the covariance [[Q, R], [Rᵀ, T]] of `order_parameters.hidden_manifold`. At finite N the third and fourth
 moments tell how far they are from that.
 """
@@ -30,8 +30,8 @@ def local_fields(
     Raises ValueError as `streams.structured` and `random_network`.
     """
     folding = constants(f)
-    F = rng.standard_normal((n_inputs, n_latent), dtype=np.float32)
-    F *= np.sqrt(n_latent / (F**2).sum(axis=1, keepdims=True))
+    F = rng.standard_normal((n_inputs, n_latent), dtype=np.float32).T
+    F *= np.sqrt(n_latent / (F**2).sum(axis=0))
     teacher = random_network(n_latent, width, rng=rng, layers="first")
     student = random_network(n_inputs, width, rng=rng, layers="first")
     source = streams.latent_task(streams.structured(F, f, folding.a), teacher)

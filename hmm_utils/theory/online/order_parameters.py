@@ -106,7 +106,7 @@ def hidden_manifold(w: np.ndarray, w_teacher: np.ndarray, F: np.ndarray, constan
     """
     F = _matrix("F", F)
     w, w_teacher = _matrix("w", w, F.shape[1]), _matrix("w_teacher", w_teacher, F.shape[0])
-    W, Sigma, shared, T = latent_overlaps(w, F=F.T, wt=w_teacher)
+    W, Sigma, shared, T = latent_overlaps(w, F=F, wt=w_teacher)
     found = _labelled(constants.zeta * W + constants.b**2 * Sigma, constants.b * shared, T)
     return found.assign(W=(("i", "j"), W), Sigma=(("i", "j"), Sigma))
 

@@ -1,7 +1,7 @@
-"""Spectra of the latent covariance Ω = FᵀF/N: the Marchenko–Pastur law, and those of drawn or trained features.
+"""Spectra of the latent covariance Ω = FFᵀ/N: the Marchenko–Pastur law, and those of drawn or trained features.
 
-F (N, D) holds the features of N inputs (`datasets.Inputs.features` is Fᵀ); δ = D/N. For i.i.d. F ~ N(0, 1) and N, D → ∞
-the D eigenvalues ρ of Ω have the density
+F (D, N) holds the features of N inputs, as in Eq. (6) (`datasets.Inputs.features`); δ = D/N. For i.i.d. F ~ N(0, 1)
+and N, D → ∞ the D eigenvalues ρ of Ω have the density
 
     p(ρ) = √((ρ₊ − ρ)(ρ − ρ₋)) / (2πδρ),   ρ± = (1 ± √δ)²,
 
@@ -67,14 +67,14 @@ def nodes(delta: float, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
 
 
 def eigenvalues(F: np.ndarray) -> np.ndarray:
-    """The D eigenvalues of Ω = FᵀF/N for features F (N, D), ascending, exactly 0 for the last D − N if D > N.
+    """The D eigenvalues of Ω = FFᵀ/N for features F (D, N), ascending, exactly 0 for the last D − N if D > N.
 
     Raises ValueError if F is no matrix or holds values that are not finite.
     """
     F = np.asarray(F, dtype=float)
     if F.ndim != 2 or not np.isfinite(F).all():
-        raise ValueError(f"F has shape {F.shape}: give the features as a matrix (N, D) of finite numbers.")
-    N, D = F.shape
+        raise ValueError(f"F has shape {F.shape}: give the features as a matrix (D, N) of finite numbers.")
+    D, N = F.shape
     rho = np.zeros(D)
     singular = np.linalg.svd(F, compute_uv=False)
     rho[: len(singular)] = singular**2 / N
