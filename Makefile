@@ -26,7 +26,7 @@ PAGE := --Voila.ip=127.0.0.1 --strip_sources=True --VoilaConfiguration.extension
 
 .DEFAULT_GOAL := help
 .PHONY: help run lab play book test test-browser test-binder bench bench-scaling bench-online bench-integrator bench-paper \
-        bench-start bench-memory bench-size bench-gpu lock lint notebooks clean
+        bench-start bench-memory bench-size bench-gpu lock lint coverage count notebooks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -45,9 +45,9 @@ book: $(BOOK_READY) ## build the book, a web site that needs no network, into bu
 play: $(BOOK_READY) ## a network to play with, as a page in the browser
 	$(IN_VENV) $(BIN)/voila notebooks/playground.ipynb $(PAGE)
 
-test: $(READY) ## lint, run the tests, re-run the notebooks against their stored outputs
-	$(TEST_ENV) $(BIN)/ruff check .
+test: lint ## lint, run the tests, re-run the notebooks against their stored outputs
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(TEST_ENV) $(BIN)/python -m pytest -p no:cacheprovider --doctest-modules hmm_utils
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider notebooks
 
 test-browser: $(BOOK_READY) ## what a reader does, in a real browser; needs Chromium
@@ -83,8 +83,16 @@ bench-integrator: $(READY) ## time the equations of motion against Euler's metho
 bench-gpu: $(READY) ## check and time the engine on a GPU
 	$(IN_VENV) $(BIN)/python benchmarks/gpu.py
 
-lint: $(READY) ## check the style
+lint: $(READY) ## check the style, the order of the layers, and the types
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+coverage: $(READY) ## branch coverage of the package by the tests, into build/coverage
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=html tests
+
+count: $(READY) ## lines of code, without docstrings, comments and blanks
+	$(BIN)/python tools/count.py hmm_utils/model hmm_utils/sgd hmm_utils docs tests
 
 notebooks: $(READY) ## re-execute the committed notebooks and bring each .ipynb in step with its .py
 	$(IN_VENV) $(BIN)/python tools/notebooks.py

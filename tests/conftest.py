@@ -2,11 +2,8 @@
 
 import sys
 
-import shapes
-
-shapes.install()  # before anything of the package is imported
-
 import pytest
+import shapes  # noqa: F401 (before the package: checks annotated shapes)
 from throwaway import EXPERIMENTS, write_notebooks
 
 from hmm_utils.app import __main__ as main_module

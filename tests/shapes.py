@@ -57,5 +57,5 @@ class CheckedFinder(MetaPathFinder):
         return spec
 
 
-def install():
-    sys.meta_path.insert(0, CheckedFinder())
+# importing this is enough, and comes before the package is imported
+sys.meta_path.insert(0, CheckedFinder())

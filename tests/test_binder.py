@@ -1,8 +1,8 @@
 """What mybinder.org does with `binder/`, as far as it can be done here: install, warm, start, serve.
 
 It is done to a copy of the project with a home of its own, in two environments. The quick one stands on the packages of
-this environment; `make test-binder` makes the other from the packages of binder/environment.yml at the versions of
-requirements.lock, with pip in place of conda, which takes minutes and a network.
+this environment; `make test-binder` makes the other from the pip section of binder/environment.yml, with venv in place
+of conda, which takes minutes and a network.
 """
 
 import json
@@ -30,7 +30,6 @@ from numba.core.dispatcher import Dispatcher
 import hmm_utils
 
 ROOT = Path(__file__).resolve().parent.parent
-PIP_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
 LEFT_BEHIND = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
 
 
@@ -63,12 +62,12 @@ def on_top_of_this(place):
 def from_the_lock(place):
     """A virtual environment with what Binder's has, and nothing else."""
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    entries = yaml.safe_load((ROOT / "binder/environment.yml").read_text("utf-8"))["dependencies"]
-    names = [entry.partition("=")[0] for entry in entries]
-    names = [PIP_NAMES.get(name, name) for name in names if name not in ("python", "pip")]
+    of_pip = yaml.safe_load((ROOT / "binder/environment.yml").read_text("utf-8"))["dependencies"][-1]["pip"]
+    # where the index of CPU builds cannot be reached, PIP_ARGS names another
+    given = [word for line in of_pip for word in line.split() if "download.pytorch.org" not in word]
+    given = [word for word in given if word != "--extra-index-url"] + shlex.split(os.environ.get("PIP_ARGS", ""))
     pip = [place / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    given = shlex.split(os.environ.get("PIP_ARGS", ""))
-    subprocess.run([*pip, *given, "-c", ROOT / "requirements.lock", *names], check=True)
+    subprocess.run([*pip, *given], cwd=ROOT / "binder", check=True)
     return {}
 
 

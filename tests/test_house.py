@@ -1,14 +1,13 @@
 """The files around the code: workflows, the issue form, the changelog and what tells contributors what to do."""
 
-import importlib.util
 import re
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
-
-from hmm_utils.app import doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -19,85 +18,36 @@ def read(path):
     return (ROOT / path).read_text("utf-8")
 
 
-def workflow(name):
-    # YAML 1.1 reads the key `on` as true
-    found = yaml.safe_load(read(f".github/workflows/{name}.yml"))
-    return found | {"on": found[True]}
-
-
 def make_targets():
     return set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.M))
 
 
-def steps(job):
-    return [step["run"] for step in job["steps"] if "run" in step]
-
-
-# ---- Workflows ------------------------------------------------------------------------------------------------------
-
-
-def test_there_are_the_workflows():
-    assert [path.stem for path in WORKFLOWS] == ["book", "tests", "weekly"]
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_actions_are_pinned_and_jobs_end(path):
-    """Every action at a major version, every job with a limit unless it only publishes, no more rights than needed."""
-    found = workflow(path.stem)
-    assert found["permissions"] == {"contents": "read"}
-    for name, job in found["jobs"].items():
-        assert "timeout-minutes" in job or name == "publish"
-        for step in job["steps"]:
-            assert ("uses" in step) != ("run" in step)
-            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/some@v1"))
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("vendor.github-workflows", ".github/workflows/*.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/figure.yml"),
+        ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_github_can_read_it(schema, files):
+    """Against the published schemas, which come with check-jsonschema."""
+    paths = sorted(map(str, ROOT.glob(files)))
+    assert paths
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_run_what_there_is(path):
-    """Every target of make that is run is one of this project's."""
+    """With no more rights than needed, every job with a limit unless it only publishes; targets of make that exist."""
     text = path.read_text("utf-8")
-    for target in re.findall(r"run: make (?:PYTHON=python )?([a-z-]+)$", text, re.M):
-        assert target in make_targets()
-
-
-def test_oldest_and_newest_python_on_linux_and_macos():
-    spec = importlib.util.spec_from_file_location("lock", ROOT / "tools" / "lock.py")
-    lock = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lock)
-    ends = [lock.PYTHONS[0], lock.PYTHONS[-1]]
-    matrix = workflow("tests")["jobs"]["test"]["strategy"]["matrix"]
-    assert matrix == {"os": ["ubuntu-latest", "macos-latest"], "python": ends}
-    assert workflow("weekly")["jobs"]["newest"]["strategy"]["matrix"] == {"python": ends}
-
-
-def test_what_is_run_when():
-    assert {"push", "pull_request"} <= workflow("tests")["on"].keys()
-    jobs = workflow("tests")["jobs"]
-    assert "make PYTHON=python test" in steps(jobs["test"]) and "make test-browser" in steps(jobs["browser"])
-    assert "make PYTHON=python book" in steps(workflow("book")["jobs"]["build"])
-    assert "refs/heads/main" in workflow("book")["jobs"]["publish"]["if"]
-    weekly = workflow("weekly")
-    assert weekly["on"]["schedule"][0]["cron"].split()[-1] == "1"
-    newest = " ".join(steps(weekly["jobs"]["newest"]))
-    assert 'pip install $PIP_ARGS -e ".[test]"' in newest and "requirements.lock" not in newest
-    assert "make PYTHON=python test-binder" in steps(weekly["jobs"]["binder"])
-
-
-# ---- The issue form -------------------------------------------------------------------------------------------------
-
-
-def test_form_asks_for_what_it_takes():
-    """As GitHub wants a form: known kinds of field, each with a label and an id of its own; the output of doctor."""
-    form = yaml.safe_load(read(".github/ISSUE_TEMPLATE/figure.yml"))
-    assert form["name"] == "This figure does not reproduce for me" and form["description"]
-    fields = [field for field in form["body"] if field["type"] != "markdown"]
-    assert {field["type"] for field in fields} <= {"input", "textarea", "dropdown", "checkboxes"}
-    assert all(field["attributes"]["label"] for field in fields)
-    required = {f["id"] for f in fields if f.get("validations", {}).get("required")}
-    assert {"figure", "profile", "parameters", "seen", "doctor"} <= required
-    assert len({field["id"] for field in fields}) == len(fields)
-    (asked,) = (field for field in fields if field["id"] == "doctor")
-    assert "hmm doctor" in asked["attributes"]["label"] and callable(doctor.examine)
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all("timeout-minutes" in job for name, job in workflow["jobs"].items() if name != "publish")
+    targets = re.findall(r"run: make (?:PYTHON=python )?([a-z-]+)$", text, re.M)
+    assert targets and set(targets) <= make_targets()
 
 
 # ---- Changelog and pages --------------------------------------------------------------------------------------------
