@@ -99,7 +99,7 @@ def wait(where: str) -> None:
 def kinds(plan: Mapping[str, experiments.Experiment], where: str) -> dict[tuple, list[list[tuple[str, int]]]]:
     """The groups of draws that are trained together, by what decides their time."""
     found: dict[tuple, list[list[tuple[str, int]]]] = {}
-    for jobs in experiments.together(plan, where):
+    for jobs in experiments.groups_of_draws(plan, where):
         e = plan[jobs[0][0]]
         size = (e.inputs == "digits", e.n_inputs, e.widths, e.n_pairs, e.activation, e.time, len(jobs))
         found.setdefault((jobs[0][0],) if where == "cpu" else size, []).append(jobs)

@@ -18,7 +18,7 @@ def main() -> None:
     figures.use_style()
     # every engine function has one signature: one training run, measured, compiles them all
     tiny = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=1, n_draws=1, time=2.0, n_times=3, n_test=50)
-    experiments.run(experiments.experiment("fig3_left", **tiny), progress=False)
+    experiments.run_experiment(experiments.experiment("fig3_left", **tiny), progress=False)
     rng = np.random.default_rng(0)
     F, teacher = rng.standard_normal((5, 20)), networks.random_network(5, 2, rng=rng, layers="first")
     student = networks.random_network(20, 2, rng=rng, layers="first")

@@ -27,7 +27,7 @@ _FOLDERS = {
     "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
     "data": ("generators", "mnist", "streams"),
     "sgd": ("block", "online", "reference", "training"),
-    "runs": ("comparison", "deep", "dimension", "directions", "experiments", "paper", "scan", "sweep"),
+    "runs": ("archive", "comparison", "deep", "dimension", "directions", "experiments", "paper", "scan", "sweep"),
     "figures": ("paper_figures",),
     "": ("claims", "figures", "play", "theory"),
 }

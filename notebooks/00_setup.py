@@ -51,6 +51,7 @@ import torch
 
 from hmm_utils import (
     activations,
+    archive,
     block,
     claims,
     datasets,
@@ -61,7 +62,6 @@ from hmm_utils import (
     nonlinearities,
     observables,
     reference,
-    sweep,
 )
 
 figures.use_style()
@@ -238,10 +238,10 @@ datasets.labelled_task(kinds["handwritten digits"], "odd against even")
 # folding.
 
 # %% tags=["C19"]
-here = dimension.run(profile, sweep.FIGURES, data=data, seed=seed)
+here = dimension.run(profile, archive.FOLDER, data=data, seed=seed)
 measured = {profile: here}
-if profile != "paper" and dimension.is_stored("paper", sweep.FIGURES):
-    measured["stored, paper"] = dimension.stored("paper", sweep.FIGURES)
+if profile != "paper" and dimension.is_stored("paper", archive.FOLDER):
+    measured["stored, paper"] = dimension.stored("paper", archive.FOLDER)
 figure = figures.intrinsic_dimension(measured)
 figures.save(figure, "sec1_intrinsic_dimension", out)
 
@@ -288,7 +288,7 @@ for label, inputs in (known | {"i.i.d. Gaussian": datasets.gaussian(N, 1000, 2, 
 
 # %%
 vanilla = plan["vanilla"]
-result = experiments.run(vanilla, device=device)
+result = experiments.run_experiment(vanilla, device=device)
 result.drop_vars(["W", "v"])
 
 # %% [markdown]

@@ -77,7 +77,7 @@ plan = experiments.plan("01_independent_students", profile, chosen)
 # > Fig. 1's caption also writes $P^*=76N$ where the other captions write $P=76N$: the size of the training set is meant.
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 digits = results["fig1_left"]
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))
@@ -95,7 +95,7 @@ figures.save(figure, "fig1", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C1", "C2", "C3", "C4", "C5"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig1(stored)
 figures.save(figure, "fig1_paper", out)
 
@@ -187,7 +187,7 @@ claims.judge("01_independent_students", stored)
 small = experiments.experiment(
     "fig1_left", data="digits", widths=[1, 4, 8], n_pairs=8, time=1000, n_times=5, seed=1
 )
-final = observables.final(experiments.run(small, progress=False).isel(draw=0)).mean("init")
+final = observables.final(experiments.run_experiment(small, progress=False).isel(draw=0)).mean("init")
 eps_g = final["eps_g_frac"].mean("student")
 on_digits, on_noise = (final["eps_12_frac"].sel(inputs=where) for where in ("test", "gauss"))
 print("ε_g falls from K = 1 to K = 8 by more than a factor of two:", bool(eps_g[0] > 2 * eps_g[-1]))
@@ -199,7 +199,7 @@ print("disagreement on noise at K = 8 more than twice that at K = 1:", bool(on_n
 tiny = dict(n_inputs=50, widths=[1, 4], n_pairs=4, n_draws=4, time=6000, n_times=5)
 for labels_of_teacher in ("real", "sign"):
     run = experiments.experiment("fig1_right", labels=labels_of_teacher, **tiny)
-    eps_g = observables.final(experiments.run(run, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])
+    eps_g = observables.final(experiments.run_experiment(run, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])
     much_better = bool(eps_g.sel(width=4) < eps_g.sel(width=1) / 5)
     print(f"{labels_of_teacher} labels: with K = M the mean squared error is less than a fifth of that with K = 1: {much_better}")
 

@@ -66,7 +66,7 @@ plan = experiments.plan("02_plateaus", profile, chosen)
 # weights are 1) and with both layers trained (solid).
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 modes = [layers] if isinstance(layers, str) else layers
 if notice := results[f"fig2_left_digits/{modes[0]}"].attrs["notice"]:
     display(Markdown(f"> **Notice.** {notice}"))
@@ -84,7 +84,7 @@ figures.save(figure, "fig2_left", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C6", "C7"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig2_left(stored)
 figures.save(figure, "fig2_left_paper", out)
 
@@ -169,10 +169,10 @@ print("after it every unit has found one teacher unit:", bool(diagonal[3000.0] >
 
 # %% tags=["nbval-check-output"]
 small = dict(n_pairs=4, n_times=40, layers="first")
-plateau = experiments.run(
+plateau = experiments.run_experiment(
     experiments.experiment("fig2_left_iid", n_inputs=200, time=1500, n_draws=1, **small), progress=False
 )
-none = experiments.run(experiments.experiment("fig2_left_digits", data="digits", time=300, **small), progress=False)
+none = experiments.run_experiment(experiments.experiment("fig2_left_digits", data="digits", time=300, **small), progress=False)
 for label, result in (("teacher task", plateau), ("8×8 digits", none)):
     curve = result["eps_g_mse"].isel(width=0, time=slice(1, None))
     strength = claims.plateau_strength(curve["time"].values, np.log(curve).mean(["draw", "init", "student"]).values)

@@ -55,6 +55,7 @@ import numpy as np
 from IPython.display import Markdown, display
 
 from hmm_utils import (
+    archive,
     claims,
     datasets,
     experiments,
@@ -133,7 +134,7 @@ figures.save(figure, "sec4_spectra", out)
 # As in [notebook 02](02_plateaus.ipynb), with structured inputs: teacher labels (blue) and latent labels (orange).
 
 # %%
-results = sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
+results = sweep.load_or_run({name: run for name, run in plan.items() if name.startswith("fig2")}, device=device)
 figure = paper_figures.fig2_right(results, modes)
 figures.save(figure, "fig2_right", out)
 
@@ -143,7 +144,7 @@ figures.save(figure, "fig2_right", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C10"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig2_right(stored)
 figures.save(figure, "fig2_right_paper", out)
 
@@ -182,7 +183,7 @@ figures.save(figure, "live_labels", out)
 # $M=4$.
 
 # %%
-results |= sweep.run_all({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
+results |= sweep.load_or_run({name: run for name, run in plan.items() if name.startswith("fig3")}, device=device)
 figure = paper_figures.fig3(results)
 figures.save(figure, "fig3", out)
 
@@ -221,7 +222,7 @@ for when in (1, 10, 100, float(noise["time"][-1])):
 # train a network on the digits, which then knows something about *their* structure, and to let it label Gaussian inputs.
 
 # %%
-pretraining = sweep.run_all({"fig4_pretraining": plan["fig4_pretraining"]}, device=device)["fig4_pretraining"]
+pretraining = sweep.load_or_run({"fig4_pretraining": plan["fig4_pretraining"]}, device=device)["fig4_pretraining"]
 results["fig4_pretraining"] = pretraining
 M = int(pretraining["width"][0])
 teacher = training.student(pretraining.isel(draw=0), width=M)
@@ -238,7 +239,7 @@ figures.save(figure, "fig4_teacher", out)
 
 # %%
 pretrained = {name: run for name, run in plan.items() if run.task == "pretrained"}
-results |= sweep.run_all(pretrained, teacher=teacher, device=device)
+results |= sweep.load_or_run(pretrained, teacher=teacher, device=device)
 figure = paper_figures.fig4(results)
 figures.save(figure, "fig4", out)
 
@@ -298,7 +299,7 @@ claims.judge("03_hidden_manifold_model", stored)
 # not what the paper means.
 
 # %%
-scanned = sweep.run_all(scan.points(profile, seed=seed), device=device)
+scanned = sweep.load_or_run(scan.points(profile, seed=seed), device=device)
 live = scan.like_mnist(scanned)
 figure = figures.scan_map(live)
 figures.save(figure, "scan_c9", out)
@@ -310,7 +311,7 @@ figures.save(figure, "scan_c9", out)
 # $D=10$.
 
 # %%
-stored_points = scan.load(sweep.FIGURES)
+stored_points = scan.load(archive.FOLDER)
 if not stored_points:
     print("The scan at the paper's scale is not stored here: the quick one is used below.")
 mnist, overfit = scan.like_mnist(stored_points or scanned), scan.overfits(stored_points or scanned)
@@ -363,8 +364,8 @@ for K in widths_seen:
 
 # %% tags=["nbval-check-output"]
 small = dict(n_inputs=200, n_latent=10, n_pairs=4, n_draws=2, n_times=5, time=2000, widths=[4])
-latent = experiments.run(experiments.experiment("fig3_left", **small), progress=False)
-taught = experiments.run(experiments.experiment("fig3_right", **small), progress=False)
+latent = experiments.run_experiment(experiments.experiment("fig3_left", **small), progress=False)
+taught = experiments.run_experiment(experiments.experiment("fig3_right", **small), progress=False)
 on_manifold, off = (
     float(observables.final(latent["eps_12_frac"].sel(inputs=where)).mean()) for where in ("test", "gauss")
 )

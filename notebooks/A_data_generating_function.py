@@ -77,7 +77,7 @@ plan = experiments.plan("A_data_generating_function", profile, chosen)
 # > * Appendix A calls the left panel of Fig. 5 the "vanilla" set-up. Its inputs are structured, Eq. (8), not i.i.d.
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 
 # %% [markdown]
 # ## Figure 5: a manifold without a fold
@@ -92,7 +92,7 @@ figures.save(figure, "fig5", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C13"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig5(stored)
 figures.save(figure, "fig5_paper", out)
 
@@ -127,7 +127,7 @@ for label, part in (("inside", inside), ("outside", w - inside)):
 # %% tags=["nbval-check-output"]
 tiny = dict(n_inputs=100, n_latent=5, widths=[1], n_pairs=6, n_draws=2, time=3000, n_times=5)
 for setup, kind in (("fig5_teacher", "real"), ("fig5_latent", "real"), ("fig5_latent", "sign")):
-    run = experiments.run(experiments.experiment(setup, labels=kind, **tiny), progress=False)
+    run = experiments.run_experiment(experiments.experiment(setup, labels=kind, **tiny), progress=False)
     on_manifold, off = (
         observables.final(run["eps_12_frac"]).mean(["draw", "init", "width"]).sel(inputs=["test", "gauss"]).values
     )

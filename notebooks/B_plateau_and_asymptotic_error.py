@@ -66,7 +66,7 @@ plan = experiments.plan("B_plateau_and_asymptotic_error", profile, chosen)
 # Eq. (7). The other has i.i.d. Gaussian inputs and a teacher, Eq. (4). Labels are real numbers: the figure shows $\epsilon_g^{\rm mse}$.
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 
 # %% [markdown]
 # ## Figure 7
@@ -81,7 +81,7 @@ figures.save(figure, "fig7", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C15"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig7(stored)
 figures.save(figure, "fig7_paper", out)
 
@@ -123,7 +123,7 @@ claims.judge("B_plateau_and_asymptotic_error", stored)
 small = dict(n_inputs=100, n_draws=1, n_pairs=4, time=3000, n_times=40)
 curves = {}
 for task in ("latent", "teacher"):
-    run = experiments.run(experiments.experiment(f"fig7_{task}", **small), progress=False)
+    run = experiments.run_experiment(experiments.experiment(f"fig7_{task}", **small), progress=False)
     error = run["eps_g_mse"].isel(draw=0, width=0).where(run["time"] > 0, drop=True)
     curves[task] = np.exp(np.log(error).mean(["init", "student"]))
     strength = claims.plateau_strength(error["time"].values, np.log(curves[task].values))

@@ -78,7 +78,7 @@ plan = experiments.plan("C_early_stopping", profile, chosen)
 # > The caption of Fig. 8 calls two panels "Left". The teacher labels with $M=4$ are on the right.
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 if notice := results["fig1_left"].attrs["notice"]:
     display(Markdown(f"> **Notice.** {notice}"))
 
@@ -95,7 +95,7 @@ figures.save(figure, "fig8", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C16"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig8(stored)
 figures.save(figure, "fig8_paper", out)
 
@@ -138,7 +138,7 @@ claims.judge("C_early_stopping", stored)
 
 # %% tags=["nbval-check-output"]
 small = experiments.experiment("fig1_left", data="digits", widths=[1, 4, 8], n_pairs=8, time=1000, n_times=15)
-run = experiments.run(small, progress=False).isel(draw=0)
+run = experiments.run_experiment(small, progress=False).isel(draw=0)
 eps_g, eps_12 = run["eps_g_frac"].mean("student"), run["eps_12_frac"]
 best_g, best_12 = (early_stopping(curve).mean("init") for curve in (eps_g, eps_12))
 there = eps_12.isel(time=eps_g.argmin("time")).mean("init").sel(width=8)

@@ -71,7 +71,7 @@ low = experiments.plan("03_hidden_manifold_model", profile, chosen | {"n_latent"
 # For comparison the runs of Fig. 3, with $D=10$, are made as well.
 
 # %%
-results = sweep.run_all(plan | {name: low[name] for name in ("fig3_left", "fig3_right")}, device=device)
+results = sweep.load_or_run(plan | {name: low[name] for name in ("fig3_left", "fig3_right")}, device=device)
 
 # %% [markdown]
 # ## Figure 9
@@ -88,7 +88,7 @@ figures.save(figure, "fig9", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C17"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig9(stored)
 figures.save(figure, "fig9_paper", out)
 
@@ -147,7 +147,7 @@ claims.judge("D_extensive_features", stored)
 small = dict(n_inputs=100, widths=[1, 8], n_pairs=3, n_draws=2, time=6000, n_times=12)
 error = {}
 for D in (5, 50):
-    run = experiments.run(experiments.experiment("fig9_latent", n_latent=D, **small), progress=False)["eps_g_frac"]
+    run = experiments.run_experiment(experiments.experiment("fig9_latent", n_latent=D, **small), progress=False)["eps_g_frac"]
     error[D] = {
         name: value(run).mean(["draw", "init", "student"]) for name, value in (("end", final), ("best", early_stopping))
     }

@@ -76,7 +76,7 @@ plan = experiments.plan("E_relu_students", profile, chosen)
 # > saying on which inputs. We read it as on Gaussian ones, since it is said to be as on MNIST.
 
 # %%
-results = sweep.run_all(plan, device=device)
+results = sweep.load_or_run(plan, device=device)
 digits = results["fig10_left"]
 if digits.attrs["notice"]:
     display(Markdown(f"> **Notice.** {digits.attrs['notice']}"))
@@ -94,7 +94,7 @@ figures.save(figure, "fig10", out)
 # The same figure from the runs that are stored with the project, in `results/`. Nothing is trained here.
 
 # %% tags=["C18"]
-stored = paper.stored()
+stored = paper.stored_runs()
 figure = paper_figures.fig10(stored)
 figures.save(figure, "fig10_paper", out)
 
@@ -148,14 +148,14 @@ claims.judge("E_relu_students", stored)
 
 # %% tags=["nbval-check-output"]
 small = experiments.experiment("fig10_left", data="digits", widths=[1, 8], n_pairs=8, time=2000, n_times=5)
-final = observables.final(experiments.run(small, progress=False)).mean(["draw", "init"])
+final = observables.final(experiments.run_experiment(small, progress=False)).mean(["draw", "init"])
 eps_g, noise = final["eps_g_frac"].mean("student"), final["eps_12_frac"].sel(inputs="gauss")
 print("8×8 digits: ε_g falls from K = 1 to K = 8 by more than a factor of five:", bool(eps_g[0] > 5 * eps_g[1]))
 print("K = 8: disagreement on noise more than three times ε_g:", bool(noise[1] > 3 * eps_g[1]))
 
 # %% tags=["nbval-check-output"]
 one_unit = experiments.experiment("fig10_latent", n_inputs=200, widths=[1], n_pairs=8, time=500, n_times=5)
-run = experiments.run(one_unit, progress=False).isel(draw=0, width=0)
+run = experiments.run_experiment(one_unit, progress=False).isel(draw=0, width=0)
 v, eps_g = run["v"].isel(hidden=0), observables.final(run["eps_g_frac"])
 print(
     "K = 1, latent labels: students that add err in half of the cases:", bool(abs(eps_g.where(v > 0) - 0.5).max() < 0.1)
@@ -164,7 +164,7 @@ print("students that subtract err in less than a fifth:", bool(eps_g.where(v < 0
 
 # %% tags=["nbval-check-output"]
 tiny = experiments.experiment("fig10_teacher", n_inputs=50, widths=[1, 8], n_pairs=4, n_draws=4, time=6000, n_times=5)
-mse = observables.final(experiments.run(tiny, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])
+mse = observables.final(experiments.run_experiment(tiny, progress=False)["eps_g_mse"]).mean(["draw", "init", "student"])
 print(
     "teacher labels: the mean squared error with K = 8 is less than a hundredth of that with K = 1:",
     bool(mse[1] < mse[0] / 100),

@@ -41,7 +41,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import claims, deep, figures, generators, sweep
+from hmm_utils import archive, claims, deep, figures, generators
 from hmm_utils.figures import deep_generators
 
 figures.use_style()
@@ -110,7 +110,7 @@ figures.save(figure, "t2_samples", out)
 # ($K=M=2$, both layers, $\eta=0.2$), and the equations are solved from these weights.
 
 # %%
-here = deep.run(profile, sweep.FIGURES, **chosen)
+here = deep.run(profile, archive.FOLDER, **chosen)
 figure = deep_generators.learning(here)
 figures.save(figure, "t2_learning", out)
 
@@ -198,7 +198,7 @@ figures.save(figure, "t2_propagation", out)
 # The same with $N\approx1000$ and $D=100$, from the project's stored results; without them, this run again.
 
 # %% tags=["T2.1", "T2.2"]
-full = deep.stored("paper", sweep.FIGURES) if deep.is_stored("paper", sweep.FIGURES) else here
+full = deep.stored("paper", archive.FOLDER) if deep.is_stored("paper", archive.FOLDER) else here
 figure = deep_generators.learning(full)
 figures.save(figure, "t2_learning_stored", out)
 

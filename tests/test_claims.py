@@ -29,7 +29,7 @@ SE = 5  # standard errors allowed: one test in two million fails by chance
 
 
 def made(e, *, n_inputs=None, mnist=True, notice="", spread=0.01, seed=0, **laws):
-    """A result as `experiments.run(e)` labels it, but for the weights, with observables that follow given laws.
+    """A result as `experiments.run_experiment(e)` labels it, without the weights, with observables after given laws.
 
     laws    eps_g, mse, on_test, on_gauss: a number, a function of (K, time), or one of these per initialisation, over
             and over if there are more
@@ -189,7 +189,7 @@ TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_pairs=2, n_draws=2, time=2
 
 @pytest.mark.parametrize("name", ["fig1_left", "fig1_right", "fig2_right_teacher", "fig3_left", "fig4"])
 def test_made_up_results_are_labelled_like_real_ones(name, monkeypatch):
-    """What the tests below judge has the dimensions, coordinates and attributes of what experiments.run returns."""
+    """What the tests below judge is labelled as a result of experiments.run_experiment."""
     if name == "fig1_left":
         rng = np.random.default_rng(0)
         pixels, digits = rng.integers(256, size=(10, 784), dtype="u1"), np.arange(10, dtype="u1")
@@ -200,7 +200,7 @@ def test_made_up_results_are_labelled_like_real_ones(name, monkeypatch):
         overrides, expected = TINY, {}
     e = experiments.experiment(name, layers="both", **overrides)
     teacher = networks.random_network(9, 4, rng=np.random.default_rng(1)) if e.task == "pretrained" else None
-    real = experiments.run(e, teacher=teacher, progress=False)
+    real = experiments.run_experiment(e, teacher=teacher, progress=False)
     mine = made(e, n_inputs=teacher and teacher.n_inputs)
     mine.attrs |= expected
     assert mine.attrs == real.attrs
@@ -214,7 +214,7 @@ def test_made_up_results_are_labelled_like_real_ones(name, monkeypatch):
 def test_made_up_small_digits_are_labelled_like_real_ones():
     """The 8×8 digits that stand in for MNIST are labelled as the tests below have them."""
     e = experiments.experiment("fig4_pretraining", data="digits", teacher_width=2)
-    real = experiments.run(experiments.experiment("fig1_left", **TINY), progress=False)
+    real = experiments.run_experiment(experiments.experiment("fig1_left", **TINY), progress=False)
     mine = made(e, mnist=False)
     for key in ("dataset", "n_inputs", "n_train", "n_test", "inputs", "notice"):
         assert mine.attrs[key] == real.attrs[key]

@@ -144,9 +144,9 @@ def test_runs_of_every_profile_go_to_the_cluster(client, tmp_path, monkeypatch):
     """`run_all` keeps what a cluster has computed, the quick profile's too; without a cluster that is computed here."""
     monkeypatch.setenv("HMM_STORE", str(tmp_path))
     plan, computed = tiny_plan("fig3_right"), counted(monkeypatch)
-    found = sweep.run_all(plan, client=client, progress=False)
+    found = sweep.load_or_run(plan, client=client, progress=False)
     assert not computed and len(list(tmp_path.glob("*.nc"))) == 2
-    expected = sweep.run_all(plan, progress=False)["fig3_right"]
+    expected = sweep.load_or_run(plan, progress=False)["fig3_right"]
     xr.testing.assert_equal(found["fig3_right"], expected.map(lambda variable: variable.astype("float32")))
 
 

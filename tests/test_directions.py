@@ -143,7 +143,8 @@ def test_students_before_training():
     leaves it unchanged where no input has a component."""
     tiny = dict(data="digits", widths=[2, 3], n_pairs=2, n_test=20, n_times=3)
     for time, moved in ((1 / 64, 0.2), (50, None)):
-        result = experiments.run(experiments.experiment("fig1_left", time=time, **tiny), progress=False).isel(draw=0)
+        e = experiments.experiment("fig1_left", time=time, **tiny)
+        result = experiments.run_experiment(e, progress=False).isel(draw=0)
         pairs = [
             [(experiments.start(result, **which), training.student(result, **which)) for which in both]
             for both in ([{"width": K, "init": i, "student": s} for s in (1, 2)] for K in (2, 3) for i in (0, 1))
@@ -169,7 +170,7 @@ def test_students_before_training_of_another_draw():
         "fig3_left", layers="first", init_scale=0.1, n_inputs=20, n_latent=3, n_train=30, n_test=10, n_draws=2,
         widths=[2], n_pairs=1, time=1 / 20, n_times=3,
     )  # fmt: skip
-    result = experiments.run(e, progress=False)
+    result = experiments.run_experiment(e, progress=False)
     starts = [experiments.start(result.isel(draw=d), width=2) for d in (0, 1)]
     for d, start in enumerate(starts):
         end = training.student(result.isel(draw=d), width=2)

@@ -17,7 +17,7 @@ from filelock import FileLock
 from hmm_utils.app import doctor
 from hmm_utils.app.doctor import Finding
 from hmm_utils.data import mnist
-from hmm_utils.runs import archive, paper, sweep
+from hmm_utils.runs import archive, paper
 from hmm_utils.sgd import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,7 +215,7 @@ def stored(tmp_path, monkeypatch):
     for name in ("fig2.nc", "fig4.nc"):
         shutil.copy(ROOT / "results" / name, folder)
     plan = {name: e for name, e in paper.plan().items() if archive.figure_file(e) in ("fig2.nc", "fig4.nc")}
-    monkeypatch.setattr(sweep, "FIGURES", folder)
+    monkeypatch.setattr(archive, "FOLDER", folder)
     monkeypatch.setattr(paper, "plan", lambda: plan)
     return folder
 
@@ -266,13 +266,13 @@ def test_results_set_aside(stored):
 
 
 def test_no_results(stored, monkeypatch):
-    monkeypatch.setattr(sweep, "FIGURES", stored / "nowhere")
+    monkeypatch.setattr(archive, "FOLDER", stored / "nowhere")
     assert only(doctor._stored).wrong
 
 
 def test_the_projects_own_results_are_readable():
     """Some may lag behind what is planned; none may be damaged or missing."""
-    state = archive.examine(sweep.FIGURES, paper.plan())
+    state = archive.examine(archive.FOLDER, paper.plan())
     assert state.n_runs > 0 and not state.damaged and not state.missing
 
 

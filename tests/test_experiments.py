@@ -12,7 +12,17 @@ import xarray as xr
 
 from hmm_utils.model.networks import random_network
 from hmm_utils.runs import experiments
-from hmm_utils.runs.experiments import NOTEBOOKS, PROFILES, dataset, experiment, plan, run, run_all, scale, together
+from hmm_utils.runs.experiments import (
+    NOTEBOOKS,
+    PROFILES,
+    dataset,
+    experiment,
+    groups_of_draws,
+    plan,
+    run_experiment,
+    run_plan,
+    scale_note,
+)
 from hmm_utils.sgd import hardware, training
 
 SETUPS = list(tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))["setups"])
@@ -419,7 +429,7 @@ def test_teachers_of_weight_one(name, layers):
 def test_students_start_as_ever_when_teachers_have_weight_one():
     """teacher_v and teacher_activation say nothing about students."""
     e = tiny("fig5_teacher", lr=1e-9, teacher_activation="relu", n_train=60)
-    still = run(e, progress=False)
+    still = run_experiment(e, progress=False)
     v = still.v.sel(width=2).values
     assert not np.any(v == 1) and np.unique(v).size == v.size
     assert still.attrs["activation"] == "erf"
@@ -428,7 +438,7 @@ def test_students_start_as_ever_when_teachers_have_weight_one():
 @pytest.mark.parametrize("name", ["fig10_left", "fig10_latent", "fig10_teacher"])
 def test_relu_students_start_near_zero(name):
     """Appendix E: weights of variance 1e-6 in both layers, in units of which 1e-9 of training is nothing."""
-    still = run(tiny(name, lr=1e-9, n_train=60, time=0.2), progress=False)
+    still = run_experiment(tiny(name, lr=1e-9, n_train=60, time=0.2), progress=False)
     assert still.attrs["activation"] == "relu"
     for weights in (still.W, still.v):
         n = int(weights.notnull().sum())
@@ -454,7 +464,7 @@ def test_labels_of_figure_10_can_be_learnt():
 
 @pytest.fixture(scope="module")
 def result():
-    return run(tiny("fig3_left", n_train=60), progress=False)
+    return run_experiment(tiny("fig3_left", n_train=60), progress=False)
 
 
 def test_result_has_a_dimension_draw(result):
@@ -496,9 +506,9 @@ def test_result_survives_a_file(result, tmp_path):
 
 def test_same_seed_same_result(result):
     """The seed decides everything: equal seeds give identical results, other seeds other ones."""
-    again = run(tiny("fig3_left", n_train=60), progress=False)
+    again = run_experiment(tiny("fig3_left", n_train=60), progress=False)
     xr.testing.assert_identical(again, result)
-    other = run(tiny("fig3_left", n_train=60, seed=2), progress=False)
+    other = run_experiment(tiny("fig3_left", n_train=60, seed=2), progress=False)
     assert not (other.W == result.W).any()
     assert not (other.eps_g_mse == result.eps_g_mse).any()
 
@@ -506,7 +516,7 @@ def test_same_seed_same_result(result):
 def test_draws_are_independent_and_do_not_depend_on_their_number(result):
     """Every draw has data and students of its own; asking for fewer leaves the first ones as they are."""
     assert not (result.W.isel(draw=0) == result.W.isel(draw=1)).any()
-    one = run(tiny("fig3_left", n_train=60, n_draws=1), progress=False)
+    one = run_experiment(tiny("fig3_left", n_train=60, n_draws=1), progress=False)
     xr.testing.assert_equal(one.isel(draw=0), result.isel(draw=0))
     e = tiny("fig3_left", n_train=60)
     rngs = [np.random.default_rng(seed) for seed in (1, 2)]
@@ -517,21 +527,21 @@ def test_draws_are_independent_and_do_not_depend_on_their_number(result):
 
 def test_run_trains_as_the_experiment_says(result):
     """Learning rate, layers, activation and initial scale reach the training."""
-    first = run(tiny("fig3_left", n_train=60, layers="first"), progress=False)
+    first = run_experiment(tiny("fig3_left", n_train=60, layers="first"), progress=False)
     np.testing.assert_array_equal(first.v.sel(width=2), 1)
     assert not np.any(result.v.sel(width=2) == 1)
-    still = run(tiny("fig3_left", n_train=60, lr=1e-9, init_scale=0.1), progress=False)
+    still = run_experiment(tiny("fig3_left", n_train=60, lr=1e-9, init_scale=0.1), progress=False)
     # weights do not move from N(0, 0.01): their mean square over 480 · 2 numbers, within five standard errors
     mean_square = float((still.W**2).mean())
     assert abs(mean_square / 0.01 - 1) < 5 * math.sqrt(2 / int(still.W.notnull().sum()))
-    linear = run(tiny("fig1_right", n_train=60, activation="identity", lr=0.05), progress=False)
+    linear = run_experiment(tiny("fig1_right", n_train=60, activation="identity", lr=0.05), progress=False)
     assert linear.attrs["activation"] == "identity"
 
 
 def test_run_with_a_pretrained_teacher():
     """Fig. 4 runs on the N of the network it is given, and its attributes say so."""
     teacher = random_network(12, 4, rng=np.random.default_rng(117))
-    ours = run(tiny("fig4", n_draws=1), teacher=teacher, progress=False)
+    ours = run_experiment(tiny("fig4", n_draws=1), teacher=teacher, progress=False)
     assert ours.attrs["n_inputs"] == 12 and ours.attrs["n_train"] == 76 * 12 and ours.sizes["input"] == 12
 
 
@@ -539,9 +549,9 @@ def test_notice_is_passed_on(monkeypatch, tmp_path):
     """Whoever gets 8×8 digits for MNIST finds that in the result."""
     monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HMM_OFFLINE", "1")
-    replaced = run(tiny("fig1_left", data="auto", time=0.1, n_pairs=1), progress=False)
+    replaced = run_experiment(tiny("fig1_left", data="auto", time=0.1, n_pairs=1), progress=False)
     assert "8×8 digits (N = 64) stand in" in replaced.attrs["notice"]
-    chosen = run(tiny("fig1_left", data="digits", time=0.1, n_pairs=1), progress=False)
+    chosen = run_experiment(tiny("fig1_left", data="digits", time=0.1, n_pairs=1), progress=False)
     assert chosen.attrs["notice"] == "" and chosen.attrs["n_inputs"] == 64
 
 
@@ -569,10 +579,10 @@ def some_plan():
 def test_a_plan_is_its_experiments(pretrained):
     """`run_all` gives by name what `run` gives one by one, to the last bit; only task "pretrained" sees the teacher."""
     plan = some_plan()
-    results = run_all(plan, teacher=pretrained, progress=False)
+    results = run_plan(plan, teacher=pretrained, progress=False)
     assert list(results) == list(plan)
     for name, e in plan.items():
-        alone = run(e, teacher=pretrained if e.task == "pretrained" else None, progress=False)
+        alone = run_experiment(e, teacher=pretrained if e.task == "pretrained" else None, progress=False)
         xr.testing.assert_identical(results[name], alone)
         assert results[name].draw.values.tolist() == list(range(e.n_draws))
         assert {key: results[name].attrs[key] for key in ("name", "task", "layers", "lr", "seed", "n_draws")} == {
@@ -587,9 +597,9 @@ def test_a_plan_is_its_experiments(pretrained):
 
 def test_sizes_of_an_experiment_reach_the_training():
     """n_test is the number of Gaussian inputs, also for digits; n_test_along counts before the end."""
-    digits = run(tiny("fig1_left", n_train=70), progress=False)
+    digits = run_experiment(tiny("fig1_left", n_train=70), progress=False)
     assert digits.attrs["n_gauss"] == 50 < digits.attrs["n_test"]
-    every, fewer = (run(tiny("fig3_right", n_train=40, n_test_along=n), progress=False) for n in (None, 10))
+    every, fewer = (run_experiment(tiny("fig3_right", n_train=40, n_test_along=n), progress=False) for n in (None, 10))
     for key in ("eps_g_mse", "eps_12_mse"):
         assert not (every[key] == fewer[key]).isel(time=slice(-1)).any()
         xr.testing.assert_identical(every[key].isel(time=-1), fewer[key].isel(time=-1))
@@ -599,7 +609,7 @@ def test_sizes_of_an_experiment_reach_the_training():
 def test_number_of_cores_does_not_change_a_run(threads, result, monkeypatch):
     """However many draws are trained at a time, the result is the same to the last bit."""
     monkeypatch.setattr(hardware, "threads", lambda: threads)
-    xr.testing.assert_identical(run(tiny("fig3_left", n_train=60), progress=False), result)
+    xr.testing.assert_identical(run_experiment(tiny("fig3_left", n_train=60), progress=False), result)
 
 
 def test_a_plan_on_a_device(pretrained, monkeypatch):
@@ -609,7 +619,7 @@ def test_a_plan_on_a_device(pretrained, monkeypatch):
     them errors, by ten times that, and a few of the 20 signs or more may be others where an output is 0 nearly.
     """
     plan = some_plan()
-    expected = run_all(plan, teacher=pretrained, progress=False)
+    expected = run_plan(plan, teacher=pretrained, progress=False)
     groups = []
     train_fleets = training.train_fleets
 
@@ -621,7 +631,7 @@ def test_a_plan_on_a_device(pretrained, monkeypatch):
     for module in (hardware, training):
         # torch's processor device under a name that is not "cpu": the way of a GPU
         monkeypatch.setattr(module, "resolve", {"cuda": "cpu:0", "cpu:0": "cpu:0"}.__getitem__)
-    results = run_all(plan, teacher=pretrained, device="cuda", progress=False)
+    results = run_plan(plan, teacher=pretrained, device="cuda", progress=False)
     assert groups == [6, 2, 2, 1], "latent, teacher and again are of one size"
     assert list(results) == list(plan)
     for name, ours in results.items():
@@ -639,10 +649,10 @@ def test_a_teacher_is_needed_for_a_plan_with_a_pretrained_task():
     """A plan with a pretrained task and no network is refused; a teacher that no experiment needs is passed over."""
     plan = some_plan()
     with pytest.raises(ValueError, match="with task 'pretrained', and only then"):
-        run_all({"pretrained": plan["pretrained"]}, progress=False)
+        run_plan({"pretrained": plan["pretrained"]}, progress=False)
     teacher = random_network(3, 1, rng=np.random.default_rng(119))
-    with_it = run_all({"again": plan["again"]}, teacher=teacher, progress=False)
-    xr.testing.assert_identical(with_it["again"], run(plan["again"], progress=False))
+    with_it = run_plan({"again": plan["again"]}, teacher=teacher, progress=False)
+    xr.testing.assert_identical(with_it["again"], run_experiment(plan["again"], progress=False))
 
 
 PLANS = [*(name for name, about in NOTEBOOKS.items() if about.setups), "some", "digits", "one change"]
@@ -664,7 +674,7 @@ def plan_of(which, profile="paper"):
 def test_every_draw_is_trained_once_and_in_order(which, where):
     """The groups of a plan hold every draw of every experiment once, the draws of an experiment in order."""
     plan = plan_of(which)
-    jobs = [job for group in together(plan, where) for job in group]
+    jobs = [job for group in groups_of_draws(plan, where) for job in group]
     assert sorted(jobs) == sorted((name, draw) for name, e in plan.items() for draw in range(e.n_draws))
     for name, e in plan.items():
         assert [draw for other, draw in jobs if other == name] == list(range(e.n_draws))
@@ -679,7 +689,7 @@ def test_on_the_processor_experiments_come_one_by_one(threads, monkeypatch):
     most = {1: 1, 2: 1, 3: 1, 4: 2, 16: 8}[threads]
     for name, draws in (("five", 5), ("two", 2)):
         expected += [[(name, d) for d in range(start, min(start + most, draws))] for start in range(0, draws, most)]
-    assert list(together(plan, "cpu")) == expected
+    assert list(groups_of_draws(plan, "cpu")) == expected
 
 
 def shared(e):
@@ -695,7 +705,7 @@ def test_on_a_gpu_experiments_of_one_size_come_together(which, most, monkeypatch
     """Runs of a group share what they must; those that do come in as few groups as their number allows."""
     monkeypatch.setattr(experiments, "_DRAWS_TOGETHER", most)
     plan = plan_of(which)
-    groups = list(together(plan, "cuda"))
+    groups = list(groups_of_draws(plan, "cuda"))
     draws = {}
     for e in plan.values():
         draws[shared(e)] = draws.get(shared(e), 0) + e.n_draws
@@ -733,16 +743,16 @@ def at_scale(name, *, inits, draws, **attrs):
 
 def test_scale_says_what_is_smaller(result):
     """N, time and number of initialisations where they are not the paper's, the paper's numbers in brackets."""
-    text = scale(result)
+    text = scale_note(result)
     for part in ("N = 20 (784)", "time = 3 (10000)", "initialisations = 4 (", "the paper's in brackets"):
         assert part in text
     e = experiment("fig3_left", "paper")
     full = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws)
-    assert scale(full) == "the paper's scale"
-    assert scale(at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, time=600)) == (
+    assert scale_note(full) == "the paper's scale"
+    assert scale_note(at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, time=600)) == (
         "time = 600 (10000); the paper's in brackets"
     )
-    fewer = scale(at_scale("fig3_left", inits=3, draws=1))
+    fewer = scale_note(at_scale("fig3_left", inits=3, draws=1))
     assert fewer == f"initialisations = 3 ({e.n_pairs * e.n_draws}); the paper's in brackets"
 
 
@@ -750,28 +760,28 @@ def test_scale_tells_the_dimension_of_the_manifold():
     """D where it is another than the paper's, after N; inputs without a manifold have none."""
     e = experiment("fig9_latent", "paper")
     full = at_scale("fig9_latent", inits=e.n_pairs, draws=e.n_draws, n_inputs=500, n_train=76 * 500, n_latent=250)
-    assert scale(full) == "the paper's scale"
+    assert scale_note(full) == "the paper's scale"
     small = full.assign_attrs(n_inputs=100, n_train=7600, n_latent=50)
-    assert scale(small) == "N = 100 (500), D = 50 (250); the paper's in brackets"
-    assert "D = " not in scale(at_scale("fig1_right", inits=1, draws=1, n_latent=3))
-    assert "D = 3 (10)" in scale(at_scale("fig3_right", inits=1, draws=1, n_latent=3))
+    assert scale_note(small) == "N = 100 (500), D = 50 (250); the paper's in brackets"
+    assert "D = " not in scale_note(at_scale("fig1_right", inits=1, draws=1, n_latent=3))
+    assert "D = 3 (10)" in scale_note(at_scale("fig3_right", inits=1, draws=1, n_latent=3))
 
 
 def test_scale_tells_other_labels_and_layers():
     """Labels that are not the set-up's, and layers that its figure has no curve for; Fig. 2 has both."""
     e = experiment("fig3_left", "paper")
     other = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, labels="real", layers="first")
-    assert scale(other) == "real labels (sign), layers trained: first (both); the paper's in brackets"
+    assert scale_note(other) == "real labels (sign), layers trained: first (both); the paper's in brackets"
     for layers in ("first", "both"):
         two = at_scale("fig2_right_latent", inits=e.n_pairs, draws=e.n_draws, layers=layers)
-        assert scale(two) == "the paper's scale"
+        assert scale_note(two) == "the paper's scale"
 
 
 def test_scale_of_digits():
     """Small digits are told from MNIST, whose N is the paper's."""
     e = experiment("fig1_left", "paper")
-    assert scale(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws)) == "the paper's scale"
-    small = scale(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws, n_inputs=64, n_train=1347))
+    assert scale_note(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws)) == "the paper's scale"
+    small = scale_note(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws, n_inputs=64, n_train=1347))
     assert small.startswith("8×8 digits instead of MNIST; N = 64 (784)")
 
 
@@ -779,8 +789,8 @@ def test_scale_tells_a_smaller_training_set():
     """P is part of the scale: students that see fewer than 76N samples are not at the paper's."""
     e = experiment("fig3_left", "paper")
     few = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, n_train=1000)
-    assert scale(few) != "the paper's scale"
-    assert "1000" in scale(few)
+    assert scale_note(few) != "the paper's scale"
+    assert "1000" in scale_note(few)
 
 
 @pytest.mark.parametrize("key", ["name", "profile"])

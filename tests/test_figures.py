@@ -36,7 +36,7 @@ def closed():
 def random_result(name="fig1_right", seed=0, **overrides):
     """A real result of a tiny run in which every error is replaced by a random number."""
     e = experiments.experiment(name, **(TINY | overrides))
-    result = experiments.run(e, progress=False)
+    result = experiments.run_experiment(e, progress=False)
     rng = np.random.default_rng(seed)
     errors = [key for key in result.data_vars if key.startswith("eps_")]
     return result.assign({key: result[key].copy(data=rng.uniform(0.05, 0.45, result[key].shape)) for key in errors})
@@ -321,7 +321,7 @@ def test_scale_is_told(kind):
     else:
         fig = figures.learning_curves({label: {"both": result} for label, result in results.items()}, width=2)
     for (label, result), n in zip(results.items(), (10, 12), strict=True):
-        line = f"{label}: {experiments.scale(result)}"
+        line = f"{label}: {experiments.scale_note(result)}"
         assert line in words(fig)
         for text in (f"N = {n} (784)", "time = 3 (10000)", "initialisations = 6 (30)"):
             assert text in line

@@ -9,7 +9,7 @@ from test_sweep import counted
 
 from hmm_utils import claims
 from hmm_utils.app import running
-from hmm_utils.runs import archive, comparison, dimension, experiments, paper, sweep
+from hmm_utils.runs import archive, comparison, dimension, experiments, paper
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
@@ -30,7 +30,7 @@ def small(monkeypatch, tmp_path):
     """The paper, small and without what is no run, with folders for its stored figures and for its store."""
     runs = {name: tiny(name) for name in NAMES}
     monkeypatch.setattr(paper, "plan", lambda: runs)
-    monkeypatch.setattr(sweep, "FIGURES", tmp_path / "results")
+    monkeypatch.setattr(archive, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(paper, "unmeasured", lambda notebooks, kept: {})
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     return runs, tmp_path / "store", tmp_path / "results"
@@ -113,7 +113,7 @@ def test_what_belongs_to_a_notebook_beside_its_plan():
 def test_a_missing_run_is_named(small):
     _, _, kept = small
     with pytest.raises(FileNotFoundError, match=r"results lacks 6 of 6 runs, fig2_left_iid/first for one: compute"):
-        paper.stored(kept)
+        paper.stored_runs(kept)
 
 
 def test_claims_are_judged_in_their_order(small, monkeypatch):
@@ -157,7 +157,7 @@ def test_what_is_not_measured_is_counted(tmp_path):
     everything = {"intrinsic_dimension": 1, "t1": len(parts), "t2": 1}
     assert paper.unmeasured(experiments.NOTEBOOKS, tmp_path) == everything
     assert paper.unmeasured(["00_setup"], tmp_path) == {"intrinsic_dimension": 1}
-    assert dimension.NAME not in paper.unmeasured(experiments.NOTEBOOKS, sweep.FIGURES)
+    assert dimension.NAME not in paper.unmeasured(experiments.NOTEBOOKS, archive.FOLDER)
 
 
 def test_dry_run_of_what_is_not_stored(hmm, tmp_path):

@@ -25,7 +25,7 @@ def swept(tmp_path_factory):
     """A plan of two figures, its results, and the folder of its store."""
     folder = tmp_path_factory.mktemp("store")
     plan = tiny_plan("fig3_left", "fig2_left_iid/both", "fig3_right")
-    return plan, sweep.run(plan, folder, progress=False), folder
+    return plan, sweep.run_cached(plan, folder, progress=False), folder
 
 
 def test_a_figure_is_one_file_and_a_run_one_group(swept, tmp_path):
@@ -52,19 +52,19 @@ def test_stored_figures_are_not_computed_again(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(
         experiments, "run_draws", lambda p, jobs, **how: computed.extend(jobs) or run_draws(p, jobs, **how)
     )
-    read = sweep.run(plan, tmp_path / "store", kept=tmp_path, progress=False)
+    read = sweep.run_cached(plan, tmp_path / "store", archive_folder=tmp_path, progress=False)
     assert not computed and not (tmp_path / "store").exists()
     for name in plan:
         xr.testing.assert_equal(read[name], found[name].drop_vars(["W", "v"]))
         assert read[name].attrs == found[name].attrs
     more = plan | tiny_plan("fig3_left", n_draws=3)
-    again = sweep.run(more, tmp_path / "store", kept=tmp_path, progress=False)
+    again = sweep.run_cached(more, tmp_path / "store", archive_folder=tmp_path, progress=False)
     assert computed == [("fig3_left", 2)]
     # a result of stored draws and a new one has what both have
     assert again["fig3_left"].sizes["draw"] == 3 and "W" not in again["fig3_left"]
     monkeypatch.setattr(block, "VERSION", block.VERSION + 1)
     computed.clear()
-    sweep.run(tiny_plan("fig3_left"), tmp_path / "store", kept=tmp_path, progress=False)
+    sweep.run_cached(tiny_plan("fig3_left"), tmp_path / "store", archive_folder=tmp_path, progress=False)
     assert computed == [("fig3_left", 0), ("fig3_left", 1)], "another version of the engine"
 
 
@@ -72,7 +72,7 @@ def test_the_network_that_teaches_keeps_its_weights(tmp_path):
     """Fig. 4's teacher can be had from the stored figure, and is the one that was trained."""
     plan = tiny_plan("fig4_pretraining", data="digits", n_train=60, teacher_width=2)
     plan = {name: replace(e, time=2.0, n_times=4) for name, e in plan.items()}
-    found = sweep.run(plan, tmp_path / "store", progress=False)
+    found = sweep.run_cached(plan, tmp_path / "store", progress=False)
     archive.save(tmp_path, plan, found)
     read = archive.load(tmp_path, "fig4_pretraining", plan["fig4_pretraining"])
     from hmm_utils.sgd import training
@@ -88,7 +88,7 @@ def test_the_network_that_teaches_keeps_its_weights(tmp_path):
 def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
     """Its weights are those that were trained; the others, which would fill the file, are NaN."""
     plan = tiny_plan("fig1_left", data="digits", n_train=60)
-    found = sweep.run(plan, tmp_path / "store", progress=False)
+    found = sweep.run_cached(plan, tmp_path / "store", progress=False)
     archive.save(tmp_path, plan, found)
     read = archive.load(tmp_path, "fig1_left", plan["fig1_left"])
     for w in ("W", "v"):
@@ -108,7 +108,7 @@ def test_a_damaged_figure_is_set_aside(swept, damage, tmp_path):
     with pytest.warns(DamagedFileWarning, match=r"^fig3\.nc cannot be read .* renamed to fig3\.nc\.damaged-0"):
         assert archive.load(tmp_path, "fig3_left", plan["fig3_left"]) is None
     assert archive.load(tmp_path, "fig2_left_iid/both", plan["fig2_left_iid/both"]) is not None
-    assert sweep.run(plan, store, kept=tmp_path, progress=False)["fig3_left"].sizes["draw"] == 2
+    assert sweep.run_cached(plan, store, archive_folder=tmp_path, progress=False)["fig3_left"].sizes["draw"] == 2
 
 
 def test_a_figure_that_cannot_be_written_stays_as_it_was(swept, tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_what_is_stored_is_listed(swept, tmp_path):
     yesterday = (datetime.now(UTC) - timedelta(days=1, hours=1)).isoformat(timespec="seconds")
     found = found | {"fig3_right": found["fig3_right"].assign_attrs(date=yesterday)}
     archive.save(tmp_path, plan, found)
-    rows = list(archive.listed(tmp_path, plan | {"fig3_right": replace(plan["fig3_right"], n_draws=3)}))
+    rows = list(archive.list_runs(tmp_path, plan | {"fig3_right": replace(plan["fig3_right"], n_draws=3)}))
     assert [(row.figure, row.name) for row in rows] == [
         ("Fig. 2 left", "fig2_left_iid/both"), ("Fig. 3 left", "fig3_left"), ("Fig. 3 right", "fig3_right"),
     ]  # fmt: skip

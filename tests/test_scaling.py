@@ -194,13 +194,13 @@ def test_quick_mode_writes_everything(scaling, tmp_path, capsys, monkeypatch):
     """Every point and layout is in the file, with all its rounds, and in the tables; workers get empty stores."""
     monkeypatch.setattr(scaling, "OUT", tmp_path / "build" / "bench-scaling.json")
     monkeypatch.setattr(scaling.hardware, "cores", lambda: 2)
-    swept, run = [], scaling.sweep.run
+    swept, run = [], scaling.sweep.run_cached
 
     def in_this_process(plan, folder, *, workers, progress):
         swept.append((workers, os.environ["OMP_NUM_THREADS"], list(folder.iterdir())))
         return run(plan, folder, workers=1, progress=progress)
 
-    monkeypatch.setattr(scaling.sweep, "run", in_this_process)
+    monkeypatch.setattr(scaling.sweep, "run_cached", in_this_process)
     scaling.main(["--quick", "--plot", str(tmp_path / "scaling.png")])
     written, size = json.loads(scaling.OUT.read_text("utf-8")), scaling.QUICK
     assert Counter(map(str, swept)) == Counter(2 * [str(s) for s in ((1, "1", []), (1, "2", []), (2, "2", []))])

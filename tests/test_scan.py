@@ -297,7 +297,7 @@ def test_points_are_stored_in_one_file(tmp_path):
     """All points are groups of scan.nc; each is found by its name and by the keys of its draws, and is listed after the
     figures with what it is."""
     plan = tiny("paper")
-    found = sweep.run(plan, tmp_path / "store", progress=False)
+    found = sweep.run_cached(plan, tmp_path / "store", progress=False)
     assert archive.save(tmp_path, plan, found) == [tmp_path / "scan.nc"]
     with h5py.File(tmp_path / "scan.nc") as file:
         assert set(file) == {name.replace("/", ", ") for name in plan}
@@ -306,12 +306,12 @@ def test_points_are_stored_in_one_file(tmp_path):
     for name in plan:
         xr.testing.assert_equal(loaded[name], found[name][["eps_g_frac", "eps_g_mse", "eps_12_frac"]])
     assert set(archive.keys(tmp_path)) == {key for result in found.values() for key in result.attrs["keys"]}
-    again = sweep.run(plan, tmp_path / "empty", kept=tmp_path, progress=False)
+    again = sweep.run_cached(plan, tmp_path / "empty", archive_folder=tmp_path, progress=False)
     assert not (tmp_path / "empty").exists()
     assert set(again) == set(plan)
     figure = {"fig10_latent": replace(next(iter(plan.values())), name="fig10_latent", figure="Fig. 10 center")}
-    archive.save(tmp_path, figure, sweep.run(figure, tmp_path / "store", progress=False))
-    rows = list(archive.listed(tmp_path, plan))
+    archive.save(tmp_path, figure, sweep.run_cached(figure, tmp_path / "store", progress=False))
+    rows = list(archive.list_runs(tmp_path, plan))
     assert [row.figure for row in rows] == ["Fig. 10 center", *["Fig. 3 left, scanned"] * 2]
     assert all("N = 20 (784), D = 3 (10)" in row.scale and "P = 40 (76N)" in row.scale for row in rows[1:])
     assert any("layers trained: first (both)" in row.scale for row in rows[1:])
@@ -326,7 +326,7 @@ def test_the_whole_scan_is_a_small_file(tmp_path):
     points = scan.points("paper")
     plan, e = dict(list(points.items())[:4]), next(iter(points.values()))
     small = replace(e, n_inputs=200, n_latent=3, n_train=40, time=1e-3, n_times=3, n_test=20, n_test_along=20)
-    (draw,) = sweep.run({"one": replace(small, n_draws=1)}, tmp_path / "store", progress=False).values()
+    (draw,) = sweep.run_cached({"one": replace(small, n_draws=1)}, tmp_path / "store", progress=False).values()
     time = training.evaluation_times(e.time, e.n_times)
     rng, sizes = np.random.default_rng(0), dict(draw.sizes) | {"draw": e.n_draws, "time": time.size}
     errors = {

@@ -42,7 +42,7 @@ def counted(monkeypatch):
 
 
 def quiet(plan, folder, **how):
-    return sweep.run(plan, folder, progress=False, **how)
+    return sweep.run_cached(plan, folder, progress=False, **how)
 
 
 def same(result, expected):
@@ -61,7 +61,7 @@ def same(result, expected):
 def test_a_sweep_gives_the_results_of_run_all(tmp_path, monkeypatch):
     """Computed or read, by name, with all draws and attributes; and nothing is computed twice."""
     plan = tiny_plan("fig3_left", "fig3_right")
-    expected = experiments.run_all(plan, progress=False)
+    expected = experiments.run_plan(plan, progress=False)
     computed = counted(monkeypatch)
     for _ in range(2):
         found = quiet(plan, tmp_path, workers=1)
@@ -142,7 +142,7 @@ def test_a_pretrained_teacher_is_handed_on(tmp_path):
     """Experiments of task "pretrained" get the teacher, in this process and in others, and no other experiment does."""
     plan = tiny_plan("fig4", "fig3_left", n_draws=1)
     teacher = random_network(20, 4, rng=np.random.default_rng(3))
-    expected = experiments.run_all(plan, teacher=teacher, progress=False)
+    expected = experiments.run_plan(plan, teacher=teacher, progress=False)
     for workers in (1, 2):
         found = quiet(plan, tmp_path / str(workers), teacher=teacher, workers=workers)
         for name in plan:
@@ -173,13 +173,13 @@ def test_which_digits_are_meant(tmp_path, monkeypatch):
 def test_profiles_that_are_kept(tmp_path, monkeypatch):
     """Runs of the paper profile go through the store and the stored figures; those of the quick one through neither."""
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(sweep, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(archive, "FOLDER", tmp_path / "figures")
     quick, paper = tiny_plan("fig3_left")["fig3_left"], replace(tiny_plan("fig3_right")["fig3_right"], profile="paper")
     plan = {"b": paper, "a": quick}
-    expected = experiments.run_all(plan, progress=False)
+    expected = experiments.run_plan(plan, progress=False)
     computed = counted(monkeypatch)
     for _ in range(2):
-        found = sweep.run_all(plan, progress=False)
+        found = sweep.load_or_run(plan, progress=False)
         assert list(found) == ["b", "a"]
         same(found["b"], expected["b"])
         xr.testing.assert_identical(found["a"], expected["a"])
@@ -188,10 +188,10 @@ def test_profiles_that_are_kept(tmp_path, monkeypatch):
     archive.save(tmp_path / "figures", {"b": paper}, {"b": found["b"]})
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "empty"))
     computed.clear()
-    sweep.run_all({"b": paper}, progress=False)
+    sweep.load_or_run({"b": paper}, progress=False)
     assert not computed
     monkeypatch.setenv("HMM_STORE", "")
-    assert sweep.store_folder().name == "store" and sweep.store_folder().is_absolute()
+    assert cache.default_folder().name == "store" and cache.default_folder().is_absolute()
 
 
 # ---- Damage ---------------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ from hmm_utils import experiments, sweep, training
 training._SAVE_EVERY = 0.05
 if __name__ == "__main__":
     plan = {{"fig3_right": experiments.experiment("fig3_right", **{settings!r})}}
-    sweep.run(plan, Path(sys.argv[1]), workers=int(sys.argv[2]), progress=False)
+    sweep.run_cached(plan, Path(sys.argv[1]), workers=int(sys.argv[2]), progress=False)
     print("finished")
 """
 
@@ -317,7 +317,7 @@ def test_a_killed_sweep_goes_on_where_it_was(workers, tmp_path, monkeypatch):
         warnings.simplefilter("error")
         result = quiet(plan, folder, workers=1)
     assert sorted(found[0] for found in started if found) == sorted(reached)
-    same(result["fig3_right"], experiments.run_all(plan, progress=False)["fig3_right"])
+    same(result["fig3_right"], experiments.run_plan(plan, progress=False)["fig3_right"])
     assert not list(folder.glob(".*.state")) and not list(folder.glob(".*.nc.*"))
 
 

@@ -12,7 +12,7 @@ from hmm_utils.data import generators, streams
 from hmm_utils.data.generators import Generator, Layer
 from hmm_utils.figures import deep_generators
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.runs import deep, experiments, sweep
+from hmm_utils.runs import archive, deep, experiments
 
 TINY = deep.Configuration(
     n_inputs=24, n_latent=6, hidden=(8,), channels=(2,), stride=7, few=2, n_samples=200, n_fields=200, n_test=50,
@@ -329,8 +329,8 @@ def test_other_figures(measured):
 
 def test_the_stored_results():
     """They are those of the configuration, in little space, with where they come from."""
-    result = deep.stored("paper", sweep.FIGURES)
+    result = deep.stored("paper", archive.FOLDER)
     assert list(result["generator"].values) == list(deep.CASES)
     assert str(result["condition"].sel(generator="f even").values) == "b = E u f(u) = 0"
-    assert (sweep.FIGURES / "t2.nc").stat().st_size < 1.5e6
+    assert (archive.FOLDER / "t2.nc").stat().st_size < 1.5e6
     assert result.attrs["commit"] and not result.attrs["commit"].endswith("+")

@@ -68,7 +68,7 @@ EXPERIMENTS = SimpleNamespace(
     },
     PROFILES=("quick", "paper"),
     plan=plan,
-    is_kept=lambda profile: False,
+    is_archived=lambda profile: False,
 )
 
 

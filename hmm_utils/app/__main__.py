@@ -199,7 +199,7 @@ def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dic
     """What a profile whose results are stored asks for; nothing for one that is computed in the notebooks."""
     from hmm_utils.runs import experiments
 
-    if not experiments.is_kept(options.profile):
+    if not experiments.is_archived(options.profile):
         if options.scheduler:
             raise notebooks.Refused(
                 f"--scheduler is for runs that are stored, and those of the profile {options.profile} are not: "
@@ -212,7 +212,7 @@ def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dic
 
 
 def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
-    from hmm_utils.runs import paper, sweep
+    from hmm_utils.runs import archive, cache, paper
 
     sweeps = _sweeps(prepared, options)
     if not sweeps:
@@ -221,10 +221,10 @@ def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
         return 0
     n_runs, draws = sum(map(len, sweeps)), 0
     for runs in sweeps:
-        for name, n in paper.lacking(runs, sweep.store_folder(), sweep.FIGURES).items():
+        for name, n in paper.lacking(runs, cache.default_folder(), archive.FOLDER).items():
             print(f"{name}: {n} of {runs[name].n_draws} draws")
             draws += n
-    for name, n in paper.unmeasured(prepared.plans, sweep.FIGURES).items():
+    for name, n in paper.unmeasured(prepared.plans, archive.FOLDER).items():
         print(f"{name}: {n} to measure")
         draws += n
     print(f"{draws} draws to compute." if draws else f"Nothing to compute: all {n_runs} runs are stored.")
@@ -236,7 +236,7 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
     sweeps = _sweeps(prepared, options)
     if not sweeps:
         return True
-    from hmm_utils.runs import paper, sweep
+    from hmm_utils.runs import archive, cache, paper
 
     how = {"device": dict(options.values).get("device", "auto")}
     try:
@@ -245,8 +245,8 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
 
             how["client"] = cluster.connect(options.scheduler)
         for runs in sweeps:
-            found = paper.compute(runs, sweep.store_folder(), sweep.FIGURES, **how)
-            for place in paper.write(found, runs, sweep.FIGURES):
+            found = paper.compute(runs, cache.default_folder(), archive.FOLDER, **how)
+            for place in paper.write(found, runs, archive.FOLDER):
                 print(f"{place} is new.")
     except (OSError, RuntimeError) as error:
         _complain(error)
@@ -255,9 +255,9 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from hmm_utils.runs import archive, paper, sweep
+    from hmm_utils.runs import archive, paper
 
-    kept = list(archive.listed(sweep.FIGURES, paper.plan()))
+    kept = list(archive.list_runs(archive.FOLDER, paper.plan()))
     missing = [name for name in paper.plan() if name not in {one.name for one in kept}]
     if options.json:
         rows = [dataclasses.asdict(one) | {"age": one.age} for one in kept]

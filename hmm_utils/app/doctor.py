@@ -253,9 +253,9 @@ def _images() -> Iterator[Finding]:
 
 
 def _stored() -> Iterator[Finding]:
-    from hmm_utils.runs import archive, paper, sweep
+    from hmm_utils.runs import archive, paper
 
-    folder = sweep.FIGURES
+    folder = archive.FOLDER
     advice = "git checkout -- results brings back what was committed"
     if not folder.is_dir():
         state = f"there are no stored results in {folder}"
@@ -280,9 +280,9 @@ def _stored() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
-    from hmm_utils.runs import sweep
+    from hmm_utils.runs import cache
 
-    folder = sweep.store_folder()
+    folder = cache.default_folder()
     if not folder.exists():
         yield Finding("store", f"{folder}, not there yet")
         return
@@ -402,9 +402,9 @@ def _memory_bytes(root: Path = Path("/sys/fs/cgroup")) -> tuple[float, float]:
 
 
 def _disk() -> Iterator[Finding]:
-    from hmm_utils.runs import sweep
+    from hmm_utils.runs import cache
 
-    places = {"here": Path.cwd(), "store": sweep.store_folder(), "MNIST": mnist.data_dir()}
+    places = {"here": Path.cwd(), "store": cache.default_folder(), "MNIST": mnist.data_dir()}
     free = {name: shutil.disk_usage(_existing(place)).free for name, place in places.items()}
     state = ", ".join(f"{_gigabytes(bytes_)} free for {name}" for name, bytes_ in free.items())
     if min(free.values()) < ROOM:

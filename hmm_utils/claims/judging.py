@@ -16,7 +16,7 @@ from hmm_utils.claims.criteria import noted, unknown
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
 from hmm_utils.claims.register import CLAIMS
 from hmm_utils.runs import comparison, deep, dimension
-from hmm_utils.runs.experiments import experiment, scale
+from hmm_utils.runs.experiments import experiment, scale_note
 
 
 def _other_manifold(result: xr.Dataset) -> bool:
@@ -77,7 +77,7 @@ _SCALES = {dimension.NAME: dimension.scale, comparison.NAME: comparison.scale, d
 
 
 def _scale(name: str, result: xr.Dataset) -> str:
-    return _SCALES.get(name.partition("/")[0], scale)(result)
+    return _SCALES.get(name.partition("/")[0], scale_note)(result)
 
 
 def plain(judgements: Iterable[Judgement]) -> list[dict]:

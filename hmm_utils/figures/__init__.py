@@ -34,7 +34,7 @@ from hmm_utils.figures.validity import scan_lines, scan_map, scan_overfitting
 from hmm_utils.model.datasets import Inputs
 from hmm_utils.model.observables import early_stopping, final, standard_error
 from hmm_utils.runs import dimension
-from hmm_utils.runs.experiments import scale
+from hmm_utils.runs.experiments import scale_note
 
 __all__ = [
     "BLUE",
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def _scale_lines(results: Mapping[str, xr.Dataset]) -> list[str]:
-    lines = [f"{label}: {scale(result)}" for label, result in results.items()]
+    lines = [f"{label}: {scale_note(result)}" for label, result in results.items()]
     return lines + [r.attrs["notice"] for r in results.values() if r.attrs.get("notice")]
 
 

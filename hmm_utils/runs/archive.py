@@ -2,9 +2,9 @@
 open, one group per data set, labelled axes.
 
 A group holds the observables of all draws of one experiment, in single precision, with the attributes of
-`experiments.run` and the keys of the draws in the store (`store.key`), by which a draw is found again. Of the weights,
-only those of networks that teach others are kept, and those of the first pair of students of the digits, to be looked
-at: the other pairs' are NaN. Of the scan's points all but three errors are left out.
+`experiments.run_experiment` and the keys of the draws in the cache (`cache.key`), by which a draw is found again. Of
+the weights, only those of networks that teach others are stored, and those of the first pair of students of the
+digits, which are pictured: the other pairs' are NaN. Of the scan's points all but three errors are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,22 @@ from hmm_utils.runs.cache import plain
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import block
 
-__all__ = ["SCANNED", "Kept", "State", "draw", "examine", "figure_file", "keys", "listed", "load", "save"]
+__all__ = [
+    "FOLDER",
+    "SCANNED",
+    "ArchiveState",
+    "StoredRun",
+    "examine",
+    "figure_file",
+    "keys",
+    "list_runs",
+    "load",
+    "load_draw",
+    "save",
+]
+
+FOLDER = Path(__file__).resolve().parents[2] / "results"
+"""The archive in a checkout of the project."""
 
 SCANNED = ", scanned"
 """How the figure of an experiment ends that is a point of the scan (`hmm_utils.runs.scan`) around that figure."""
@@ -36,7 +51,7 @@ _OF_THE_SCAN = ("eps_g_frac", "eps_g_mse", "eps_12_frac")  # what is looked at o
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredRun:
     """One group of one file, for a table.
 
     complete  whether this is all that was planned
@@ -58,7 +73,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class State:
+class ArchiveState:
     """What `examine` found.
 
     n_runs      how many runs are stored as planned
@@ -85,7 +100,7 @@ def figure_file(e: Experiment) -> str:
 
 
 def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.Dataset]) -> list[Path]:
-    """Writes a file for each figure of the plan; results as `sweep.run` returns them, with their keys.
+    """Writes a file for each figure of the plan; results as `sweep.run_cached` returns them, with their keys.
 
     A figure's file is replaced as a whole: the plan should have all runs of a figure. Raises OSError if it cannot be
     written, and then the old file is still there.
@@ -154,7 +169,7 @@ def keys(folder: Path) -> dict[str, tuple[Path, str, int]]:
     return found
 
 
-def draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
+def load_draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
     """One stored draw, from an entry of `keys`; None if it cannot be read or another version of the engine made it."""
     place, group, i = where
     result = _read(place, group)
@@ -166,7 +181,7 @@ def draw(where: tuple[Path, str, int]) -> xr.Dataset | None:
     return one
 
 
-def examine(folder: Path, plan: Mapping[str, Experiment]) -> State:
+def examine(folder: Path, plan: Mapping[str, Experiment]) -> ArchiveState:
     """Looks at every netCDF file of a folder and changes none; every number is read, as only that tests its checksum.
 
     The runs in a damaged file count neither as stored nor as missing.
@@ -185,7 +200,7 @@ def examine(folder: Path, plan: Mapping[str, Experiment]) -> State:
         for group, (name, e) in planned.items()
         if there[group]
     }
-    return State(
+    return ArchiveState(
         n_runs=sum(whole.values()),
         missing=tuple(name for group, (name, _) in planned.items() if not there[group]),
         incomplete=tuple(name for name, complete in whole.items() if not complete),
@@ -219,7 +234,7 @@ def _is_complete(attributes: Mapping[str, object], e: Experiment | None) -> bool
     return all(value is None or plain({name: value})[name] == attributes.get(name) for name, value in planned.items())
 
 
-def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
+def list_runs(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[StoredRun]:
     """What is stored of what was planned, for a table."""
     names = {_group(name): name for name in plan}
     for place in _files(folder):
@@ -231,10 +246,10 @@ def listed(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[Kept]:
                 break
             at = result.attrs
             name = names.get(group, group)
-            yield Kept(
+            yield StoredRun(
                 figure=at["figure"],
                 name=name,
-                scale=experiments.scale(result),
+                scale=experiments.scale_note(result),
                 draws=result.sizes["draw"],
                 engine=int(at["engine"]),
                 date=at["date"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import fields
@@ -20,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 import hmm_utils
+from hmm_utils.data import mnist
 from hmm_utils.files import read_dataset, set_aside, write_datasets
 from hmm_utils.model.networks import Network
 from hmm_utils.runs import checkout
@@ -27,7 +29,7 @@ from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import block
 from hmm_utils.sgd.hardware import cores
 
-__all__ = ["configured", "content", "key", "load", "path", "plain", "provenance", "save"]
+__all__ = ["configured", "content", "default_folder", "key", "load", "path", "plain", "provenance", "save"]
 
 # what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
@@ -59,6 +61,12 @@ def key(e: Experiment, draw: int, teacher: Network | None = None) -> str:
     """The name under which a draw is kept. Raises ValueError if its teacher is needed and not given."""
     text = json.dumps(content(e, draw, teacher), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def default_folder() -> Path:
+    """The folder $HMM_STORE, if that is set, else a folder of the user's cache."""
+    chosen = os.environ.get("HMM_STORE")
+    return Path(chosen).expanduser() if chosen else mnist.cache_dir() / "store"
 
 
 def path(folder: Path, key: str) -> Path:

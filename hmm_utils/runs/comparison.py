@@ -281,7 +281,7 @@ def run(profile: str, folder: Path, **overrides: object) -> dict[str, xr.Dataset
     Raises ValueError as `configuration`, OSError if the file cannot be written.
     """
     c = configuration(profile, **overrides)
-    kept = experiments.is_kept(profile) and c == configuration(profile)
+    kept = experiments.is_archived(profile) and c == configuration(profile)
     found = stored(profile, folder) if kept else {}
     for name, (text, compute) in parts(c).items():
         if f"{NAME}/{name}" in found:

@@ -174,7 +174,7 @@ def run(profile: str, folder: Path, progress: bool = True, **overrides: object) 
     Raises ValueError as `configuration` and `measure`, OSError if the file cannot be written.
     """
     c = configuration(profile, **overrides)
-    if not experiments.is_kept(profile) or c != configuration(profile):
+    if not experiments.is_archived(profile) or c != configuration(profile):
         return measure(c, progress=progress)
     result = stored(profile, folder)
     if result is None:

@@ -1,8 +1,8 @@
 """The paper's set-ups as frozen records, and how one is run.
 
 What is run is data: `setups.toml` beside this file. A notebook (and the command line, before it starts one) calls
-`plan` with the values of its parameters cell and gets one `Experiment` per run; `run` turns an `Experiment` into a
-labelled result.
+`plan` with the values of its parameters cell and gets one `Experiment` per run; `run_experiment` turns an `Experiment`
+into a labelled result.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = [
     "combine",
     "dataset",
     "experiment",
-    "is_kept",
+    "groups_of_draws",
+    "is_archived",
     "longer",
     "measurement",
     "plan",
-    "run",
-    "run_all",
     "run_draws",
-    "scale",
+    "run_experiment",
+    "run_plan",
+    "scale_note",
     "settings",
     "start",
-    "together",
     "whole_plan",
 ]
 
@@ -328,9 +328,9 @@ def measurement(name: str, profile: str, overrides: Mapping[str, object]) -> dic
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def is_kept(profile: str) -> bool:
-    """Whether results of a profile are worth a place on the disk."""
-    return settings()["profiles"][profile].get("kept", False)
+def is_archived(profile: str) -> bool:
+    """Whether results of a profile are stored on the disk."""
+    return settings()["profiles"][profile].get("archived", False)
 
 
 def whole_plan(profile: str) -> dict[str, Experiment]:
@@ -344,10 +344,10 @@ def whole_plan(profile: str) -> dict[str, Experiment]:
 
 
 def longer(profile: str) -> dict[str, Experiment]:
-    """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not kept."""
+    """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not archived."""
     table = settings()["longer"]
     how = {"time": float(table["time"]), "widths": tuple(table["widths"]), "n_draws": table["n_draws"]}
-    runs = {name: experiment(name, profile) for name in table["setups"] if is_kept(profile)}
+    runs = {name: experiment(name, profile) for name in table["setups"] if is_archived(profile)}
     return {f"{name}/longer": replace(e, **how) for name, e in runs.items()}
 
 
@@ -393,21 +393,21 @@ def _rngs(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generato
 
 
 def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
-    """A student of one draw of a result of `run`, `result.isel(draw=…)`, as it was before training, drawn anew."""
+    """A student of one draw of a result of `run_experiment`, `result.isel(draw=…)`, as it was before training."""
     _, rng = _rngs(result.attrs["seed"], int(result["draw"]))
     return training.initial_student(result, width=width, init=init, student=student, rng=rng)
 
 
 def train_inputs(result: xr.Dataset) -> np.ndarray:
-    """The inputs (P, N) that the students of one draw of a result of `run`, `result.isel(draw=…)`, were trained on,
-    drawn anew; not those that a trained network labelled."""
+    """The inputs (P, N) that the students of one draw of a result of `run_experiment`, `result.isel(draw=…)`, were
+    trained on, generated again; not those that a trained network labelled."""
     at = result.attrs
     names = {f.name for f in fields(Experiment)}
     e = Experiment(**{name: tuple(v) if name == "widths" else v for name, v in at.items() if name in names})
     return dataset(e, rng=_rngs(e.seed, int(result["draw"]))[0]).x_train
 
 
-def run(
+def run_experiment(
     experiment: Experiment, *, teacher: networks.Network | None = None, device: str = "cpu", progress: bool = True
 ) -> xr.Dataset:
     """Trains the experiment's fleet on each of its draws; the result of `training.train` with a dimension `draw`.
@@ -417,24 +417,24 @@ def run(
     """
     if teacher is not None:
         _check_teacher(experiment, teacher)
-    return run_all({experiment.name: experiment}, teacher=teacher, device=device, progress=progress)[experiment.name]
+    return run_plan({experiment.name: experiment}, teacher=teacher, device=device, progress=progress)[experiment.name]
 
 
-def run_all(
+def run_plan(
     plan: Mapping[str, Experiment],
     *,
     teacher: networks.Network | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of `run` for a whole plan, by name; `teacher` is for those of task "pretrained".
+    """The results of `run_experiment` for a whole plan, by name; `teacher` is for those of task "pretrained".
 
     On a GPU, experiments of one size are trained together, with all their draws. On the processor they are trained one
     after the other, as many draws at a time as there are pairs of cores.
     """
     where = hardware.resolve(device)
     results: dict[str, list[xr.Dataset]] = {name: [] for name in plan}
-    for jobs in together(plan, where):
+    for jobs in groups_of_draws(plan, where):
         trained = run_draws(plan, jobs, teacher=teacher, where=where, progress=progress)
         for (name, _), result in zip(jobs, trained, strict=True):
             results[name].append(result)
@@ -452,7 +452,7 @@ def run_draws(
 ) -> list[xr.Dataset]:
     """Trains some draws of a plan together, given as (name, draw): a result for each, with its draw as a coordinate.
 
-    where       "cpu" or "cuda"; the experiments must be of one size, as those that `together` puts into a group are
+    where       "cpu" or "cuda"; the experiments must be of one size, as in a group of `groups_of_draws`
     checkpoint  see `training.train`
     """
     runs, notices = [], []
@@ -491,7 +491,7 @@ def combine(draws: Sequence[xr.Dataset]) -> xr.Dataset:
     return xr.concat(draws, dim="draw", combine_attrs="override")
 
 
-def together(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
+def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
     """The draws of all experiments, as (name, draw), in groups to be trained together."""
     if where == "cpu":
         groups, most = [[name] for name in plan], max(hardware.threads() // 2, 1)
@@ -516,7 +516,7 @@ def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> s
     return label + (f" {draw + 1}/{e.n_draws}" if e.n_draws > 1 and len(jobs) == 1 else "")
 
 
-def scale(result: xr.Dataset) -> str:
+def scale_note(result: xr.Dataset) -> str:
     """One line on how a result's scale compares with the paper's, for figures and verdicts; other labels or layers than
     the set-up's are no smaller scale, but are said as well."""
     at = result.attrs

@@ -13,7 +13,7 @@ from hmm_utils.runs import archive, comparison, deep, dimension, experiments, sc
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import training
 
-__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored", "unmeasured", "write"]
+__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored_runs", "unmeasured", "write"]
 
 PROFILE = "paper"
 _TAUGHT_BY = "fig4_pretraining"
@@ -51,51 +51,51 @@ def _teacher(pretraining: xr.Dataset) -> Network:
     return training.student(pretraining.isel(draw=0), width=int(pretraining["width"][0]))
 
 
-def lacking(runs: Mapping[str, Experiment], folder: Path, kept: Path) -> dict[str, int]:
-    """How many draws of each run are neither among the stored figures in `kept` nor in the store in `folder`.
+def lacking(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path) -> dict[str, int]:
+    """How many draws of each run are neither among the stored figures in `archive_folder` nor in the store in `folder`.
 
     Files are read, so that a damaged one is found, set aside with a warning and counted.
     """
-    figures, counts, teacher = archive.keys(kept), {}, None
+    figures, counts, teacher = archive.keys(archive_folder), {}, None
     # the teacher first: without it the content of the runs that it teaches is not known
     for name, e in sorted(runs.items(), key=lambda item: item[1].task == "pretrained"):
         if e.task == "pretrained" and teacher is None:
             counts[name] = e.n_draws
             continue
         wanted = sweep.units({name: e}, folder, teacher, figures)
-        found = sweep.stored(wanted, folder, figures)
+        found = sweep.load_draws(wanted, folder, figures)
         counts[name] = sum(unit.key not in found for unit in wanted)
         if name == _TAUGHT_BY and counts[name] == 0:
             teacher = _teacher(experiments.combine([found[wanted[0].key]]))
     return {name: counts[name] for name in runs if counts[name]}
 
 
-def unmeasured(notebooks: Collection[str], kept: Path) -> dict[str, int]:
-    """How many parts of what notebooks measure without training the figures' students are not stored in `kept`."""
+def unmeasured(notebooks: Collection[str], archive_folder: Path) -> dict[str, int]:
+    """How many parts of what notebooks measure without training the figures' students are not in the archive."""
     parts = comparison.parts(comparison.configuration(PROFILE))
     counts = {
-        "00_setup": (dimension.NAME, int(not dimension.is_stored(PROFILE, kept))),
-        "T1_equations_of_motion": (comparison.NAME, len(parts) - len(comparison.stored(PROFILE, kept))),
-        "T2_deep_generators": (deep.NAME, int(not deep.is_stored(PROFILE, kept))),
+        "00_setup": (dimension.NAME, int(not dimension.is_stored(PROFILE, archive_folder))),
+        "T1_equations_of_motion": (comparison.NAME, len(parts) - len(comparison.stored(PROFILE, archive_folder))),
+        "T2_deep_generators": (deep.NAME, int(not deep.is_stored(PROFILE, archive_folder))),
     }
     return {name: n for notebook, (name, n) in counts.items() if notebook in notebooks and n}
 
 
-def compute(runs: Mapping[str, Experiment], folder: Path, kept: Path, **how: object) -> dict[str, xr.Dataset]:
+def compute(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path, **how: object) -> dict[str, xr.Dataset]:
     """The results of these runs by name: those that are stored are read, the others computed and put into the store.
 
-    how  `device`, `workers`, `client`, `progress` of `sweep.run`, which see for what is raised
+    how  `device`, `workers`, `client`, `progress` of `sweep.run_cached`, which see for what is raised
     """
     teacher = None
     if any(e.task == "pretrained" for e in runs.values()):
         first = {_TAUGHT_BY: runs[_TAUGHT_BY]}
-        teacher = _teacher(sweep.run(first, folder, kept=kept, **how)[_TAUGHT_BY])
-    return sweep.run(runs, folder, teacher=teacher, kept=kept, **how)
+        teacher = _teacher(sweep.run_cached(first, folder, archive_folder=archive_folder, **how)[_TAUGHT_BY])
+    return sweep.run_cached(runs, folder, teacher=teacher, archive_folder=archive_folder, **how)
 
 
-def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], kept: Path) -> list[Path]:
+def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], archive_folder: Path) -> list[Path]:
     """Writes the figures whose runs are all there and not all stored yet; the files that are new."""
-    there = archive.keys(kept)
+    there = archive.keys(archive_folder)
     by_file: dict[str, list[str]] = {}
     for name, e in plan().items():
         by_file.setdefault(archive.figure_file(e), []).append(name)
@@ -103,34 +103,35 @@ def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], kept:
     for names in by_file.values():
         whole = all(runs.get(name) == e for name, e in plan().items() if name in names)
         if whole and not all(key in there for name in names for key in found[name].attrs["keys"]):
-            new += archive.save(kept, {name: runs[name] for name in names}, {name: found[name] for name in names})
+            chosen = ({name: items[name] for name in names} for items in (runs, found))
+            new += archive.save(archive_folder, *chosen)
     return new
 
 
-def stored(kept: Path | None = None) -> dict[str, xr.Dataset]:
+def stored_runs(archive_folder: Path | None = None) -> dict[str, xr.Dataset]:
     """The stored results of the figures' runs by name, from a folder or from the project's; nothing is computed. (The
     points of the scan are read by `scan.load`.)
 
     Raises FileNotFoundError if one is missing.
     """
-    kept = kept or sweep.FIGURES
-    found = {name: archive.load(kept, name, e) for name, e in plan().items() if not name.startswith(_SCAN)}
+    archive_folder = archive_folder or archive.FOLDER
+    found = {name: archive.load(archive_folder, name, e) for name, e in plan().items() if not name.startswith(_SCAN)}
     missing = [name for name, result in found.items() if result is None]
     if missing:
         raise FileNotFoundError(
-            f"{kept} lacks {len(missing)} of {len(found)} runs, {missing[0]} for one: compute them with "
+            f"{archive_folder} lacks {len(missing)} of {len(found)} runs, {missing[0]} for one: compute them with "
             f"`hmm run all --profile {PROFILE}`."
         )
     return found
 
 
-def judge(kept: Path | None = None) -> claims.Judgements:
+def judge(archive_folder: Path | None = None) -> claims.Judgements:
     """The verdicts on all claims, from the stored results."""
-    kept = kept or sweep.FIGURES
-    found, order = stored(kept), [claim.number for claim in claims.CLAIMS]
-    found |= comparison.stored(PROFILE, kept)
+    archive_folder = archive_folder or archive.FOLDER
+    found, order = stored_runs(archive_folder), [claim.number for claim in claims.CLAIMS]
+    found |= comparison.stored(PROFILE, archive_folder)
     for name, measured in ((dimension.NAME, dimension), (deep.NAME, deep)):
-        if (result := measured.stored(PROFILE, kept)) is not None:
+        if (result := measured.stored(PROFILE, archive_folder)) is not None:
             found[name] = result
     notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
     judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]

@@ -34,12 +34,10 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = [
-    "FIGURES",
+    "load_draws",
+    "load_or_run",
     "missing",
-    "run",
-    "run_all",
-    "store_folder",
-    "stored",
+    "run_cached",
     "units",
 ]
 
@@ -84,7 +82,7 @@ def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
     return [unit for unit in wanted.values() if not cache.path(folder, unit.key).exists()]
 
 
-def stored(
+def load_draws(
     wanted: Iterable[Unit], folder: Path, figures: Mapping[str, tuple[Path, str, int]]
 ) -> dict[str, xr.Dataset]:
     """The draws that can be read, by key, from the stored figures (`results.keys`) or the store.
@@ -93,27 +91,27 @@ def stored(
     """
     found: dict[str, xr.Dataset] = {}
     for key in dict.fromkeys(unit.key for unit in wanted):
-        result = archive.draw(figures[key]) if key in figures else None
+        result = archive.load_draw(figures[key]) if key in figures else None
         result = cache.load(folder, key) if result is None else result
         if result is not None:
             found[key] = result
     return found
 
 
-def run(
+def run_cached(
     plan: Mapping[str, Experiment],
     folder: Path,
     *,
     teacher: Network | None = None,
-    kept: Path | None = None,
+    archive_folder: Path | None = None,
     device: str = "cpu",
     workers: int | None = None,
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of a plan, as `experiments.run_all` gives them but in single precision, from the store in `folder`.
+    """The results of a plan, as `experiments.run_plan` gives them but in single precision, from the store in `folder`.
 
-    kept     folder of the figures' files (`results`), where draws are looked for first; these come without weights
+    archive_folder  of the figures' files (`archive`), where draws are looked for first; these come without weights
     workers  processes that compute draws side by side; default: one for every two cores, and none but this one if that
              is one
     client   of a Dask cluster (`cluster.connect`) that computes them instead; a device is then one of its workers'
@@ -125,9 +123,9 @@ def run(
         raise ValueError(f"workers = {workers} are processes of this machine: give them or the client of a cluster.")
     where = hardware.resolve(device) if client is None else device
     workers = max(hardware.threads() // 2, 1) if workers is None else workers
-    figures = {} if kept is None else archive.keys(kept)
+    figures = {} if archive_folder is None else archive.keys(archive_folder)
     wanted = units(plan, folder, teacher, figures)
-    found = stored(wanted, folder, figures)
+    found = load_draws(wanted, folder, figures)
     todo = [unit for unit in missing(wanted, folder) if unit.key not in found]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +143,7 @@ def _computing(where: str, workers: int, client: Client | None) -> Computing:
     return _here if where != "cpu" or workers == 1 else _in_processes(workers)
 
 
-def run_all(
+def load_or_run(
     plan: Mapping[str, Experiment],
     *,
     teacher: Network | None = None,
@@ -153,27 +151,20 @@ def run_all(
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """What `experiments.run_all` gives; runs of a profile that is kept are read from the stored figures and the store,
+    """What `experiments.run_plan` gives; runs of a profile that is kept are read from the stored figures and the store,
     and what is computed of them goes there. With the `client` of a Dask cluster that is so for all runs, and the
     cluster computes them.
 
     The store is the folder $HMM_STORE, if that is set, else a folder of the user's cache.
     """
-    kept = {name: e for name, e in plan.items() if client is not None or experiments.is_kept(e.profile)}
+    archived = {name: e for name, e in plan.items() if client is not None or experiments.is_archived(e.profile)}
     how = {"teacher": teacher, "device": device, "progress": progress}
-    stored = run(kept, store_folder(), kept=FIGURES, client=client, **how) if kept else {}
-    live = {name: e for name, e in plan.items() if name not in kept}
-    computed = experiments.run_all(live, **how)
+    stored = {}
+    if archived:
+        stored = run_cached(archived, cache.default_folder(), archive_folder=archive.FOLDER, client=client, **how)
+    live = {name: e for name, e in plan.items() if name not in archived}
+    computed = experiments.run_plan(live, **how)
     return {name: (stored | computed)[name] for name in plan}
-
-
-FIGURES = Path(__file__).resolve().parents[2] / "results"
-"""Where the stored figures are in a checkout of the project."""
-
-
-def store_folder() -> Path:
-    chosen = os.environ.get("HMM_STORE")
-    return Path(chosen).expanduser() if chosen else mnist.cache_dir() / "store"
 
 
 def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -226,7 +217,7 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
 def _groups(todo: Sequence[Unit], where: str) -> Iterator[list[Unit]]:
     """Draws that are computed together."""
     by_job = {(unit.name, unit.draw): unit for unit in todo}
-    for jobs in experiments.together({unit.name: unit.experiment for unit in todo}, where):
+    for jobs in experiments.groups_of_draws({unit.name: unit.experiment for unit in todo}, where):
         group = [by_job[job] for job in jobs if job in by_job]
         if group:
             yield group
