@@ -27,7 +27,10 @@ _FOLDERS = {
     "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
     "data": ("generators", "mnist", "streams"),
     "sgd": ("block", "online", "reference", "training"),
-    "runs": ("archive", "comparison", "deep", "dimension", "directions", "experiments", "paper", "scan", "sweep"),
+    "runs": (
+        "archive", "comparison", "deep", "dimension", "directions", "experiments", "measurements", "paper", "scan",
+        "sweep",
+    ),  # fmt: skip
     "figures": ("paper_figures",),
     "": ("claims", "figures", "play", "theory"),
 }

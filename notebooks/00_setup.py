@@ -58,6 +58,7 @@ from hmm_utils import (
     dimension,
     experiments,
     figures,
+    measurements,
     networks,
     nonlinearities,
     observables,
@@ -238,10 +239,9 @@ datasets.labelled_task(kinds["handwritten digits"], "odd against even")
 # folding.
 
 # %% tags=["C19"]
-here = dimension.run(profile, archive.FOLDER, data=data, seed=seed)
-measured = {profile: here}
-if profile != "paper" and dimension.is_stored("paper", archive.FOLDER):
-    measured["stored, paper"] = dimension.stored("paper", archive.FOLDER)
+live = measurements.measure(dimension.NAME, profile, archive.FOLDER, data=data, seed=seed)
+stored = measurements.load(dimension.NAME, "paper", archive.FOLDER) if profile != "paper" else {}
+measured = {label: results[dimension.NAME] for label, results in {profile: live, "stored, paper": stored}.items() if results}
 figure = figures.intrinsic_dimension(measured)
 figures.save(figure, "sec1_intrinsic_dimension", out)
 
@@ -263,7 +263,7 @@ for label, result in measured.items():
 # chosen, and one of the paper's four references is to the way in which it fails.
 
 # %%
-judgements = claims.judge("00_setup", {dimension.NAME: here})
+judgements = claims.judge("00_setup", live)
 claims.save(judgements, "00_setup", out)
 judgements
 

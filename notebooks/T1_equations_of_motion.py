@@ -36,7 +36,7 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import archive, claims, comparison, experiments, figures, networks, nonlinearities
+from hmm_utils import archive, claims, comparison, experiments, figures, measurements, networks, nonlinearities
 from hmm_utils.figures import dynamics
 from hmm_utils.theory.online import equivalence, motion, spectra
 
@@ -111,8 +111,8 @@ for f in ("sgn", "abs"):
 # Simulations of a draw start from the same weights, and so does theory. Points are means over simulations:
 
 # %%
-live = comparison.run(profile, archive.FOLDER, seed=seed)
-stored = live if profile == "paper" else comparison.stored("paper", archive.FOLDER)
+live = measurements.measure(comparison.NAME, profile, archive.FOLDER, seed=seed)
+stored = live if profile == "paper" else measurements.load(comparison.NAME, "paper", archive.FOLDER)
 here = comparison.simulations(live)
 figure = dynamics.trajectories(here)
 figures.save(figure, "T1_errors", out)

@@ -41,12 +41,12 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 # %%
 import numpy as np
 
-from hmm_utils import archive, claims, deep, figures, generators
+from hmm_utils import archive, claims, deep, figures, generators, measurements
 from hmm_utils.figures import deep_generators
 
 figures.use_style()
 chosen = dict(n_inputs=n_inputs, n_latent=n_latent, teacher_width=teacher_width, lr=lr, time=time, seed=seed)
-c = deep.configuration(profile, **chosen)
+c = measurements.configuration(deep.NAME, profile, **chosen)
 
 # %% [markdown]
 # ## The conjecture
@@ -110,7 +110,8 @@ figures.save(figure, "t2_samples", out)
 # ($K=M=2$, both layers, $\eta=0.2$), and the equations are solved from these weights.
 
 # %%
-here = deep.run(profile, archive.FOLDER, **chosen)
+live = measurements.measure(deep.NAME, profile, archive.FOLDER, **chosen)
+here = live[deep.NAME]
 figure = deep_generators.learning(here)
 figures.save(figure, "t2_learning", out)
 
@@ -198,7 +199,8 @@ figures.save(figure, "t2_propagation", out)
 # The same with $N\approx1000$ and $D=100$, from the project's stored results; without them, this run again.
 
 # %% tags=["T2.1", "T2.2"]
-full = deep.stored("paper", archive.FOLDER) if deep.is_stored("paper", archive.FOLDER) else here
+stored = measurements.load(deep.NAME, "paper", archive.FOLDER) or live
+full = stored[deep.NAME]
 figure = deep_generators.learning(full)
 figures.save(figure, "t2_learning_stored", out)
 
@@ -210,13 +212,13 @@ figure = deep_generators.propagation(full)
 figures.save(figure, "t2_propagation_stored", out)
 
 # %%
-claims.judge("T2_deep_generators", {deep.NAME: full})
+claims.judge("T2_deep_generators", stored)
 
 # %% [markdown]
 # ## Verdicts of this run
 
 # %%
-judgements = claims.judge("T2_deep_generators", {deep.NAME: here})
+judgements = claims.judge("T2_deep_generators", live)
 claims.save(judgements, "T2_deep_generators", out)
 judgements
 

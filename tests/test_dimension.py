@@ -1,6 +1,5 @@
-"""dimension: three estimators against their formulas and on manifolds of known dimension; what is stored."""
+"""dimension: three estimators against their formulas and on manifolds of known dimension."""
 
-import json
 import subprocess
 import sys
 
@@ -8,11 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hmm_utils.data import mnist
-from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model import datasets
-from hmm_utils.runs import dimension, experiments
-from hmm_utils.runs.dimension import NAME, Configuration, configuration, estimate, is_stored, measure, run, stored
+from hmm_utils.runs import dimension
+from hmm_utils.runs.dimension import Configuration, estimate, measure
 
 
 def uniform(n, d, seed=0):
@@ -179,7 +176,7 @@ def test_measure():
         "inputs": "digits", "n_inputs": 64, "images_used": 60, "dataset": "8×8 handwritten digits", "notice": "",
     }  # fmt: skip
     assert np.isfinite(result["dimension"]).all()
-    assert dimension.scale(result) == "8×8 digits instead of MNIST; 3 × 60 images; the paper states no number"
+    assert dimension.note(result) == "8×8 digits instead of MNIST; 3 × 60 images; the paper states no number"
     xr.testing.assert_identical(result.drop_attrs(), measure(TINY, progress=False).drop_attrs())
     other = measure(Configuration(**(TINY.__dict__ | {"seed": 2})), progress=False)
     assert not np.allclose(result["dimension"], other["dimension"])
@@ -193,123 +190,3 @@ def test_few_digits_make_small_subsamples():
     c = Configuration(n_images=1000, n_subsamples=100, neighbours=(2, 10), data="digits", seed=1)
     with pytest.raises(ValueError, match="13 images in a subsample are too few: make fewer subsamples"):
         measure(c, progress=False)
-
-
-# ---- profiles and files ------------------------------------------------------------------------------------------
-
-
-def test_configurations():
-    """Both profiles look at the usual neighbourhoods, on disjoint subsamples that MNIST has images for; values of one's
-    own replace them, None does not."""
-    for profile in experiments.PROFILES:
-        c = configuration(profile)
-        assert set(dimension.USUAL.values()) <= set(c.neighbours)
-        assert c.n_images * c.n_subsamples <= 60_000 and 10 * max(c.neighbours) <= c.n_images
-        assert (c.data, c.seed) == ("auto", 1)
-    changed = configuration("quick", seed=7, n_images=500, data=None)
-    assert (changed.seed, changed.n_images, changed.data) == (7, 500, "auto")
-
-
-@pytest.mark.parametrize(
-    ("profile", "values", "sentence"),
-    [
-        ("slow", {}, "unknown profile 'slow': choose one of quick, paper"),
-        ("quick", {"n_image": 3}, "unknown parameter 'n_image': choose from data, n_images"),
-        ("quick", {"n_images": 0}, "n_images = 0: give at least 1"),
-        ("quick", {"n_subsamples": -1}, "n_subsamples = -1: give at least 1"),
-    ],
-    ids=["profile", "name", "images", "subsamples"],
-)
-def test_impossible_configurations(profile, values, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        configuration(profile, **values)
-
-
-@pytest.fixture
-def tiny_profiles(monkeypatch):
-    """Profiles of little work; how often something is measured."""
-    scale = {"n_images": 60, "n_subsamples": 2, "neighbours": [2, 4]}
-    table = {
-        "defaults": {"data": "auto", "seed": 1},
-        "profiles": {"quick": {NAME: scale}, "paper": {"kept": True, NAME: scale}},
-    }
-    monkeypatch.setattr(experiments, "settings", lambda: table)
-    monkeypatch.setattr(mnist, "load", lambda: (_ for _ in ()).throw(mnist.DataError("no MNIST in this test.")))
-    monkeypatch.setattr(mnist, "is_available", lambda: False)
-    measured, work = [], dimension.measure
-    monkeypatch.setattr(dimension, "measure", lambda c, **how: measured.append(c) or work(c, **how))
-    return table, measured
-
-
-def test_a_kept_result_is_measured_once(tiny_profiles, tmp_path):
-    """What is kept is read back the same, to single precision, and tells where it comes from."""
-    _, measured = tiny_profiles
-    assert not is_stored("paper", tmp_path) and stored("paper", tmp_path) is None
-    first = run("paper", tmp_path, progress=False)
-    assert is_stored("paper", tmp_path)
-    again = run("paper", tmp_path, progress=False)
-    assert len(measured) == 1
-    xr.testing.assert_allclose(first.drop_attrs(), again.drop_attrs(), rtol=1e-6)
-    assert again["dimension"].dtype == np.float32
-    assert (
-        again.attrs.keys() == first.attrs.keys() >= {"versions", "commit", "machine", "date", "seconds", "estimators"}
-    )
-    assert again.attrs["notice"].startswith("MNIST is not here")
-    assert json.loads(again.attrs["configuration"])["n_images"] == 60
-    assert [path.name for path in tmp_path.iterdir()] == [f"{NAME}.nc"]
-
-
-def test_what_is_not_kept(tiny_profiles, tmp_path):
-    """The quick profile, and values other than the profile's, are measured every time and stored nowhere."""
-    _, measured = tiny_profiles
-    run("paper", tmp_path, progress=False)
-    before = (tmp_path / f"{NAME}.nc").read_bytes()
-    run("quick", tmp_path, progress=False)
-    other = run("paper", tmp_path, progress=False, seed=2)
-    assert [c.seed for c in measured] == [1, 1, 2] and json.loads(other.attrs["configuration"])["seed"] == 2
-    assert (tmp_path / f"{NAME}.nc").read_bytes() == before
-
-
-@pytest.mark.parametrize("what", ["configuration", "version", "damage"])
-def test_what_is_out_of_date_is_measured_again(tiny_profiles, tmp_path, monkeypatch, what):
-    """A file of another configuration or version, or one that cannot be read, does not count; a damaged one is kept
-    aside with a warning."""
-    table, measured = tiny_profiles
-    run("paper", tmp_path, progress=False)
-    place = tmp_path / f"{NAME}.nc"
-    if what == "configuration":
-        table["profiles"]["paper"][NAME]["n_subsamples"] = 3
-    elif what == "version":
-        monkeypatch.setattr(dimension, "VERSION", dimension.VERSION + 1)
-    else:
-        place.write_bytes(place.read_bytes()[:200])
-        with pytest.warns(DamagedFileWarning, match=rf"{NAME}\.nc cannot be read .* computed again"):
-            assert not is_stored("paper", tmp_path)
-        assert (tmp_path / f"{NAME}.nc.damaged-0").exists()
-    assert not is_stored("paper", tmp_path)
-    run("paper", tmp_path, progress=False)
-    assert len(measured) == 2 and is_stored("paper", tmp_path)
-
-
-def test_small_digits_stand_in_only_while_mnist_is_missing(tiny_profiles, tmp_path, monkeypatch):
-    """A result of the 8×8 digits does not count once MNIST can be had, unless it was asked for."""
-    table, _ = tiny_profiles
-    run("paper", tmp_path, progress=False)
-    monkeypatch.setattr(mnist, "is_available", lambda: True)
-    assert not is_stored("paper", tmp_path)
-    table["defaults"]["data"] = "digits"
-    run("paper", tmp_path, progress=False)
-    assert is_stored("paper", tmp_path)
-
-
-def test_a_file_is_whole_or_not_there(tiny_profiles, tmp_path, monkeypatch):
-    """A file that cannot be written completely leaves nothing."""
-
-    def broken(self, path, **_):
-        path.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", broken)
-    with pytest.raises(OSError, match="disk full"):
-        run("paper", tmp_path, progress=False)
-    assert list(tmp_path.iterdir()) == []

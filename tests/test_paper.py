@@ -9,7 +9,7 @@ from test_sweep import counted
 
 from hmm_utils import claims
 from hmm_utils.app import running
-from hmm_utils.runs import archive, comparison, dimension, experiments, paper
+from hmm_utils.runs import archive, experiments, measurements, paper
 
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
@@ -153,11 +153,11 @@ def test_dry_run_counts_what_is_no_run(small, hmm, monkeypatch):
 
 def test_what_is_not_measured_is_counted(tmp_path):
     """Everything where there is nothing, of the notebooks that are asked for; nothing of what is stored."""
-    parts = comparison.parts(comparison.configuration("paper"))
+    parts = measurements.missing("t1", "paper", tmp_path)
     everything = {"intrinsic_dimension": 1, "t1": len(parts), "t2": 1}
     assert paper.unmeasured(experiments.NOTEBOOKS, tmp_path) == everything
     assert paper.unmeasured(["00_setup"], tmp_path) == {"intrinsic_dimension": 1}
-    assert dimension.NAME not in paper.unmeasured(experiments.NOTEBOOKS, archive.FOLDER)
+    assert paper.unmeasured(experiments.NOTEBOOKS, archive.FOLDER) == {}
 
 
 def test_dry_run_of_what_is_not_stored(hmm, tmp_path):

@@ -27,7 +27,7 @@ from hmm_utils import figures
 from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.runs import archive, comparison, deep, dimension, directions, scan
+from hmm_utils.runs import archive, comparison, deep, dimension, directions, measurements, scan
 from hmm_utils.theory.online import equivalence, predictions
 
 RNG = np.random.default_rng(8)
@@ -185,7 +185,7 @@ def drawn_from_theory():
     yield "starts", dynamics.starts([curve, 2 * curve], curve)
     yield "limit", dynamics.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
 
-    stored = deep.stored("paper", archive.FOLDER)
+    stored = measurements.load(deep.NAME, "paper", archive.FOLDER)[deep.NAME]
     yield "images", deep_generators.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
     yield "spectra", deep_generators.spectra(stored)
     yield "fields", deep_generators.fields(stored)

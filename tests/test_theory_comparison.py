@@ -1,6 +1,4 @@
-"""hmm_utils.runs.comparison, equivalence and predictions: deviations on made-up data, a tiny comparison, its file."""
-
-import json
+"""hmm_utils.runs.comparison, equivalence and predictions: deviations on made-up data, a tiny comparison."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,9 +6,7 @@ import pytest
 import xarray as xr
 
 from hmm_utils.figures import dynamics
-from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model.nonlinearities import constants
-from hmm_utils.runs import comparison, experiments
 from hmm_utils.runs.comparison import Case, compare, deviations, exponent, jackknife
 from hmm_utils.theory.online import equivalence, predictions
 
@@ -115,104 +111,6 @@ def test_dimensions_and_padding(compared):
     assert compared.width.values.tolist() == [2, 3]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"f": "cube"}, "f = 'cube': choose one of"),
-        ({"n_latent": 0}, "give at least 1 of each"),
-        ({"time": 0.01}, "a time above"),
-        ({"students": ()}, "0 students"),
-        ({"students": ((2, "second", 0.2),)}, "with layers both or first"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_impossible_cases(wrong, message):
-    good = dict(f="sgn", n_inputs=10, n_latent=2, time=1.0, students=((2, "first", 0.2),))
-    with pytest.raises(ValueError, match=message):
-        Case(**(good | wrong))
-
-
-@pytest.mark.parametrize("profile", experiments.PROFILES)
-def test_profiles(profile):
-    """Either profile can be read, and no two of its parts have one name."""
-    c = comparison.configuration(profile)
-    assert len(comparison.parts(c)) == len(predictions.PREDICTIONS) + len(c.cases)
-    with pytest.raises(ValueError, match="n_simulations = 1: give at least 2"):
-        comparison.configuration(profile, n_simulations=1)
-    with pytest.raises(ValueError, match="unknown parameter 'n_sims'"):
-        comparison.configuration(profile, n_sims=3)
-
-
-# ---- what is stored ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """Profiles with two tiny cases and one prediction, and a list of what is computed."""
-    case = dict(f="sgn", n_inputs=40, n_latent=4, time=1.0, students=[[1, "first", 0.2]])
-    draws = dict(n_simulations=2, n_predicted=2, n_plateaus=3)
-    values = dict(teacher_width=1, n_times=3, cases=[case, case | {"f": "erf"}]) | draws
-    table = {
-        "defaults": {"data": "auto", "seed": 1},
-        "profiles": {"paper": {"kept": True, "t1": values}, "quick": {"t1": dict(values)}},
-    }
-    monkeypatch.setattr(experiments, "settings", lambda: table)
-    computed = []
-
-    def predicted(*, n_draws, seed):
-        computed.append("predicted")
-        return xr.Dataset({"x": ("draw", np.arange(n_draws) + 0.5)})
-
-    monkeypatch.setattr(predictions, "PREDICTIONS", {"x": predicted})
-
-    def counted(case, **how):
-        computed.append(case.f)
-        return compare(case, **how)
-
-    monkeypatch.setattr(comparison, "compare", counted)
-    return table, computed
-
-
-def test_what_is_stored_is_read_again(tiny, tmp_path):
-    """Results go to one file and come back the same, to single precision, with where they come from."""
-    _, computed = tiny
-    assert comparison.stored("paper", tmp_path) == {} and not comparison.is_stored("paper", tmp_path)
-    first = comparison.run("paper", tmp_path)
-    assert comparison.is_stored("paper", tmp_path) and [p.name for p in tmp_path.iterdir()] == ["t1.nc"]
-    again = comparison.run("paper", tmp_path)
-    assert computed == ["predicted", "sgn", "erf"]
-    assert list(first) == list(again) == ["t1/x", "t1/simulation/sgn_N40_D4", "t1/simulation/erf_N40_D4"]
-    for name, part in first.items():
-        xr.testing.assert_allclose(part.drop_attrs(), again[name].drop_attrs(), rtol=1e-6)
-        assert again[name].attrs.keys() == part.attrs.keys() >= {"configuration", "versions", "commit", "date"}
-
-
-def test_a_run_that_was_stopped_goes_on(tiny, tmp_path):
-    """Of a case whose values changed, that alone is computed again; so is all of another version."""
-    table, computed = tiny
-    comparison.run("paper", tmp_path)
-    table["profiles"]["paper"]["t1"]["cases"][1] |= {"time": 2.0}
-    assert len(comparison.stored("paper", tmp_path)) == 2
-    comparison.run("paper", tmp_path)
-    assert computed == ["predicted", "sgn", "erf", "erf"]
-
-
-def test_other_values_are_not_stored(tiny, tmp_path):
-    """The quick profile, and values other than the profile's, are computed and go nowhere."""
-    comparison.run("quick", tmp_path)
-    comparison.run("paper", tmp_path, seed=2)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_file_is_set_aside(tiny, tmp_path):
-    comparison.run("paper", tmp_path)
-    place = tmp_path / comparison.FILE
-    place.write_bytes(place.read_bytes()[:200])
-    with pytest.warns(DamagedFileWarning, match=r"t1\.nc cannot be read"):
-        assert not comparison.is_stored("paper", tmp_path)
-    assert (tmp_path / "t1.nc.damaged-0").exists()
-
-
 # ---- the Gaussian equivalence ------------------------------------------------------------------------------------
 
 
@@ -314,19 +212,3 @@ def test_every_figure_is_drawn(compared):
         assert all(axis.get_xlabel() for axis in fig.axes[-1:]) and any(axis.get_ylabel() for axis in fig.axes)
         assert all(axis.has_data() for axis in fig.axes)
         plt.close(fig)
-
-
-def test_how_many_draws_and_simulations_each_part_has():
-    """Plateaus have draws of their own, and a case may have simulations of its own; both decide what is stored."""
-    case = dict(f="sgn", n_inputs=40, n_latent=4, time=1.0, students=[[1, "first", 0.2]])
-    cases = [case, case | {"f": "erf", "n_simulations": 7}]
-    c = comparison.configuration("quick", n_simulations=3, n_predicted=4, n_plateaus=5, cases=cases)
-    about = {name: (json.loads(text), compute.keywords) for name, (text, compute) in comparison.parts(c).items()}
-    draws = {name: said["n_draws"] for name, (said, _) in about.items() if name in predictions.PREDICTIONS}
-    assert draws == {"error_against_delta": 4, "error_against_width": 4, "plateaus": 5}
-    simulations = {name: said["n_simulations"] for name, (said, _) in about.items() if name not in draws}
-    assert simulations == {"simulation/sgn_N40_D4": 3, "simulation/erf_N40_D4": 7}
-    for said, given in about.values():
-        assert all(said[name] == value for name, value in given.items())
-    with pytest.raises(ValueError, match=r"^n_simulations = 1 of a case: give at least 2\.$"):
-        comparison.configuration("quick", cases=[case | {"n_simulations": 1}])

@@ -11,8 +11,7 @@ import xarray as xr
 from hmm_utils.data import generators, streams
 from hmm_utils.data.generators import Generator, Layer
 from hmm_utils.figures import deep_generators
-from hmm_utils.files import DamagedFileWarning
-from hmm_utils.runs import archive, deep, experiments
+from hmm_utils.runs import deep
 
 TINY = deep.Configuration(
     n_inputs=24, n_latent=6, hidden=(8,), channels=(2,), stride=7, few=2, n_samples=200, n_fields=200, n_test=50,
@@ -180,23 +179,6 @@ def test_what_cannot_be_compared(break_it, sentence):
     assert str(error.value).count("\n") == 0
 
 
-@pytest.mark.parametrize(
-    ("overrides", "sentence"),
-    [
-        ({"n_starts": 0}, "n_starts = 0: give a whole number of at least 1"),
-        ({"hidden": (5, 0)}, "hidden = 0: give a whole number"),
-        ({"time": float("nan")}, "time = nan: give a positive, finite number"),
-        ({"lr": -1.0}, "lr = -1.0: give a positive"),
-        ({"hidden": (5, 2.5)}, "hidden = 2.5: give a whole number"),
-        ({"n_start": 3}, "unknown parameter 'n_start'"),
-    ],
-    ids=["none", "no layer", "nan", "negative", "fraction", "misspelt"],
-)
-def test_what_cannot_be_configured(overrides, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        deep.configuration("quick", **overrides)
-
-
 def test_times_within_one_step():
     with pytest.raises(ValueError, match="n_times = 5: some are within one step of N = 400, give fewer"):
         deep.compare(*linear(400, 200, np.random.default_rng(0)), replace(TINY, time=1.0), rng=np.random.default_rng(0))
@@ -248,7 +230,7 @@ def test_every_case_is_measured(measured):
     assert np.isfinite(result["theory"]).all() and np.isfinite(result["eps_g_mse"]).all()
     followed = [str(name) for name in deep.CASES if np.isfinite(result["propagated"].sel(generator=name)).all()]
     assert followed == ["sgn, one layer", "sgn, deep", "tanh, deep", "sgn, few latents", "sgn, aligned student"]
-    assert deep.scale(result) == "N = 16, 24, 48, 2 teachers, 2 simulations of each up to time 100"
+    assert deep.note(result) == "N = 16, 24, 48, 2 teachers, 2 simulations of each up to time 100"
 
 
 def test_summary_is_what_it_says(measured):
@@ -259,32 +241,6 @@ def test_summary_is_what_it_says(measured):
     )
     assert float(found["skewness"]) == pytest.approx(float(np.sqrt((one["skewness"][1] ** 2).mean())), rel=1e-6)
     assert float(found["non_gaussianity"]) == pytest.approx(float(deep.non_gaussianity(one).max()), rel=1e-6)
-
-
-def test_a_result_is_stored_and_found(measured, tmp_path, monkeypatch):
-    """A kept profile's result is written in single precision and read again; of another version it is none."""
-    result, _ = measured
-    monkeypatch.setattr(deep, "configuration", lambda profile, **overrides: TINY)
-    monkeypatch.setattr(deep, "measure", lambda c, **how: result)
-    assert deep.stored("paper", tmp_path) is None
-    deep.run("paper", tmp_path)
-    monkeypatch.setattr(deep, "measure", None)
-    found = deep.run("paper", tmp_path)
-    xr.testing.assert_allclose(found.drop_attrs(), result.drop_attrs(), rtol=1e-6)
-    assert {"configuration", "commit", "versions", "date"} <= set(found.attrs)
-    monkeypatch.setattr(deep, "VERSION", deep.VERSION + 1)
-    assert not deep.is_stored("paper", tmp_path)
-    (tmp_path / "t2.nc").write_bytes(b"no netCDF")
-    with pytest.warns(DamagedFileWarning):
-        assert deep.stored("paper", tmp_path) is None
-
-
-@pytest.mark.parametrize("profile", experiments.PROFILES)
-def test_profiles(profile):
-    """Both profiles are complete, end where they say, and start at 0."""
-    c = deep.configuration(profile)
-    assert c.times[0] == 0 and c.times[-1] == pytest.approx(c.time) and len(c.times) == c.n_times
-    assert c.n_simulations >= 5 and (c.width, c.teacher_width, c.lr) == (2, 2, 0.2)
 
 
 # ---- figures -----------------------------------------------------------------------------------------------------
@@ -325,12 +281,3 @@ def test_other_figures(measured):
     coloured = deep_generators.images({"one": np.zeros((2, 3, 4, 4)), "two": np.zeros((2, 5, 6))}).axes
     assert coloured[0].images[0].get_array().shape == (4, 4, 3) and coloured[2].images[0].get_array().shape == (5, 6)
     plt.close("all")
-
-
-def test_the_stored_results():
-    """They are those of the configuration, in little space, with where they come from."""
-    result = deep.stored("paper", archive.FOLDER)
-    assert list(result["generator"].values) == list(deep.CASES)
-    assert str(result["condition"].sel(generator="f even").values) == "b = E u f(u) = 0"
-    assert (archive.FOLDER / "t2.nc").stat().st_size < 1.5e6
-    assert result.attrs["commit"] and not result.attrs["commit"].endswith("+")

@@ -15,7 +15,7 @@ from hmm_utils.claims.behaviour import present
 from hmm_utils.claims.criteria import noted, unknown
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
 from hmm_utils.claims.register import CLAIMS
-from hmm_utils.runs import comparison, deep, dimension
+from hmm_utils.runs import measurements
 from hmm_utils.runs.experiments import experiment, scale_note
 
 
@@ -72,12 +72,9 @@ def judge(notebook: str, results: Results) -> Judgements:
     return Judgements(judgements)
 
 
-# what is no training run tells its scale itself
-_SCALES = {dimension.NAME: dimension.scale, comparison.NAME: comparison.scale, deep.NAME: deep.scale}
-
-
 def _scale(name: str, result: xr.Dataset) -> str:
-    return _SCALES.get(name.partition("/")[0], scale_note)(result)
+    is_measured = name.partition("/")[0] in measurements.MEASUREMENTS
+    return measurements.note(name, result) if is_measured else scale_note(result)
 
 
 def plain(judgements: Iterable[Judgement]) -> list[dict]:

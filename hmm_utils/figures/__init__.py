@@ -237,7 +237,7 @@ def intrinsic_dimension(results: Mapping[str, xr.Dataset]) -> Figure:
         axis.set_xticks([], minor=True)
     axes[0, 0].set_ylabel("estimated dimension")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    lines = [f"{title}: {dimension.scale(result)}" for title, result in results.items()]
+    lines = [f"{title}: {dimension.note(result)}" for title, result in results.items()]
     notices = [result.attrs["notice"] for result in results.values() if result.attrs["notice"]]
     told = "Bars: ± 1 standard error over subsamples. Rings: the usual neighbourhood of an estimator."
     footnote(fig, [*lines, *notices, told])

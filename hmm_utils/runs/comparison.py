@@ -13,32 +13,29 @@ With ē(t) the mean over simulations of ε_g and e(t) the theory's, at log-space
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from hmm_utils.data import streams
-from hmm_utils.files import write_datasets
 from hmm_utils.model import observables
 from hmm_utils.model.networks import LAYERS, Network, random_network
 from hmm_utils.model.nonlinearities import NONLINEARITIES, constants
-from hmm_utils.runs import cache, experiments
+from hmm_utils.runs import seeds
 from hmm_utils.sgd import online
 from hmm_utils.theory.online import motion, predictions
 
 __all__ = [
-    "FILE", "NAME", "VERSION", "Case", "Configuration", "compare", "configuration", "deviations",
-    "exponent", "is_stored", "jackknife", "parts", "run", "scale", "simulations", "stored",
+    "NAME", "VERSION", "Case", "Configuration", "compare", "configure", "deviations", "exponent", "jackknife", "note",
+    "parts", "simulations",
 ]  # fmt: skip
 
 NAME = "t1"
-FILE = f"{NAME}.nc"
 VERSION = 1
 """Of what decides the numbers here; a stored part of another version is computed again."""
 
@@ -103,21 +100,20 @@ class Configuration:
     n_plateaus: int
     seed: int
 
+    def __post_init__(self) -> None:
+        least_of = {"teacher_width": 1, "n_simulations": 2, "n_times": 3, "n_predicted": 2, "n_plateaus": 2}
+        for name, least in least_of.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}.")
 
-def configuration(profile: str, **overrides: object) -> Configuration:
-    """A profile's configuration, with some values replaced.
 
-    Raises ValueError for an unknown profile or name and for impossible values.
+def configure(*, cases: Iterable[Mapping[str, Any]], **values: Any) -> Configuration:
+    """The configuration with these cases, each given as the keywords of `Case`.
+
+    Raises ValueError for impossible values.
     """
-    values = experiments.measurement(NAME, profile, overrides)
-    values.pop("data")
-    cases = tuple(Case(**(case | {"students": tuple(map(tuple, case["students"]))})) for case in values.pop("cases"))
-    c = Configuration(cases=cases, **values)
-    least_of = {"teacher_width": 1, "n_simulations": 2, "n_times": 3, "n_predicted": 2, "n_plateaus": 2}
-    for name, least in least_of.items():
-        if getattr(c, name) < least:
-            raise ValueError(f"{name} = {getattr(c, name)}: give at least {least}.")
-    return c
+    made = (Case(**{**case, "students": tuple(map(tuple, case["students"]))}) for case in cases)
+    return Configuration(cases=tuple(made), **values)
 
 
 # ---- simulation and theory ---------------------------------------------------------------------------------------
@@ -140,7 +136,7 @@ def compare(case: Case, *, teacher_width: int, n_simulations: int, n_times: int,
     """
     start = time.perf_counter()
     # of all that names a case, so that adding one leaves the others as they are
-    key = [seed, case.n_inputs, case.n_latent, list(NONLINEARITIES).index(case.f), int(case.scaling)]
+    key = [seed, case.n_inputs, case.n_latent, seeds.word(case.f, seeds.NONLINEARITIES), int(case.scaling)]
     draws = [
         _draw(case, teacher_width, n_simulations, n_times, rng)
         for rng in np.random.default_rng(key).spawn(case.n_draws)
@@ -254,62 +250,23 @@ def exponent(results: Mapping[str, xr.Dataset], of: str = "mean") -> tuple[float
     return -slope, float(np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))), len(x)
 
 
-# ---- the stored result -------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------------------------
 
 
-def parts(c: Configuration) -> dict[str, tuple[str, Callable[[], xr.Dataset]]]:
+def parts(c: Configuration) -> dict[str, tuple[dict[str, object], Callable[[], xr.Dataset]]]:
     """What is computed one after the other: name → (all that decides its numbers, how to compute it)."""
     about = {"teacher_width": c.teacher_width, "n_simulations": c.n_simulations, "n_times": c.n_times, "seed": c.seed}
-    found = {}
+    found: dict[str, tuple[dict[str, object], Callable[[], xr.Dataset]]] = {}
     for name, compute in predictions.PREDICTIONS.items():
         draws = {"n_draws": c.n_plateaus if compute is predictions.plateaus else c.n_predicted, "seed": c.seed}
-        found[name] = _text(draws), partial(compute, **draws)
+        found[name] = dict(draws), partial(compute, **draws)
     for case in c.cases:
         own = about | ({"n_simulations": case.n_simulations} if case.n_simulations else {})
-        found[case.name] = _text(asdict(case) | own), partial(compare, case, **own)
+        found[case.name] = asdict(case) | own, partial(compare, case, **own)
     return found
 
 
-def _text(decides: Mapping[str, object]) -> str:
-    return json.dumps(dict(decides) | {"version": VERSION}, sort_keys=True)
-
-
-def run(profile: str, folder: Path, **overrides: object) -> dict[str, xr.Dataset]:
-    """All parts, named "t1/PART". Those of a profile that is kept are read from `folder`, or else go there one by one,
-    so that a run that was stopped goes on where it was; with other values than the profile's neither.
-
-    Raises ValueError as `configuration`, OSError if the file cannot be written.
-    """
-    c = configuration(profile, **overrides)
-    kept = experiments.is_archived(profile) and c == configuration(profile)
-    found = stored(profile, folder) if kept else {}
-    for name, (text, compute) in parts(c).items():
-        if f"{NAME}/{name}" in found:
-            continue
-        part = compute()
-        part.attrs |= {"configuration": text} | (cache.provenance() if kept else {})
-        found[f"{NAME}/{name}"] = part
-        if kept:
-            write_datasets(folder / FILE, {of.removeprefix(f"{NAME}/"): one for of, one in found.items()})
-    return found
-
-
-def stored(profile: str, folder: Path) -> dict[str, xr.Dataset]:
-    """The parts of a profile that are in `folder`, of this configuration and version; a file that cannot be read is
-    set aside with a warning and holds none."""
-    found = {}
-    for name, (text, _) in parts(configuration(profile)).items():
-        if (part := cache.configured(folder / FILE, text, group=name)) is not None:
-            found[f"{NAME}/{name}"] = part
-    return found
-
-
-def is_stored(profile: str, folder: Path) -> bool:
-    """Whether all parts are there."""
-    return len(stored(profile, folder)) == len(parts(configuration(profile)))
-
-
-def scale(result: xr.Dataset) -> str:
+def note(result: xr.Dataset) -> str:
     """One line on how much was computed."""
     at = result.attrs
     if "simulation" not in result.dims:

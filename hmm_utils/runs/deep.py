@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import replace as replaced
 from functools import partial
+from hashlib import sha256
 from math import isfinite, sqrt
 from pathlib import Path
 from types import MappingProxyType
@@ -30,16 +31,16 @@ from tqdm import tqdm
 
 from hmm_utils.data import generators, streams
 from hmm_utils.data.generators import Generator, Layer
-from hmm_utils.files import replace, write_datasets
+from hmm_utils.files import read_dataset, replace
 from hmm_utils.model import observables
 from hmm_utils.model.networks import Network, random_network
-from hmm_utils.runs import cache, experiments
+from hmm_utils.runs import seeds
 from hmm_utils.sgd import online
 from hmm_utils.theory.online import motion
 
 __all__ = [
-    "CASES", "NAME", "RANDOM", "TRAINED", "VERSION", "Case", "Configuration", "compare", "configuration", "deviation",
-    "is_stored", "measure", "non_gaussianity", "pictures", "run", "scale", "stored", "summary", "with_moments",
+    "CASES", "NAME", "RANDOM", "TRAINED", "VERSION", "Case", "Configuration", "compare", "deviation", "measure",
+    "non_gaussianity", "note", "pictures", "summary", "with_moments",
 ]  # fmt: skip
 
 NAME = "t2"
@@ -98,16 +99,6 @@ class Configuration:
     @property
     def times(self) -> np.ndarray:
         return np.concatenate([[0], np.geomspace(self.time / 1000, self.time, self.n_times - 1)])
-
-
-def configuration(profile: str, **overrides: object) -> Configuration:
-    """A profile's configuration, with some values replaced.
-
-    Raises ValueError for an unknown profile or name and for impossible values.
-    """
-    values = experiments.measurement(NAME, profile, overrides)
-    # the decoder has been trained: there is no choice of digits
-    return Configuration(**{name: value for name, value in values.items() if name != "data"})
 
 
 # ---- Cases ----------------------------------------------------------------------------------------------------------
@@ -222,7 +213,7 @@ def pictures(case: Case, n: int, *, rng: np.random.Generator) -> np.ndarray:
 
 def _rngs(c: Configuration, name: str, what: str) -> list[np.random.Generator]:
     """Generators of random numbers that depend on the case alone, so that cases can be left out."""
-    words = [list(CASES).index(name), ("generator", "student").index(what)]
+    words = seeds.word(name, seeds.CASES), {"generator": 0, "student": 1}[what]
     return np.random.default_rng([c.seed, *words]).spawn(2)
 
 
@@ -368,7 +359,7 @@ def summary(result: xr.Dataset) -> xr.Dataset:
     )
 
 
-# ---- Measured and stored --------------------------------------------------------------------------------------------
+# ---- Measured -------------------------------------------------------------------------------------------------------
 
 
 def measure(c: Configuration, *, folder: Path | None = None, progress: bool = True) -> xr.Dataset:
@@ -380,61 +371,31 @@ def measure(c: Configuration, *, folder: Path | None = None, progress: bool = Tr
     """
     bar = tqdm(CASES, desc="generators", **({} if progress else {"disable": True}))
     # evaluations are after whole numbers of steps: times of different N differ by less than one, 1/N
-    found = [_kept_case(c, name, folder).assign_coords(time=c.times) for name in bar]
+    found = [_finished(c, name, folder).assign_coords(time=c.times) for name in bar]
     # texts of different lengths would be cut to the shortest
     conditions = [str(one["condition"].values) for one in found]
     result = xr.concat([one.drop_vars("condition") for one in found], xr.Variable("generator", list(CASES)))
-    result = result.assign_coords(condition=("generator", conditions))
-    return result.assign_attrs(inputs="generator", configuration=_text(c), notice="")
+    return result.assign_coords(condition=("generator", conditions)).assign_attrs(inputs="generator", notice="")
 
 
-def _kept_case(c: Configuration, name: str, folder: Path | None) -> xr.Dataset:
-    place = None if folder is None else folder / f"{NAME}-{list(CASES).index(name)}.nc"
-    kept = None if place is None else cache.configured(place, _text(c))
-    if kept is not None:
-        return kept.drop_attrs()
+def _finished(c: Configuration, name: str, folder: Path | None) -> xr.Dataset:
+    """The result of a case, from a file that is named by all that decides it, or computed and then stored there."""
+    words = json.dumps([name, asdict(c), VERSION], sort_keys=True)
+    place = None if folder is None else folder / f"{NAME}-{sha256(words.encode()).hexdigest()[:24]}.nc"
+    if place is not None and (stored := read_dataset(place)) is not None:
+        return stored
     case, moments = with_moments(c, name, folder)
     found = compare(case, moments, c, rng=_rngs(c, name, "student")[0]).drop_attrs()
     found = found.assign_coords(condition=case.condition)
     if place is not None:
-        replace(place, lambda aside: found.assign_attrs(configuration=_text(c)).to_netcdf(aside, engine="h5netcdf"))
+        replace(place, lambda aside: found.to_netcdf(aside, engine="h5netcdf"))
     return found
 
 
-def _text(c: Configuration) -> str:
-    return json.dumps(asdict(c) | {"version": VERSION}, sort_keys=True)
-
-
-def scale(result: xr.Dataset) -> str:
+def note(result: xr.Dataset) -> str:
     """One line on how much was measured."""
     sizes = sorted({int(N) for N in result["n_inputs"].values})
     return (
         f"N = {', '.join(map(str, sizes))}, {result.sizes['start']} teachers, {result.sizes['simulation']} simulations "
         f"of each up to time {float(result['time'][-1]):g}"
     )
-
-
-def run(profile: str, folder: Path, work: Path | None = None, progress: bool = True, **overrides: object) -> xr.Dataset:
-    """The result of `measure`. That of a profile that is kept is read from `folder`, or else goes there; one with
-    other values than the profile's neither. `work` is the folder of `measure`.
-
-    Raises ValueError as `configuration` and `measure`, OSError if the file cannot be written.
-    """
-    c = configuration(profile, **overrides)
-    if not experiments.is_archived(profile) or c != configuration(profile):
-        return measure(c, progress=progress)
-    result = stored(profile, folder)
-    if result is None:
-        result = measure(c, folder=work, progress=progress).assign_attrs(cache.provenance())
-        write_datasets(folder / f"{NAME}.nc", {None: result})
-    return result
-
-
-def stored(profile: str, folder: Path) -> xr.Dataset | None:
-    """The result of a profile that is in `folder`; None if there is none of this configuration and version. A file that
-    cannot be read is set aside with a warning."""
-    return cache.configured(folder / f"{NAME}.nc", _text(configuration(profile)))
-
-
-def is_stored(profile: str, folder: Path) -> bool:
-    return stored(profile, folder) is not None

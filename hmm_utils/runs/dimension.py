@@ -16,26 +16,21 @@ are where every (k/2)-th input alone is left, and the mean over the k/2 ways to 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
 from hmm_utils.data import mnist
-from hmm_utils.files import write_datasets
 from hmm_utils.model import datasets
-from hmm_utils.runs import cache, experiments
 
 __all__ = [
-    "ESTIMATORS", "NAME", "PAPER", "USUAL", "VERSION", "Configuration", "configuration", "estimate", "is_stored",
-    "measure", "run", "scale", "stored",
+    "ESTIMATORS", "NAME", "PAPER", "USUAL", "VERSION", "Configuration", "estimate", "measure", "note", "outdated",
 ]  # fmt: skip
 
 # scikit-dimension takes seconds to import: the function that needs it does it.
@@ -65,17 +60,10 @@ class Configuration:
     data: str
     seed: int
 
-
-def configuration(profile: str, **overrides: object) -> Configuration:
-    """A profile's configuration, with some values replaced.
-
-    Raises ValueError for an unknown profile or name and for numbers below 1.
-    """
-    c = Configuration(**experiments.measurement(NAME, profile, overrides))
-    for name in ("n_images", "n_subsamples"):
-        if getattr(c, name) < 1:
-            raise ValueError(f"{name} = {getattr(c, name)}: give at least 1.")
-    return c
+    def __post_init__(self) -> None:
+        for name in ("n_images", "n_subsamples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1.")
 
 
 def estimate(x: np.ndarray, neighbours: Sequence[int]) -> xr.Dataset:
@@ -152,46 +140,17 @@ def measure(c: Configuration, *, progress: bool = True) -> xr.Dataset:
         dataset=digits.description,
         notice=digits.notice or "",
         images_used=n,
-        configuration=_text(c),
         seconds=round(time.perf_counter() - start, 1),
+        estimators=f"scikit-dimension {version('scikit-dimension')}",
     )
 
 
-def _text(c: Configuration) -> str:
-    return json.dumps(asdict(c) | {"version": VERSION}, sort_keys=True)
-
-
-def scale(result: xr.Dataset) -> str:
+def note(result: xr.Dataset) -> str:
     """One line on how much was measured."""
     what = "8×8 digits instead of MNIST; " if result.attrs["n_inputs"] == 64 else ""
     return f"{what}{result.sizes['subsample']} × {result.attrs['images_used']} images; the paper states no number"
 
 
-def run(profile: str, folder: Path, progress: bool = True, **overrides: object) -> xr.Dataset:
-    """The result of `measure`. That of a profile that is kept is read from `folder`, or else goes there; one with
-    other values than the profile's neither.
-
-    Raises ValueError as `configuration` and `measure`, OSError if the file cannot be written.
-    """
-    c = configuration(profile, **overrides)
-    if not experiments.is_archived(profile) or c != configuration(profile):
-        return measure(c, progress=progress)
-    result = stored(profile, folder)
-    if result is None:
-        result = measure(c, progress=progress)
-        result.attrs |= cache.provenance() | {"estimators": f"scikit-dimension {version('scikit-dimension')}"}
-        write_datasets(folder / f"{NAME}.nc", {None: result})
-    return result
-
-
-def stored(profile: str, folder: Path) -> xr.Dataset | None:
-    """The result of a profile that is in `folder`; None if there is none of this configuration and version, or if it is
-    of the 8×8 digits where MNIST can be had by now. A file that cannot be read is set aside with a warning."""
-    c = configuration(profile)
-    result = cache.configured(folder / f"{NAME}.nc", _text(c))
-    stands_in = result is not None and c.data == "auto" and result.attrs["n_inputs"] == 64
-    return None if stands_in and mnist.is_available() else result
-
-
-def is_stored(profile: str, folder: Path) -> bool:
-    return stored(profile, folder) is not None
+def outdated(c: Configuration, result: xr.Dataset) -> bool:
+    """Whether 8×8 digits stood in for MNIST, which is available now."""
+    return bool(result.attrs["notice"]) and mnist.is_available()

@@ -34,7 +34,6 @@ __all__ = [
     "groups_of_draws",
     "is_archived",
     "longer",
-    "measurement",
     "plan",
     "run_draws",
     "run_experiment",
@@ -311,21 +310,6 @@ def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[s
         for layers in modes if chosen is None else several:
             runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
     return runs
-
-
-def measurement(name: str, profile: str, overrides: Mapping[str, object]) -> dict[str, object]:
-    """What a profile says about a measurement that trains nothing, with some values replaced; None keeps the profile's.
-
-    Raises ValueError for an unknown profile or a value that the measurement does not have.
-    """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-    table = settings()
-    values = {key: table["defaults"][key] for key in ("data", "seed")} | table["profiles"][profile][name]
-    for key in overrides.keys() - values.keys():
-        raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(values))}.")
-    values |= {key: value for key, value in overrides.items() if value is not None}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def is_archived(profile: str) -> bool:

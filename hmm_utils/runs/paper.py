@@ -9,7 +9,7 @@ import xarray as xr
 
 from hmm_utils import claims
 from hmm_utils.model.networks import Network
-from hmm_utils.runs import archive, comparison, deep, dimension, experiments, scan, sweep
+from hmm_utils.runs import archive, experiments, measurements, scan, sweep
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import training
 
@@ -72,13 +72,9 @@ def lacking(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path) 
 
 def unmeasured(notebooks: Collection[str], archive_folder: Path) -> dict[str, int]:
     """How many parts of what notebooks measure without training the figures' students are not in the archive."""
-    parts = comparison.parts(comparison.configuration(PROFILE))
-    counts = {
-        "00_setup": (dimension.NAME, int(not dimension.is_stored(PROFILE, archive_folder))),
-        "T1_equations_of_motion": (comparison.NAME, len(parts) - len(comparison.stored(PROFILE, archive_folder))),
-        "T2_deep_generators": (deep.NAME, int(not deep.is_stored(PROFILE, archive_folder))),
-    }
-    return {name: n for notebook, (name, n) in counts.items() if notebook in notebooks and n}
+    names = {of.partition("/")[0] for notebook in notebooks for of in experiments.NOTEBOOKS[notebook].measurements}
+    counts = ((name, len(measurements.missing(name, PROFILE, archive_folder))) for name in measurements.MEASUREMENTS)
+    return {name: n for name, n in counts if name in names and n}
 
 
 def compute(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path, **how: object) -> dict[str, xr.Dataset]:
@@ -129,10 +125,8 @@ def judge(archive_folder: Path | None = None) -> claims.Judgements:
     """The verdicts on all claims, from the stored results."""
     archive_folder = archive_folder or archive.FOLDER
     found, order = stored_runs(archive_folder), [claim.number for claim in claims.CLAIMS]
-    found |= comparison.stored(PROFILE, archive_folder)
-    for name, measured in ((dimension.NAME, dimension), (deep.NAME, deep)):
-        if (result := measured.stored(PROFILE, archive_folder)) is not None:
-            found[name] = result
+    for name in measurements.MEASUREMENTS:
+        found |= measurements.load(name, PROFILE, archive_folder)
     notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
     judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]
     return claims.Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))
