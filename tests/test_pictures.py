@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 from test_directions import pair_of_students
 
-from hmm_utils.figures import pictures, style
+from hmm_utils.figures import layers, pictures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import directions
@@ -167,9 +167,9 @@ def test_the_sheet_has_the_colour_of_its_labels():
 def test_weights():
     """Each row of a first layer is an image on a scale symmetric around zero; shorter layers leave places empty."""
     rng = np.random.default_rng(3)
-    layers = {"one": rng.standard_normal((3, 12)), "two": rng.standard_normal((2, 12))}
-    rows = np.array(pictures.weights(layers, (3, 4)).axes).reshape(2, 3)
-    for row, (label, W) in zip(rows, layers.items(), strict=True):
+    networks = {"one": rng.standard_normal((3, 12)), "two": rng.standard_normal((2, 12))}
+    rows = np.array(layers.weights(networks, (3, 4)).axes).reshape(2, 3)
+    for row, (label, W) in zip(rows, networks.items(), strict=True):
         assert row[0].get_title(loc="left") == label
         assert [len(axis.images) for axis in row] == [k < len(W) for k in range(3)]
         for axis, w in zip(row, W, strict=False):
@@ -183,7 +183,7 @@ def test_first_layers():
     """A row for before, for after and for each part that has directions; a column per unit of either student; below
     the pictures of student 2 the cosine with those of student 1."""
     found = directions.compare(*pair_of_students())
-    fig = pictures.first_layers(found, (3, 4), units=2)
+    fig = layers.first_layers(found, (3, 4), units=2)
     rows = np.array(fig.axes).reshape(5, 4)
     whole = found["W"].sum("part")
     expected = [whole.sel(when="start"), whole.sel(when="end")]
@@ -207,14 +207,14 @@ def test_a_part_without_directions_has_no_row():
     x = np.random.default_rng(5).standard_normal((50, 12))  # fills all directions
     found = directions.compare(start, end, x)
     assert int(found["number"].sel(part="none")) == 0
-    assert len(pictures.first_layers(found, (3, 4)).axes) == 4 * 6
-    pictures.parts(found).draw_without_rendering()
+    assert len(layers.first_layers(found, (3, 4)).axes) == 4 * 6
+    layers.parts(found).draw_without_rendering()
 
 
 def test_parts():
     """Rings before and dots after training: shares of |w|², what is left of the start, what the students share."""
     found = directions.compare(*pair_of_students())
-    fig = pictures.parts(found)
+    fig = layers.parts(found)
     for axis, name in zip(fig.axes, ("weight", "kept", "alike"), strict=True):
         marks = {"start": "D", "end": "o"} if name != "kept" else {"end": "o"}
         values = np.abs(found[name]) if name == "alike" else found[name]

@@ -1,4 +1,4 @@
-"""Figures of chapter T2, from the labelled results of `deep` to matplotlib Figures."""
+"""Deep generative models of inputs: local fields and learning curves against theory (chapter T2)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ __all__ = ["against_gaussianity", "fields", "images", "learning", "propagation",
 
 
 def images(samples: Mapping[str, np.ndarray]) -> Figure:
-    """Inputs as pictures, one row per generator: arrays (n, rows, columns) or (n, colours, rows, columns), of mean 0
-    and deviation 1."""
+    """Pictures of inputs, one row per generator.
+
+    Grey: from −2 (white) to 2 (black), in units of the standard deviation of a pixel. Colours: each channel from −2
+    (dark) to 2 (bright).
+
+    Parameters
+    ----------
+    samples : mapping of str to array
+        Inputs (n, rows, columns) or (n, channels, rows, columns) of mean 0 and standard deviation 1 per generator.
+    """
     n = max(map(len, samples.values()))
     heights = [PAGE / n * min(x[0].shape[-2] / x[0].shape[-1], 1) + 0.25 for x in samples.values()]
     fig, axes = plt.subplots(
@@ -41,7 +49,13 @@ def _names(result: xr.Dataset, names: Sequence[str] | None) -> list[str]:
 
 
 def spectra(result: xr.Dataset) -> Figure:
-    """Eigenvalues of Ω in falling order, both axes logarithmic, with the participation ratio of each in the legend."""
+    """Eigenvalues of the inputs' covariance Ω, largest first, on logarithmic axes; participation ratio in brackets.
+
+    Parameters
+    ----------
+    result : Dataset
+        From :func:`hmm_utils.runs.deep.measure`.
+    """
     fig, axis = plt.subplots(figsize=(PAGE, 3.0))
     for name, colour in zip(_names(result, None), COLOURS, strict=False):
         one = result.sel(generator=name)
@@ -53,7 +67,15 @@ def spectra(result: xr.Dataset) -> Figure:
 
 
 def fields(result: xr.Dataset, names: Sequence[str] | None = None) -> Figure:
-    """Densities of the local fields of students at the start and at the end, beside the Gaussian (black)."""
+    """Densities of students' local fields λ before and after training, against a Gaussian (dashed).
+
+    Parameters
+    ----------
+    result : Dataset
+        From :func:`hmm_utils.runs.deep.measure`.
+    names : sequence of str, optional
+        Which generators are shown; all by default.
+    """
     fig, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), sharey=True)
     bins = result["bin"]
     for axis, when, title in zip(axes, ("start", "end"), ("before training", "after training"), strict=True):
@@ -68,8 +90,17 @@ def fields(result: xr.Dataset, names: Sequence[str] | None = None) -> Figure:
 
 
 def learning(result: xr.Dataset, names: Sequence[str] | None = None) -> Figure:
-    """ε_g against time, a panel per generator and a colour per draw of teacher and student: theory (lines), means over
-    simulations from Q and R (dots) and on test inputs (rings)."""
+    """Generalisation error ε_g against time: theory (lines), simulations from Q, R (dots) and on test inputs (rings).
+
+    One panel per generator, one colour per draw of teacher and student; dots and rings are means over simulations.
+
+    Parameters
+    ----------
+    result : Dataset
+        From :func:`hmm_utils.runs.deep.measure`.
+    names : sequence of str, optional
+        Which generators are shown; all by default.
+    """
     names = _names(result, names)
     columns = 3 if len(names) > 2 else len(names)
     rows = -(-len(names) // columns)
@@ -104,9 +135,16 @@ def _draw_learning(axis: Axes, result: xr.Dataset) -> None:
 
 
 def propagation(result: xr.Dataset) -> Figure:
-    """(simulation − theory)/theory of ε_g on test inputs against time, mean over draws, with sampled covariances (blue)
-    and with those followed from layer to layer (orange), for the generators that can be followed. Bands: ± 1 standard
-    error over draws."""
+    """Relative deviation of ε_g on test inputs from theory, with sampled (blue) and propagated covariances (orange).
+
+    Propagated covariances follow from layer to layer; shown are the generators that allow it. Lines are means over
+    draws of teacher and student, bands ± 1 standard error.
+
+    Parameters
+    ----------
+    result : Dataset
+        From :func:`hmm_utils.runs.deep.measure`.
+    """
     names = [name for name in _names(result, deep.RANDOM) if result["propagated"].sel(generator=name).notnull().all()]
     size = (PAGE if len(names) > 1 else COLUMN, 2.5)
     fig, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True)
@@ -127,8 +165,15 @@ def propagation(result: xr.Dataset) -> Figure:
 
 
 def against_gaussianity(summary: xr.Dataset) -> Figure:
-    """Mean deviation of ε_g from theory against the non-Gaussianity of the local fields, a point per generator, from
-    the order parameters (dots) and on test inputs (rings)."""
+    """Mean deviation of ε_g from theory against the non-Gaussianity of the local fields, one colour per generator.
+
+    Dots: ε_g from the order parameters Q and R; rings: on test inputs.
+
+    Parameters
+    ----------
+    summary : Dataset
+        From :func:`hmm_utils.runs.deep.summary`.
+    """
     fig, axis = plt.subplots(figsize=(PAGE, 2.8))
     for name, colour in zip(_names(summary, None), COLOURS, strict=False):
         one = summary.sel(generator=name)

@@ -1,8 +1,12 @@
-"""Figures of the chapters on theory: simulations are points, with bars of one standard error, and theory is lines."""
+"""Equations of motion against simulations (chapter T1).
+
+Points are simulations, with bars of one standard error; lines are theory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,20 +27,25 @@ __all__ = [
 _MODES = {"first": "first layer", "both": "both layers"}
 _BARS = "means over simulations with bars of ± 1 standard error."
 _ERROR = r"generalisation error $\epsilon_g$"
-_THIN = 12  # draws that are shown one by one
+_THIN = 12  # draws shown one by one
 
 
 def histograms(found: Mapping[str, xr.Dataset]) -> Figure:
-    """The first student's field λ₁/√Q₁₁ of each sample of `equivalence.local_fields`, a panel each, on a logarithmic
-    scale; the line is the normal density."""
+    """Distribution of a student's local field λ₁/√Q₁₁ over inputs (dots) against the normal density (line).
+
+    Parameters
+    ----------
+    found : mapping of str to Dataset
+        One panel per sample of :func:`hmm_utils.theory.online.equivalence.local_fields`, with its key as the title.
+    """
     fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 2.6), sharey=True, squeeze=False)
     grid = np.linspace(-4.5, 4.5, 200)
     for axis, (title, sample) in zip(axes[0], found.items(), strict=True):
         lam = sample["fields"].sel(field="λ1") / np.sqrt(sample["predicted"].sel(field="λ1", other="λ1"))
         density, edges = np.histogram(lam, bins=np.linspace(-4.5, 4.5, 46), density=True)
         axis.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color="0.2", lw=1.2, label="normal")
-        seen = density > 0
-        axis.plot(((edges[1:] + edges[:-1]) / 2)[seen], density[seen], "o", ms=3.5, color=BLUE, label="sampled")
+        filled = density > 0
+        axis.plot(((edges[1:] + edges[:-1]) / 2)[filled], density[filled], "o", ms=3.5, color=BLUE, label="sampled")
         axis.set(yscale="log", ylim=(2e-5, 3), xlabel=r"$\lambda_1/\sqrt{Q_{11}}$", title=title)
     axes[0, 0].set_ylabel("density")
     axes[0, 0].legend()
@@ -45,7 +54,16 @@ def histograms(found: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def gaussianity(found: xr.Dataset) -> Figure:
-    """`equivalence.convergence` against N, a line per folding; the dashed line is what the number of samples leaves."""
+    """Deviation of local fields from a Gaussian against N, one line per non-linearity f.
+
+    Skewness, excess kurtosis and the largest error of the covariance. Dashed: what a Gaussian sample of the same size
+    has.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`hmm_utils.theory.online.equivalence.convergence`.
+    """
     n = found.attrs["n_samples"]
     panels = {"skewness": ("skewness", (6 / n) ** 0.5), "kurtosis": ("excess kurtosis", (24 / n) ** 0.5),
               "covariance": ("largest error of the covariance", None)}  # fmt: skip
@@ -65,15 +83,14 @@ def gaussianity(found: xr.Dataset) -> Figure:
     return fig
 
 
-def _points(axis: Axes, values: xr.DataArray, every: int = 1, **look: object) -> None:
+def _points(axis: Axes, values: xr.DataArray, **look: Any) -> None:
     mean, bar = values.mean("simulation"), standard_error(values, "simulation")
-    shown = slice(None, None, every)
-    axis.errorbar(values["time"][shown], mean[shown], bar[shown], fmt="o", ms=3, capsize=1.5, lw=1, **look)
+    axis.errorbar(values["time"], mean, bar, fmt="o", ms=3, capsize=1.5, lw=1, **look)
 
 
 def _labels(found: xr.Dataset) -> list[str]:
-    told = zip(found["width"].values, found["layers"].values, found["lr"].values, strict=True)
-    return [rf"$K = {K}$, {_MODES[layers]}, $\eta = {lr:g}$" for K, layers, lr in told]
+    students = zip(found["width"].values, found["layers"].values, found["lr"].values, strict=True)
+    return [rf"$K = {K}$, {_MODES[layers]}, $\eta = {lr:g}$" for K, layers, lr in students]
 
 
 def _title(found: xr.Dataset) -> str:
@@ -81,8 +98,16 @@ def _title(found: xr.Dataset) -> str:
 
 
 def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
-    """ε_g of simulations (points, mean and standard error) and by the equations of motion (lines), one panel per case
-    of `comparison.compare`, a colour per student; below, the deviation of the two in per cent."""
+    """Generalisation error ε_g against time: simulations (points) and equations of motion (lines).
+
+    One panel per case, one colour per student; below each, the deviation of simulations from theory in per cent.
+    Points are means over simulations with bars of ± 1 standard error; grey: ± 1 %.
+
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        From :func:`hmm_utils.runs.comparison.compare`, one panel each.
+    """
     columns = 2 if len(results) in (2, 4) else min(len(results), 3)
     rows = -(-len(results) // columns)
     fig, axes = plt.subplots(
@@ -119,7 +144,15 @@ def trajectories(results: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def overlaps(results: Mapping[str, xr.Dataset], *, student: int = 0) -> Figure:
-    """Q_kl and R_km of one student of each case: points simulations, lines theory."""
+    """Order parameters Q_kl and R_km against time: simulations (points) and equations of motion (lines).
+
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        From :func:`hmm_utils.runs.comparison.compare`, one column of panels each.
+    student : int
+        Which of the students of a case is shown.
+    """
     fig, axes = plt.subplots(2, len(results), figsize=(PAGE, 4.4), squeeze=False, sharex="col")
     for column, found in zip(axes.T, results.values(), strict=True):
         one = found.isel(draw=0, student=student)
@@ -146,8 +179,18 @@ def overlaps(results: Mapping[str, xr.Dataset], *, student: int = 0) -> Figure:
 
 
 def averaging(found: xr.Dataset, *, student: int = 0) -> Figure:
-    """ε_g of the simulations of one student (points), by the equations with each mode's teacher overlap (line) and with
-    their average (dashed)."""
+    """Generalisation error ε_g of one student: what averaging the teacher overlaps over modes changes.
+
+    Points: simulations. Line: equations of motion with one teacher overlap per mode of the spectrum; dashed: with
+    their average for all modes.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`hmm_utils.runs.comparison.compare`.
+    student : int
+        Which of its students is shown.
+    """
     one = found.isel(draw=0, student=student)
     fig, axis = plt.subplots(figsize=(COLUMN, 2.9))
     axis.plot(one["time"], one["eps_g_theory"], color=BLUE, label="one teacher overlap per mode")
@@ -160,8 +203,13 @@ def averaging(found: xr.Dataset, *, student: int = 0) -> Figure:
 
 
 def scaling(results: Mapping[str, Mapping[str, xr.Dataset]]) -> Figure:
-    """The mean deviation of ε_g of every draw against N, in a panel per set of results, with the power law of
-    `comparison.exponent`."""
+    """Mean deviation of ε_g from theory against N: one dot per draw, and the fitted power law N^−α (line).
+
+    Parameters
+    ----------
+    results : mapping of str to mapping
+        One panel per entry: the parts of a comparison by name, as for :func:`hmm_utils.runs.comparison.exponent`.
+    """
     size = (PAGE if len(results) > 1 else COLUMN, 2.8)
     fig, axes = plt.subplots(1, len(results), figsize=size, squeeze=False, sharey=True)
     for axis, (title, parts) in zip(axes[0], results.items(), strict=True):
@@ -187,7 +235,15 @@ def scaling(results: Mapping[str, Mapping[str, xr.Dataset]]) -> Figure:
 
 
 def limit(curves: Mapping[str, tuple[xr.Dataset, xr.Dataset]]) -> Figure:
-    """ε_g of all modes (lines) and of a single mode, the limit D ≪ N (dashed), against steps/D; the keys are labels."""
+    """Generalisation error ε_g with all modes (lines) and with a single mode, the limit D ≪ N (dashed).
+
+    Time is in units of steps/D.
+
+    Parameters
+    ----------
+    curves : mapping of str to (Dataset, Dataset)
+        Label → curves with all modes and with one.
+    """
     fig, axis = plt.subplots(figsize=(COLUMN, 2.8))
     for (label, (whole, single)), colour in zip(curves.items(), COLOURS, strict=False):
         delta = whole.attrs["delta"]
@@ -200,7 +256,15 @@ def limit(curves: Mapping[str, tuple[xr.Dataset, xr.Dataset]]) -> Figure:
 
 
 def starts(curves: Sequence[xr.Dataset], average: xr.Dataset) -> Figure:
-    """ε_g from the weights of several draws, thin, and from the average over all of them, dashed."""
+    """Generalisation error ε_g from the initial weights of several draws (thin), and from their average (dashed).
+
+    Parameters
+    ----------
+    curves : sequence of Dataset
+        Solutions of the equations of motion, one per draw.
+    average : Dataset
+        The solution that starts from the order parameters averaged over draws.
+    """
     fig, axis = plt.subplots(figsize=(COLUMN, 2.7))
     for i, curve in enumerate(curves):
         axis.plot(curve["time"], curve["eps_g_mse"], color=BLUE, lw=0.9, label=None if i else "one draw each")
@@ -211,7 +275,15 @@ def starts(curves: Sequence[xr.Dataset], average: xr.Dataset) -> Figure:
 
 
 def error_against_delta(found: xr.Dataset) -> Figure:
-    """`predictions.error_against_delta`: the analytic line, points for the integrated errors; and their quotient."""
+    """Asymptotic ε_g against δ = D/N: integrated equations of motion (symbols) and the analytic limit η → 0 (line).
+
+    Right: ratio of the two. Rings: extrapolated to η = 0.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`hmm_utils.theory.online.predictions.error_against_delta`.
+    """
     fig, (axis, ratio) = plt.subplots(1, 2, figsize=(PAGE, 2.7))
     axis.plot(found["delta"], found["analytic"], color="0.2", label=r"$\eta \to 0$, analytic")
     for lr, colour, marker in zip(found["lr"].values, COLOURS, "sD", strict=False):
@@ -229,7 +301,15 @@ def error_against_delta(found: xr.Dataset) -> Figure:
 
 
 def error_against_width(found: xr.Dataset) -> Figure:
-    """`predictions.error_against_width`: means over draws of features, teacher and students with standard errors."""
+    """Generalisation error ε_g at ηt = 800 against the width K, by the equations of motion.
+
+    Means over draws of features, teacher and students, with bars of ± 1 standard error. Dotted: K = M.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`hmm_utils.theory.online.predictions.error_against_width`.
+    """
     fig, axis = plt.subplots(figsize=(COLUMN, 2.8))
     for layers, colour, marker in zip(found["layers"].values, (BLUE, ORANGE), "os", strict=True):
         eps_g = found["eps_g"].sel(layers=layers)
@@ -246,17 +326,26 @@ def error_against_width(found: xr.Dataset) -> Figure:
 
 
 def plateaus(found: xr.Dataset, *, layers: str = "first") -> Figure:
-    """`predictions.plateaus`: ε_g(t) of some draws, thin, and the geometric mean of all, thick. A panel a folding, the
-    i.i.d. teacher task first; a colour per D."""
-    foldings = list(dict.fromkeys(found["f"].values))
-    fig, axes = plt.subplots(1, len(foldings), figsize=(PAGE, 2.7), sharey=True)
-    for axis, f in zip(axes, foldings, strict=True):
+    """Generalisation error ε_g against time by the equations of motion: single draws (thin), geometric means (thick).
+
+    One panel per non-linearity f, i.i.d. inputs first; one colour per D.
+
+    Parameters
+    ----------
+    found : Dataset
+        From :func:`hmm_utils.theory.online.predictions.plateaus`.
+    layers : {"first", "both"}
+        Which layers are trained.
+    """
+    kinds = list(dict.fromkeys(found["f"].values))
+    fig, axes = plt.subplots(1, len(kinds), figsize=(PAGE, 2.7), sharey=True)
+    for axis, f in zip(axes, kinds, strict=True):
         tasks = [i for i in range(found.sizes["task"]) if found["f"].values[i] == f]
         for i, colour in zip(tasks, COLOURS, strict=False):
             curves = found["eps_g"].sel(layers=layers).isel(task=i)
             D = int(found["n_latent"].values[i])
             axis.plot(found["time"], curves[:_THIN].T, color=colour, lw=0.6, alpha=0.35)
-            mean = np.exp(np.log(curves).mean("draw"))
+            mean = np.exp(xr.apply_ufunc(np.log, curves).mean("draw"))
             axis.plot(found["time"], mean, color=colour, label=f"$D = {D}$" if D else None)
         noise = float(found["noise"].values[tasks[0]])
         title = "i.i.d., teacher" if f == "iid" else rf"{f}, $\zeta/c_0 = {noise:.2f}$"

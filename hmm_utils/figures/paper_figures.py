@@ -1,6 +1,7 @@
-"""The paper's ten figures, one function each: results by name, as `experiments.plan` names them, to a Figure.
+"""The paper's ten figures, one function each.
 
-They draw a notebook's own runs as well as the stored ones of the paper's scale.
+Each takes results by the names of :func:`hmm_utils.runs.experiments.plan`, a notebook's own or the stored ones at the
+paper's scale.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 from matplotlib.figure import Figure
 
-from hmm_utils.figures import independent_students, learning_curves
+from hmm_utils.figures.curves import independent_students, learning_curves
 from hmm_utils.model.observables import early_stopping, final
 
 __all__ = ["fig1", "fig2_left", "fig2_right", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10"]
@@ -24,12 +25,12 @@ def _digits(result: xr.Dataset) -> str:
 
 
 def _titled(what: str, result: xr.Dataset) -> dict[str, xr.Dataset]:
-    """One panel; its title says M."""
+    """One panel, with M in its title."""
     return {f"{what} (M = {result.attrs['teacher_width']})": result}
 
 
 def fig1(results: Results) -> Figure:
-    """Independent students on digits and on i.i.d. inputs with a teacher, on its outputs and on their signs."""
+    """Independent students on digits, and on i.i.d. inputs with a teacher: real-valued labels, and their signs."""
     digits, real, signs = (results[name] for name in ("fig1_left", "fig1_right", "fig1_right_signs"))
     return independent_students(
         {
@@ -45,14 +46,30 @@ def _by_mode(results: Results, name: str, modes: Sequence[str]) -> dict[str, xr.
 
 
 def fig2_left(results: Results, modes: Sequence[str] = BOTH_MODES) -> Figure:
-    """Learning curves on digits and on i.i.d. inputs with a teacher; modes: the layers that were trained."""
+    """Learning curves on digits, and on i.i.d. inputs with a teacher.
+
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        Results by name.
+    modes : sequence of {"first", "both"}
+        The layers that were trained.
+    """
     digits = _by_mode(results, "fig2_left_digits", modes)
     teacher = _by_mode(results, "fig2_left_iid", modes)
     return learning_curves({"i.i.d. inputs, teacher": teacher, _digits(digits[modes[0]]): digits})
 
 
 def fig2_right(results: Results, modes: Sequence[str] = BOTH_MODES) -> Figure:
-    """Learning curves on structured inputs, with teacher labels and with latent labels."""
+    """Learning curves on structured inputs, with teacher labels and with latent labels.
+
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        Results by name.
+    modes : sequence of {"first", "both"}
+        The layers that were trained.
+    """
     return learning_curves(
         {
             "teacher labels": _by_mode(results, "fig2_right_teacher", modes),
@@ -62,7 +79,7 @@ def fig2_right(results: Results, modes: Sequence[str] = BOTH_MODES) -> Figure:
 
 
 def fig3(results: Results) -> Figure:
-    """Independent students on structured inputs: latent labels, which is the hidden manifold model, and a teacher's."""
+    """Independent students on structured inputs: latent labels (the hidden manifold model), and teacher labels."""
     return independent_students(
         _titled("structured inputs, latent labels", results["fig3_left"])
         | _titled("structured inputs, teacher labels", results["fig3_right"])
@@ -70,7 +87,7 @@ def fig3(results: Results) -> Figure:
 
 
 def fig4(results: Results) -> Figure:
-    """Independent students on i.i.d. inputs labelled by a network trained on digits; inset: curves at K = M."""
+    """Independent students on i.i.d. inputs labelled by a network trained on digits. Inset: learning curves, K = M."""
     digits, both, first = (results[name] for name in ("fig4_pretraining", "fig4", "fig4_inset"))
     M = int(digits["width"][0])
     inset = None
@@ -82,7 +99,7 @@ def fig4(results: Results) -> Figure:
 
 
 def fig5(results: Results) -> Figure:
-    """Independent students on structured inputs that are not folded, Eq. (8)."""
+    """Independent students on structured inputs with the linear f(x) = x, Eq. (8)."""
     return independent_students(
         _titled("f(x) = x, teacher labels", results["fig5_teacher"])
         | _titled("f(x) = x, latent labels", results["fig5_latent"])
@@ -90,7 +107,7 @@ def fig5(results: Results) -> Figure:
 
 
 def fig6(results: Results) -> Figure:
-    """Independent students on structured inputs folded by a ReLU, Eq. (9)."""
+    """Independent students on structured inputs with f(x) = max(0, x), Eq. (9)."""
     return independent_students(
         _titled("f(x) = max(0, x), latent labels", results["fig6_latent"])
         | _titled("f(x) = max(0, x), teacher labels", results["fig6_teacher"])
@@ -98,7 +115,7 @@ def fig6(results: Results) -> Figure:
 
 
 def fig7(results: Results) -> Figure:
-    """Learning curves of a latent task and of a teacher task, and where they end."""
+    """Learning curves of a latent task and of a teacher task. Dotted: where each ends."""
     latent, teacher = results["fig7_latent"], results["fig7_teacher"]
     return learning_curves(
         {
@@ -111,7 +128,7 @@ def fig7(results: Results) -> Figure:
 
 
 def fig8(results: Results) -> Figure:
-    """Figs. 1 left and 3 with the smallest error along training."""
+    """Figs. 1 (left) and 3 with early stopping: the smallest error along training."""
     digits = results["fig1_left"]
     return independent_students(
         {f"{_digits(digits)}, odd–even": digits}
@@ -122,7 +139,7 @@ def fig8(results: Results) -> Figure:
 
 
 def fig9(results: Results) -> Figure:
-    """Fig. 3 with D = N/2, at the end of training and with the smallest error along it."""
+    """Fig. 3 with D = N/2: errors at the end of training (top) and with early stopping (bottom)."""
     return independent_students(
         _titled("structured inputs, latent labels", results["fig9_latent"])
         | _titled("structured inputs, teacher labels", results["fig9_teacher"]),
@@ -131,7 +148,7 @@ def fig9(results: Results) -> Figure:
 
 
 def fig10(results: Results) -> Figure:
-    """Figs. 1 left and 3 with ReLU students."""
+    """Figs. 1 (left) and 3 with ReLU students."""
     digits = results["fig10_left"]
     return independent_students(
         {f"{_digits(digits)}, odd–even": digits}

@@ -1,6 +1,4 @@
-"""Figures of what captions leave open: for which N, D, P, layers, labels and times the claims C9 and C17 hold, from
-`scan.like_mnist` and `scan.overfits` to matplotlib Figures.
-"""
+"""Range of validity of the claims C9 and C17: for which N, D, P, layers, labels and times they hold."""
 
 from __future__ import annotations
 
@@ -15,14 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hmm_utils.claims import CHANCE, RATIO
-from hmm_utils.figures.style import BLUE, ORANGE, PAGE, TIME, footnote
+from hmm_utils.figures.style import BLUE, ORANGE, PAGE, TIME, Look, footnote
 
 __all__ = ["scan_lines", "scan_map", "scan_overfitting"]
 
 _LABELS = {"sign": "labels ±1", "real": "real labels"}
 _LAYERS = {"both": "both layers", "first": "first layer"}
 _MODES = [(labels, layers) for labels in _LABELS for layers in _LAYERS]
-_TWO_DRAWS = "Means over draws; a cross stands for students that diverged."
+_MEANS = "Means over draws; a cross stands for students that diverged."
 
 
 def _examples(alpha: float) -> str:
@@ -30,9 +28,9 @@ def _examples(alpha: float) -> str:
 
 
 def _modes(measured: xr.Dataset) -> list[tuple[str, str]]:
-    """Those combinations of labels and layers that there are."""
-    there = set(zip(measured["labels"].values, measured["layers"].values, strict=True))
-    return [mode for mode in _MODES if mode in there]
+    """Measured combinations of labels and layers."""
+    found = set(zip(measured["labels"].values, measured["layers"].values, strict=True))
+    return [mode for mode in _MODES if mode in found]
 
 
 def _of_mode(measured: xr.Dataset, labels: str, layers: str) -> xr.Dataset:
@@ -40,9 +38,15 @@ def _of_mode(measured: xr.Dataset, labels: str, layers: str) -> xr.Dataset:
 
 
 def scan_map(measured: xr.Dataset) -> Figure:
-    """Where C9 holds: `scan.like_mnist` of the points with N and D as at the first, over P/N (columns), labels and
-    layers (rows). In each panel the end of training runs to the right, the largest width K upwards and colour is ε₁,₂
-    on Gaussian inputs at that K; cells with a dot meet all three parts of the claim.
+    """Where C9 holds: largest K (up), end of training (right) and P/N (columns), for labels and layers (rows).
+
+    Colour is the disagreement ε₁,₂ on Gaussian inputs at that K; cells with a dot meet all three parts of the claim,
+    hatched ones are still learning. Inside the orange line ε₁,₂/ε_g on structured inputs is about one.
+
+    Parameters
+    ----------
+    measured : Dataset
+        From :func:`hmm_utils.runs.scan.like_mnist`; the points with N and D as at the first are shown.
     """
     for axis in ("n_inputs", "n_latent"):
         measured = measured.isel(point=measured[axis] == measured[axis].values[0])
@@ -68,7 +72,7 @@ def scan_map(measured: xr.Dataset) -> Figure:
         Patch(fc="white", ec="0.5", hatch="////", label="still learning"),
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=3)
-    footnote(fig, [f"{_size(measured)}. {_TWO_DRAWS}"])
+    footnote(fig, [f"{_size(measured)}. {_MEANS}"])
     return fig
 
 
@@ -84,10 +88,13 @@ def _draw_map(axis: Axes, point: xr.Dataset) -> mpl.cm.ScalarMappable:
     colours = axis.pcolormesh(*edges, point["chance"], vmin=0, vmax=0.5, cmap="viridis")
     learning = np.where(point["learnt"] | point["diverged"], np.nan, 1.0)
     axis.pcolor(*edges, learning, hatch="////", cmap=mpl.colors.ListedColormap(["#ffffff90"]), ec="0.5", lw=0)
-    for flag, how in (("diverged", {"marker": "x", "c": "0.4", "lw": 0.8}),
-                      ("holds", {"marker": "o", "c": "white", "ec": "black", "lw": 0.6})):  # fmt: skip
+    looks: dict[str, Look] = {
+        "diverged": {"marker": "x", "c": "0.4", "lw": 0.8},
+        "holds": {"marker": "o", "c": "white", "ec": "black", "lw": 0.6},
+    }
+    for flag, look in looks.items():
         rows, columns = np.nonzero(point[flag].values)
-        axis.scatter(t[columns], K[rows], s=11, zorder=3, **how)
+        axis.scatter(t[columns], K[rows], s=11, zorder=3, **look)
     axis.add_collection(LineCollection(_border(point["agrees"].values, *edges), colors=ORANGE, lw=1.5))
     axis.set(xscale="log", yscale="log", yticks=K, yticklabels=K)
     axis.minorticks_off()
@@ -95,7 +102,7 @@ def _draw_map(axis: Axes, point: xr.Dataset) -> mpl.cm.ScalarMappable:
 
 
 def _border(inside: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[list[tuple[float, float]]]:
-    """The edges between cells that are inside and cells that are not; inside (rows, columns), edges x and y."""
+    """Edges between cells inside and cells outside: ``inside`` (rows, columns), cell boundaries x and y."""
     upright = [[(x[j + 1], y[i]), (x[j + 1], y[i + 1])] for i, j in np.argwhere(inside[:, 1:] != inside[:, :-1])]
     level = [[(x[j], y[i + 1]), (x[j + 1], y[i + 1])] for i, j in np.argwhere(inside[1:] != inside[:-1])]
     return upright + level
@@ -111,20 +118,28 @@ _MODE_COLOURS = dict(zip(_LABELS, (BLUE, ORANGE), strict=True))
 
 
 def _two_widths(measured: xr.Dataset) -> list[int]:
-    """K ≤ 8, as far as the paper's figures go, and all."""
+    """Largest K of the paper's figures, 8, and largest of all."""
     widths = measured["width"].values
     return sorted({int(widths[widths <= 8].max()), int(widths.max())})
 
 
 def _marked(axis: Axes, y: xr.DataArray, along: str, *, colour: str, filled: bool, dashed: bool, label: str) -> None:
     y = y.sortby(along)
-    how = {"marker": "o", "ms": 5, "mfc": colour if filled else "white", "ls": "--" if dashed else "-", "lw": 1.2}
-    axis.plot(y[along], y, color=colour, label=label, **how)
+    look: Look = {"marker": "o", "ms": 5, "lw": 1.2, "ls": "--" if dashed else "-"}
+    axis.plot(y[along], y, color=colour, mfc=colour if filled else "white", label=label, **look)
 
 
 def scan_lines(mnist: xr.Dataset, overfit: xr.Dataset) -> Figure:
-    """How the numbers behind C9 and C17 depend on D (left) and on N (right), the rest being as at the first point:
-    `scan.like_mnist` and `scan.overfits` of the same points, at the end of training, for real labels and signs.
+    """How the numbers behind C9 and C17 depend on D (left) and on N (right) at the end of training.
+
+    Colours: real-valued labels and signs. Dotted: what the claim must exceed; grey: ratios that count as about the
+    same.
+
+    Parameters
+    ----------
+    mnist, overfit : Dataset
+        From :func:`hmm_utils.runs.scan.like_mnist` and :func:`hmm_utils.runs.scan.overfits` for the same points; all
+        else is as at the first point.
     """
     N, D = (mnist[axis].values[0] for axis in ("n_inputs", "n_latent"))
     alike = (mnist["alpha"] == mnist["alpha"][0]) & (mnist["layers"] == mnist["layers"][0])
@@ -169,9 +184,14 @@ def scan_lines(mnist: xr.Dataset, overfit: xr.Dataset) -> Figure:
 
 
 def scan_overfitting(overfit: xr.Dataset) -> Figure:
-    """Where C17 holds for latent labels: `scan.overfits` at the end of training against P/N, a column for labels and
-    layers. Top: dε_g/dlnK at the end and with early stopping; bottom: ε_g over that at D = 10. Drawn are the points at
-    D = N/2 of the smallest N that has some: that of Fig. 9.
+    """Where C17 holds for latent labels: growth of ε_g with K against P/N for D = N/2, by labels and layers (columns).
+
+    Top: dε_g/d ln K at the end of training and with early stopping; bottom: ε_g over that at D = 10.
+
+    Parameters
+    ----------
+    overfit : Dataset
+        From :func:`hmm_utils.runs.scan.overfits`; the points of the smallest N with D = N/2 are shown, as in Fig. 9.
     """
     many = overfit.isel(point=2 * overfit["n_latent"] == overfit["n_inputs"], time=-1)
     many = many.isel(point=many["n_inputs"] == many["n_inputs"].min())
