@@ -181,7 +181,7 @@ figures.save(figure, "t2_gaussianity", out)
 # ## Covariances from layer to layer
 #
 # For random layers $\Omega$ and $\Phi$ need not be sampled: a layer $x'=f(xF)$ takes them to $\Omega'_{ij}=b_iS_{ij}b_j$ off the diagonal and
-# $\Phi'=bF^{\mathsf T}\Phi$, with $S=F^{\mathsf T}\Omega F$ and $b_i$ the slope of $f$ at a Gaussian of variance $S_{ii}$ (`generators.propagated`). It costs
+# $\Phi'=bF^{\mathsf T}\Phi$, with $S=F^{\mathsf T}\Omega F$ and $b_i$ the slope of $f$ at a Gaussian of variance $S_{ii}$ (`theory.online.layers.propagated`). It costs
 # milliseconds instead of seconds. It takes pre-activations to be Gaussian of a fixed variance, and keeps the first order in their correlations.
 
 # %%

@@ -5,7 +5,7 @@ arXiv:2006.14709) a student sees of a generator no more than its first two momen
 
     Ω = E[(x − μ)(x − μ)ᵀ]   (N, N),      Φ = E[(x − μ) cᵀ]   (N, D),      c ~ N(0, I_D).
 
-They are sampled, for any generator, or followed from layer to layer, for random fully connected ones.
+They are sampled here, for any generator; `hmm_utils.theory.online.layers` follows those of random fully connected ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import pi, prod, sqrt
+from math import prod, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from hmm_utils.files import read_dataset, replace
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = [
+    "FUNCTIONS",
     "TRAINED",
     "Generator",
     "Layer",
@@ -37,7 +38,6 @@ __all__ = [
     "load_layers",
     "local_fields",
     "participation_ratio",
-    "propagated",
     "random_layers",
     "recoverability",
     "save_layers",
@@ -47,7 +47,7 @@ __all__ = [
 TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetensors"
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""
 
-_FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = NONLINEARITIES | {"sigmoid": expit}
+FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = NONLINEARITIES | {"sigmoid": expit}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,12 +122,12 @@ class Layer:
                 f"F has shape {self.F.shape} and the bias {None if self.bias is None else self.bias.shape}: "
                 "give F as (N, N') and the bias as (N',)."
             )
-        if self.f not in _FUNCTIONS:
-            raise ValueError(f"unknown f {self.f!r}: choose one of {', '.join(_FUNCTIONS)}.")
+        if self.f not in FUNCTIONS:
+            raise ValueError(f"unknown f {self.f!r}: choose one of {', '.join(FUNCTIONS)}.")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         u = x @ self.F
-        return _FUNCTIONS[self.f](u if self.bias is None else u + self.bias)
+        return FUNCTIONS[self.f](u if self.bias is None else u + self.bias)
 
 
 def random_layers(sizes: Sequence[int], f: str, *, rng: np.random.Generator) -> tuple[Layer, ...]:
@@ -344,49 +344,6 @@ def _sampled(generator: Generator, sizes: Sequence[int], rng: np.random.Generato
         }
         | {f"{name}_error": value for name, value in error.items()}
     )
-
-
-def propagated(layers: Sequence[Layer]) -> xr.Dataset:
-    """μ, Ω and Φ of random fully connected layers, followed from layer to layer by the Gaussian equivalence.
-
-    With S = FᵀΩF the covariance of the pre-activations, s_i² = S_ii and, for z ~ N(0, 1),
-
-        b_i = E z f(s_i z)/s_i,     c_i = E f(s_i z)² − (E f(s_i z))²,
-
-    Ω'_ij = b_i S_ij b_j off the diagonal and c_i on it, Φ' = b Fᵀ Φ. Off the diagonal this is the first order in weak
-    correlations S_ij. That the norm of x fluctuates by O(1/√N) from sample to sample in narrow layers is neglected too.
-
-    Raises ValueError for layers that do not fit, with a bias, or, but for the last, with E f(s_i z) ≠ 0: these do not
-    keep the mean at 0.
-    """
-    omega = phi = np.eye(_sizes(layers)[0])
-    for layer in layers:
-        if layer.bias is not None:
-            raise ValueError("a layer has a bias: only layers without one can be followed, sample the covariances.")
-        F = layer.F.astype(np.float64)
-        S = F.T @ omega @ F
-        s = np.sqrt(S.diagonal())
-        a, zf, ff = _gaussian_means(_FUNCTIONS[layer.f], s)
-        if layer is not layers[-1] and np.abs(a).max() > 1e-9:
-            raise ValueError(
-                f"a hidden layer of f = {layer.f} has outputs of mean {np.abs(a).max():.3g}: "
-                "only odd f can be followed there, sample the covariances."
-            )
-        b = zf / s
-        omega = b[:, None] * S * b
-        np.fill_diagonal(omega, ff - a**2)
-        phi = (b * F).T @ phi
-    return xr.Dataset({"mean": ("input", a), "omega": (("input", "other"), omega), "phi": (("input", "latent"), phi)})
-
-
-def _gaussian_means(f: Callable[[np.ndarray], np.ndarray], s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """E f(s_i z), E z f(s_i z) and E f(s_i z)² for z ~ N(0, 1) and an f that is smooth but for a kink or jump at 0."""
-    node, weight = np.polynomial.legendre.leggauss(100)
-    # from 0 to 10, beyond which the Gaussian weighs 1e-23, and the mirror image
-    z = np.concatenate([5 * (node + 1), -5 * (node + 1)])
-    p = np.tile(5 * weight, 2) * np.exp(-(z**2) / 2) / sqrt(2 * pi)
-    values = f(s[:, None] * z)
-    return values @ p, values @ (p * z), values**2 @ p
 
 
 def standardised(generator: Generator, moments: xr.Dataset) -> tuple[Generator, xr.Dataset]:

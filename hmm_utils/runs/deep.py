@@ -37,6 +37,7 @@ from hmm_utils.model.networks import Network, random_network
 from hmm_utils.runs import seeds
 from hmm_utils.sgd import online
 from hmm_utils.theory.online import motion
+from hmm_utils.theory.online.layers import are_odd, propagated
 
 __all__ = [
     "CASES", "NAME", "RANDOM", "TRAINED", "VERSION", "Case", "Configuration", "compare", "deviation", "measure",
@@ -300,13 +301,11 @@ def _start(
 
 
 def _propagated(case: Case, student: Network, teacher: Network, times: np.ndarray, lr: float) -> np.ndarray:
-    """ε_g(t) with the covariances of `generators.propagated`; NaN for a generator that is not random layers of odd f
+    """ε_g(t) with the covariances of `layers.propagated`; NaN for a generator that is not random layers of odd f
     without a bias."""
-    odd = case.layers is not None and all(layer.bias is None and layer.f != "abs" for layer in case.layers)
-    if not odd:
+    if case.layers is None or not are_odd(case.layers):
         return np.full(times.shape, np.nan)
-    moments = generators.propagated(case.layers)
-    _, moments = generators.standardised(case.generator, moments)
+    _, moments = generators.standardised(case.generator, propagated(case.layers))
     start = motion.generator(student, teacher, moments["omega"].values, moments["phi"].values)
     return motion.integrate(start, times, lr=lr)["eps_g_mse"].values
 
