@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, PolyQuadMesh, QuadMesh
 
 from hmm_utils import figures
-from hmm_utils.claims import behaviour, checks
+from hmm_utils.claims import appendices, hidden_manifold
 from hmm_utils.model.observables import early_stopping
 from hmm_utils.runs import archive, cache, experiments, scan, sweep
 from hmm_utils.sgd import training
@@ -135,10 +135,10 @@ def test_numbers_are_those_of_the_claims():
         for K in WIDTHS[1:]:
             at = {"width": K, "point": "many"}
             here, there = (at_index(result, K, i) for result in (many, few))
-            ratio, slope, chance = (value.mean for value in behaviour.like_mnist(here).values)
+            ratio, slope, chance = (value.mean for value in hidden_manifold.C9.find({"fig3_left": here}).values)
             for name, expected in (("ratio", ratio), ("slope", slope), ("chance", chance)):
                 assert float(c9[name].sel(at).isel(time=i)) == pytest.approx(expected, rel=1e-9), (name, K, i)
-            values = checks.c17({"fig9_latent": here, "fig3_left": there}).values
+            values = appendices.C17.find({"fig9_latent": here, "fig3_left": there}).values
             for name, expected in zip(("end", "early"), values[:2], strict=True):
                 assert float(c17[name].sel(at).isel(time=i)) == pytest.approx(expected.mean, rel=1e-9), (name, K, i)
             (times,) = (v.mean for v in values if v.name.startswith("ε_g latent, D = N/2"))

@@ -1,4 +1,4 @@
-"""From results to judgements, for notebooks, tables and files."""
+"""The register of all claims, and judgements on them for notebooks, tables and files."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from pathlib import Path
 import xarray as xr
 
 from hmm_utils import files
-from hmm_utils.claims.behaviour import present
-from hmm_utils.claims.criteria import noted, unknown
+from hmm_utils.claims import (
+    appendices,
+    deep_generators,
+    equations_of_motion,
+    hidden_manifold,
+    independent_students,
+    intrinsic_dimension,
+    plateaus,
+)
+from hmm_utils.claims.logic import noted, undecided
+from hmm_utils.claims.measuring import parts_of
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
-from hmm_utils.claims.register import CLAIMS
 from hmm_utils.runs import measurements
 from hmm_utils.runs.experiments import experiment, scale_note
 
-
-def _other_manifold(result: xr.Dataset) -> bool:
-    """Whether D/N of structured inputs is not the paper's: what then fails may follow from its parameters after all."""
-    at = result.attrs
-    if at.get("inputs") != "structured":
-        return False
-    paper = experiment(at["name"], "paper", layers=at["layers"])
-    return at["n_latent"] / at["n_inputs"] != paper.n_latent / paper.n_inputs
-
-
-def _found(claim: Claim, used: Results) -> Finding:
-    """The claim's finding, with what the scale of its runs adds to it."""
-    missing = [name for name in claim.setups if not present(used, name)]
-    if missing:
-        return unknown(f"no results of {', '.join(missing)}")
-    finding = claim.check(used)
-    if finding.verdict == FAILS and any(_other_manifold(result) for result in used.values()):
-        note = "the criterion fails here, at another D/N than the paper's"
-        finding = replace(noted(finding, note), verdict=UNDECIDED)
-    if any(result.attrs.get("inputs") == "digits" and result.attrs["n_inputs"] == 64 for result in used.values()):
-        finding = noted(finding, "on 8×8 digits instead of MNIST")
-    synthetic = [result for result in used.values() if result.attrs.get("inputs", "digits") != "digits"]
-    if any(result.sizes.get("draw") == 1 for result in synthetic):
-        finding = noted(finding, "intervals over the initialisations of a single draw of inputs and teacher")
-    return finding
+CLAIMS: tuple[Claim, ...] = (
+    *independent_students.CLAIMS,
+    *plateaus.CLAIMS,
+    *hidden_manifold.CLAIMS,
+    *appendices.CLAIMS,
+    *intrinsic_dimension.CLAIMS,
+    *equations_of_motion.CLAIMS,
+    *deep_generators.CLAIMS,
+)
 
 
 def judge(notebook: str, results: Results) -> Judgements:
-    """The verdicts on all claims of a notebook, from results by the names of set-ups (as `experiments.plan` has them)
-    and measurements: those of the notebook and, where a claim compares with them, those of others."""
+    """Judge all claims of a notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        Name without ending, e.g. "01_independent_students".
+    results : mapping of str to Dataset
+        Results by the names of set-ups (as ``experiments.plan`` has them) and measurements: those of the notebook and,
+        where a claim is compared with them, those of others. A claim without its results is undecided.
+    """
     judgements = []
     for claim in CLAIMS:
         if claim.notebook != notebook:
             continue
-        used = {name: results[name] for setup in claim.setups + claim.compared for name in present(results, setup)}
-        finding = _found(claim, used)
+        used = {
+            name: result for setup in claim.setups + claim.compared for name, result in parts_of(results, setup).items()
+        }
+        finding = _find(claim, used)
         judgements.append(
             Judgement(
                 claim=claim.number,
@@ -72,13 +74,39 @@ def judge(notebook: str, results: Results) -> Judgements:
     return Judgements(judgements)
 
 
+def _find(claim: Claim, used: Results) -> Finding:
+    """Apply a claim's criterion, and add what the scale of its runs adds to the finding."""
+    missing = [setup for setup in claim.setups if not parts_of(used, setup)]
+    if missing:
+        return undecided(f"no results of {', '.join(missing)}")
+    finding = claim.find(used)
+    if finding.verdict == FAILS and any(_is_other_manifold(result) for result in used.values()):
+        note = "the criterion fails here, at another D/N than the paper's"
+        finding = replace(noted(finding, note), verdict=UNDECIDED)
+    if any(result.attrs.get("inputs") == "digits" and result.attrs["n_inputs"] == 64 for result in used.values()):
+        finding = noted(finding, "on 8×8 digits instead of MNIST")
+    synthetic = [result for result in used.values() if result.attrs.get("inputs", "digits") != "digits"]
+    if any(result.sizes.get("draw") == 1 for result in synthetic):
+        finding = noted(finding, "intervals over the initialisations of a single draw of inputs and teacher")
+    return finding
+
+
+def _is_other_manifold(result: xr.Dataset) -> bool:
+    """Whether D/N of structured inputs is not the paper's: a failure may then be due to that."""
+    at = result.attrs
+    if at.get("inputs") != "structured":
+        return False
+    paper = experiment(at["name"], "paper", layers=at["layers"])
+    return at["n_latent"] / at["n_inputs"] != paper.n_latent / paper.n_inputs
+
+
 def _scale(name: str, result: xr.Dataset) -> str:
     is_measured = name.partition("/")[0] in measurements.MEASUREMENTS
     return measurements.note(name, result) if is_measured else scale_note(result)
 
 
 def plain(judgements: Iterable[Judgement]) -> list[dict]:
-    """For JSON, which knows neither NaN nor infinity: null stands for a number that is not known."""
+    """Convert to lists and dictionaries for JSON: a number that is not finite becomes None, as JSON has none such."""
     records = [asdict(judgement) for judgement in judgements]
     for value in (value for record in records for value in record["values"]):
         for key in ("mean", "low", "high"):
@@ -87,8 +115,11 @@ def plain(judgements: Iterable[Judgement]) -> list[dict]:
 
 
 def save(judgements: Judgements, notebook: str, out: str | Path) -> None:
-    """Writes OUT/claims/NOTEBOOK.json, aside first; an empty `out` writes nothing."""
-    if not str(out):
-        return
+    """Write OUT/claims/NOTEBOOK.json, atomically; an empty ``out`` writes nothing."""
     text = json.dumps(plain(judgements), ensure_ascii=False, indent=1, allow_nan=False)
-    files.replace(Path(out) / "claims" / f"{notebook}.json", lambda aside: aside.write_text(text, encoding="utf-8"))
+
+    def write(aside: Path) -> None:
+        aside.write_text(text, encoding="utf-8")
+
+    if str(out):
+        files.replace(Path(out) / "claims" / f"{notebook}.json", write)

@@ -1,5 +1,6 @@
-"""The claims that the notebooks leave in `OUT/claims/NAME.json`: reading them, writing them together, showing them,
-comparing their verdicts with others.
+"""Verdicts in files: reading those that notebooks write to ``OUT/claims/NAME.json``, joining, showing, comparing them.
+
+Nothing heavy is imported here, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ClaimsError", "Comparison", "claims_text", "compare", "read_claims", "read_verdicts", "write_claims"]
 
@@ -20,57 +22,78 @@ _NUMBERS = ("mean", "low", "high", "n")
 
 
 class ClaimsError(RuntimeError):
-    """Claims that are missing or unreadable; the message is one sentence that says what to do."""
+    """Claims are missing or unreadable; the message is one sentence that says what to do."""
 
 
 def read_claims(out: str | os.PathLike, names: Iterable[str] | None = None) -> list[dict]:
-    """The claims under `out`, in the order of their numbers; `names` restricts them to some notebooks.
+    """Read the claims that notebooks have written.
 
-    Raises ClaimsError if a file of claims cannot be read.
+    Parameters
+    ----------
+    out : path
+        The folder that contains ``claims/``.
+    names : iterable of str, optional
+        Only these notebooks.
+
+    Returns
+    -------
+    claims : list of dict
+        In the order of their numbers.
+
+    Raises
+    ------
+    ClaimsError
+        If a file cannot be read.
     """
     # A hidden file is one that a notebook is writing.
     paths = [path for path in (Path(out) / "claims").glob("*.json") if not path.name.startswith(".")]
     wanted = {path.stem for path in paths} if names is None else set(names)
-    found = [claim for path in paths if path.stem in wanted for claim in _claims_in(path)]
-    return sorted(found, key=lambda claim: (_natural(claim["claim"]), claim["notebook"]))
+    claims = [claim for path in paths if path.stem in wanted for claim in _claims_in(path)]
+    return sorted(claims, key=lambda claim: (_natural(claim["claim"]), claim["notebook"]))
 
 
 def _claims_in(path: Path) -> list[dict]:
-    claims = _loaded(path)
-    if not _texts(claims, _COLUMNS) or not all(_measured(claim.get("values")) for claim in claims):
+    claims = _records(path, _COLUMNS)
+    if claims is None or not all(_is_measured(claim.get("values")) for claim in claims):
         raise ClaimsError(f"{path} is not a list of claims: run {path.stem} again with --overwrite.")
     return claims
 
 
-def _loaded(path: Path) -> object:
-    """What a JSON file holds; None if it cannot be read."""
+def _records(path: Path, keys: Sequence[str]) -> list[dict] | None:
+    """Read a list of records with texts at these keys from a JSON file; None if it is not one."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        entries = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
+    return entries if _have_texts(entries, keys) else None
 
 
-def _texts(entries: object, keys: Sequence[str]) -> bool:
-    """Whether this is a list of records that have texts at these keys."""
+def _have_texts(entries: object, keys: Sequence[str]) -> bool:
     return isinstance(entries, list) and all(
         isinstance(entry, dict) and isinstance(entry.get(key), str) for entry in entries for key in keys
     )
 
 
-def _measured(values: object) -> bool:
-    """Whether these are measured values: a name, and numbers or null where nothing is known."""
-    return _texts(values, ("name", "over")) and all(
-        value.get(key, "") is None or _is_number(value.get(key)) for value in values for key in _NUMBERS
+def _is_measured(values: Any) -> bool:
+    """Whether these are measured values: a name, and numbers, or null where nothing is known."""
+    return _have_texts(values, ("name", "over")) and all(
+        type(value.get(key, "")) in (int, float, type(None)) for value in values for key in _NUMBERS
     )
-
-
-def _is_number(x: object) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Verdicts beside expected ones: one sentence per difference, how many agree, and the notebooks not run here."""
+    """Verdicts compared with expected ones.
+
+    Attributes
+    ----------
+    different : tuple of str
+        A sentence for each difference.
+    n_same : int
+        How many agree.
+    not_run : tuple of str
+        Notebooks with expected claims only.
+    """
 
     different: tuple[str, ...]
     n_same: int
@@ -78,32 +101,38 @@ class Comparison:
 
 
 def read_verdicts(path: str | os.PathLike) -> list[dict]:
-    """The claims in a file as `hmm claims --json` prints it, of which claim, notebook, verdict and scale are needed.
+    """Read the claims in a file as ``hmm claims --json`` prints it.
 
-    Raises ClaimsError if it cannot be read.
+    Raises
+    ------
+    ClaimsError
+        If it cannot be read, or a claim, its notebook, verdict or scale is missing.
     """
-    expected = _loaded(Path(path))
-    if not _texts(expected, ("claim", "notebook", "verdict", "scale")):
+    claims = _records(Path(path), ("claim", "notebook", "verdict", "scale"))
+    if claims is None:
         raise ClaimsError(f"{path} is not a list of verdicts: make one with `hmm claims --json > {path}`.")
-    return expected
+    return claims
 
 
 def compare(claims: Iterable[Mapping], expected: Iterable[Mapping]) -> Comparison:
-    """Claims by number and notebook; a claim that only one side has differs, unless its notebook was not run here."""
-    here, there = ({(c["claim"], c["notebook"]): c for c in side} for side in (claims, expected))
-    run = {notebook for _, notebook in here}
-    keys = [key for key in here.keys() | there.keys() if key[1] in run]
+    """Compare verdicts by number and notebook.
+
+    A claim that only one side has is a difference, unless its notebook was not run.
+    """
+    found, known = ({(c["claim"], c["notebook"]): c for c in side} for side in (claims, expected))
+    run = {notebook for _, notebook in found}
+    keys = [key for key in found.keys() | known.keys() if key[1] in run]
     keys.sort(key=lambda key: (_natural(key[0]), key[1]))
-    same = [key for key in keys if key in here and key in there and here[key]["verdict"] == there[key]["verdict"]]
+    same = [key for key in keys if key in found and key in known and found[key]["verdict"] == known[key]["verdict"]]
     return Comparison(
-        tuple(_difference(key, here.get(key), there.get(key)) for key in keys if key not in same),
+        tuple(_difference(key, found.get(key), known.get(key)) for key in keys if key not in same),
         len(same),
-        tuple(sorted({notebook for _, notebook in there} - run)),
+        tuple(sorted({notebook for _, notebook in known} - run)),
     )
 
 
-def _difference(key: tuple[str, str], here: Mapping | None, there: Mapping | None) -> str:
-    return f"{key[0]} ({key[1]}): {_side(here, 'not judged')} here, {_side(there, 'not known')} there."
+def _difference(key: tuple[str, str], found: Mapping | None, known: Mapping | None) -> str:
+    return f"{key[0]} ({key[1]}): {_side(found, 'not judged')} here, {_side(known, 'not known')} there."
 
 
 def _side(claim: Mapping | None, without: str) -> str:
@@ -111,14 +140,22 @@ def _side(claim: Mapping | None, without: str) -> str:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """A key that puts C2 before C10."""
+    """Sort key that puts C2 before C10."""
     return [(int(digits or 0), word) for digits, word in re.findall(r"(\d+)|(\D+)", text)]
 
 
 def write_claims(out: str | os.PathLike) -> tuple[Path, ...]:
-    """Write all claims under `out` to its claims.md and claims.json; returns these paths, none if there are no claims.
+    """Join the claims of all notebooks under ``out`` in its files claims.md and claims.json.
 
-    Raises ClaimsError if a file of claims cannot be read.
+    Returns
+    -------
+    paths : tuple of Path
+        The two files; none if there are no claims.
+
+    Raises
+    ------
+    ClaimsError
+        If a file of claims cannot be read.
     """
     claims = read_claims(out)
     if not claims:
@@ -145,7 +182,7 @@ def _markdown_cell(text: str) -> str:
 
 
 def claims_text(claims: Sequence[Mapping], width: int = 120) -> str:
-    """The claims as a table for a terminal of this width."""
+    """Lay out claims as a table for a terminal of this width."""
     header = ("claim", "what was measured", "verdict", "notebook")
     rows = [(f"{c['claim']} {c['statement']}", c["measured"], c["verdict"], c["notebook"]) for c in claims]
     notebook = max(len(row[-1]) for row in [header, *rows])
