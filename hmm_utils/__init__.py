@@ -30,7 +30,7 @@ _FOLDERS = {
     "runs": (
         "archive", "comparison", "deep", "dimension", "directions", "experiments", "measurements", "paper", "scan",
         "sweep",
-    ),  # fmt: skip
+    ),
     "figures": ("paper_figures",),
     "": ("claims", "figures", "play", "theory"),
 }

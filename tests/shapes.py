@@ -9,14 +9,18 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 from types import FunctionType
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from jaxtyping import jaxtyped
 
 CHECKED: tuple[str, ...] = ()  # hmm_utils.model., hmm_utils.sgd., hmm_utils.theory. as their annotations are made true
 
 
+# a whole number is a float, as for mypy
+TYPECHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
 def checked(function):
-    return jaxtyped(function, typechecker=beartype)
+    return jaxtyped(function, typechecker=TYPECHECKER)
 
 
 def wrap(module):
