@@ -69,6 +69,7 @@ from hmm_utils import (
     sweep,
     training,
 )
+from hmm_utils.claims import validity
 
 figures.use_style()
 chosen = dict(
@@ -300,7 +301,7 @@ claims.judge("03_hidden_manifold_model", stored)
 
 # %%
 scanned = sweep.load_or_run(scan.points(profile, seed=seed), device=device)
-live = scan.like_mnist(scanned)
+live = validity.like_mnist(scanned)
 figure = figures.scan_map(live)
 figures.save(figure, "scan_c9", out)
 
@@ -314,7 +315,7 @@ figures.save(figure, "scan_c9", out)
 stored_points = scan.load(archive.FOLDER)
 if not stored_points:
     print("The scan at the paper's scale is not stored here: the quick one is used below.")
-mnist, overfit = scan.like_mnist(stored_points or scanned), scan.overfits(stored_points or scanned)
+mnist, overfit = validity.like_mnist(stored_points or scanned), validity.overfits(stored_points or scanned)
 if stored_points:
     figure = figures.scan_map(mnist)
     figures.save(figure, "scan_c9_paper", out)
@@ -338,7 +339,7 @@ for K in widths_seen:
     print(f"C9 as captioned, K ≤ {K}: ε₁,₂/ε_g = {float(here['ratio']):.2f}, dε₁,₂/dlnK = {float(here['slope']):.3f}, "
           f"ε₁,₂ = {float(here['chance']):.2f} on Gaussian inputs; met: {bool(here['holds'])}")  # fmt: skip
 for K in widths_seen:
-    met = scan.where(mnist["holds"].sel(width=K))
+    met = validity.in_words(mnist["holds"].sel(width=K))
     lasting = [line for line in met if "to the end" in line]
     print(f"\nC9 is met with K ≤ {K} until the end at", *lasting or ["no setting"], sep="\n  ")
     print(f"and for a while at {len(met) - len(lasting)} more of {mnist.sizes['point']} settings")
@@ -346,7 +347,7 @@ for K in widths_seen:
 # %%
 extensive = overfit.isel(point=2 * overfit["n_latent"] == overfit["n_inputs"])
 for K in widths_seen:
-    lasting = [line for line in scan.where(extensive["holds"].sel(width=K)) if "to the end" in line]
+    lasting = [line for line in validity.in_words(extensive["holds"].sel(width=K)) if "to the end" in line]
     print(f"\nC17 (latent labels, D = N/2) is met with K ≤ {K} until the end at", *lasting or ["no setting"], sep="\n  ")
 
 # %% [markdown]

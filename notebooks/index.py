@@ -34,7 +34,7 @@ out: str = ""  # folder with the verdicts of other notebooks (empty: none are sh
 import numpy as np
 from IPython.display import Markdown
 
-from hmm_utils import datasets, experiments, figures, networks, paper
+from hmm_utils import claims, datasets, experiments, figures, networks
 from hmm_utils.claims import report
 
 figures.use_style()
@@ -116,7 +116,7 @@ for number, name in enumerate(("fig1_right", "fig4", "fig3_right", "fig3_left"),
 # %%
 rows = [
     f"| {j.claim} | {j.statement} | {j.section}, {j.figure} | [{j.notebook}]({j.notebook}.ipynb) | *{j.verdict}* |"
-    for j in paper.judge()
+    for j in claims.judge_stored()
 ]
 Markdown("\n".join(["| | claim | section, figure | notebook | verdict |", "|---|---|---|---|---|", *rows]))
 

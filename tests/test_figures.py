@@ -14,9 +14,10 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from hmm_utils import figures
+from hmm_utils.claims import validity
 from hmm_utils.model import datasets
 from hmm_utils.model.observables import early_stopping, final
-from hmm_utils.runs import dimension, experiments, scan
+from hmm_utils.runs import dimension, experiments
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 TINY = dict(
@@ -522,7 +523,7 @@ def test_every_figure_can_be_drawn(modes, measured):
     inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
     inset = {"K = 2": modes["teacher"]}
     points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
-    mnist, overfit = scan.like_mnist(points), scan.overfits(points)
+    mnist, overfit = validity.like_mnist(points), validity.overfits(points)
     drawn = {
         "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),
         "intrinsic_dimension": figures.intrinsic_dimension({"": measured}),

@@ -120,7 +120,7 @@ def test_claims_are_judged_in_their_order(small, monkeypatch):
     """All claims, by number, on the stored results; those whose runs are not there are undecided."""
     runs, store, kept = small
     paper.write(paper.compute(runs, store, kept, progress=False), runs, kept)
-    judgements = paper.judge(kept)
+    judgements = claims.judge_stored(kept)
     assert [j.claim for j in judgements] == [claim.number for claim in claims.CLAIMS]
     found = {j.claim: j for j in judgements}
     assert "N = 20 (784)" in found["C9"].scale and found["C9"].values

@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, PolyQuadMesh, QuadMesh
 
 from hmm_utils import figures
-from hmm_utils.claims import appendices, hidden_manifold
+from hmm_utils.claims import appendices, hidden_manifold, validity
 from hmm_utils.model.observables import early_stopping
 from hmm_utils.runs import archive, cache, experiments, scan, sweep
 from hmm_utils.sgd import training
@@ -130,7 +130,7 @@ def test_numbers_are_those_of_the_claims():
     many = made(setup="fig9_latent", D=392, N=784, **scattered[0])
     few = made(**scattered[1])
     both = {"many": many, "few": few}
-    c9, c17 = scan.like_mnist(both), scan.overfits(both)
+    c9, c17 = validity.like_mnist(both), validity.overfits(both)
     for i in (0, 4, N_TIMES - 1):
         for K in WIDTHS[1:]:
             at = {"width": K, "point": "many"}
@@ -147,7 +147,7 @@ def test_numbers_are_those_of_the_claims():
 
 def test_numbers_by_hand():
     """The laws themselves, without scatter: two widths make a slope, the largest has the chance."""
-    found = scan.like_mnist({"a": made(**LAWS)}).isel(point=0, time=-1)
+    found = validity.like_mnist({"a": made(**LAWS)}).isel(point=0, time=-1)
     gauss = {K: float(LAWS["on_gauss"](K, END)) for K in (1, 2)}
     assert float(found["chance"].sel(width=2)) == pytest.approx(gauss[2])
     assert float(found["slope"].sel(width=2)) == pytest.approx((gauss[2] - gauss[1]) / log(2))
@@ -159,7 +159,7 @@ def test_numbers_by_hand():
 def test_points_of_different_size_share_their_times():
     """N steps are whole, so that N = 100 and 784 are measured at slightly different times; a point is read off at its
     own times and labelled with those that were asked for."""
-    found = scan.like_mnist({f"{N}": made(N=N, on_gauss=lambda K, t: 0.001 * t + 0 * K) for N in (100, 784)})
+    found = validity.like_mnist({f"{N}": made(N=N, on_gauss=lambda K, t: 0.001 * t + 0 * K) for N in (100, 784)})
     np.testing.assert_array_equal(found["time"], training.evaluation_times(END, N_TIMES))
     for N in (100, 784):
         own = np.rint(training.evaluation_times(END, N_TIMES) * N) / N
@@ -169,7 +169,7 @@ def test_points_of_different_size_share_their_times():
 
 def test_nothing_to_measure():
     with pytest.raises(ValueError, match=r"^there are no points: give at least one\.$"):
-        scan.like_mnist({})
+        validity.like_mnist({})
 
 
 GOOD = dict(on_test=lambda K, t: 0.05 + 0 * K * t, on_gauss=lambda K, t: 0.5 - 0.2 / K + 0 * t)
@@ -185,7 +185,7 @@ def test_where_the_claim_holds():
     every other point one part is not, and it alone is what keeps the claim from holding."""
     points = {"corner": made(**GOOD)}
     points |= {part: made(alpha=76, labels="real", **GOOD | law) for part, law in BAD.items()}
-    found = scan.like_mnist(points)
+    found = validity.like_mnist(points)
     end = found.isel(time=-1).sel(width=16)
     for part in BAD:
         assert {p for p in points if not end[part].sel(point=p)} == {part}
@@ -195,19 +195,19 @@ def test_where_the_claim_holds():
     expected = (found["time"] > log(0.4 / 0.045)) & (found["width"] >= 4)
     np.testing.assert_array_equal(corner, expected.transpose(*corner.dims))
     times = found["time"].values[found["time"].values > log(0.4 / 0.045)]
-    assert scan.where(found["holds"].sel(width=16)) == [
+    assert validity.in_words(found["holds"].sel(width=16)) == [
         f"P = N, labels ±1, both layers, D = 10, N = 784: from t = {times[0]:.3g} to the end ({times.size} of 9 times)"
     ]
-    assert scan.where(found["holds"].sel(width=2)) == []
+    assert validity.in_words(found["holds"].sel(width=2)) == []
 
 
 def test_where_in_words():
     """A line for every point with a true flag; those that hold at the end come first."""
-    measured = scan.like_mnist({name: made(alpha=alpha) for name, alpha in (("a", 76), ("b", 4), ("c", 1))})
+    measured = validity.like_mnist({name: made(alpha=alpha) for name, alpha in (("a", 76), ("b", 4), ("c", 1))})
     flags = measured["holds"].sel(width=1) & False
     flags[0, 2:4] = flags[2, 3:] = True
     t, rest = measured["time"].values, "labels ±1, both layers, D = 10, N = 784: from t ="
-    assert scan.where(flags) == [
+    assert validity.in_words(flags) == [
         f"P = N, {rest} {t[3]:.3g} to the end (6 of 9 times)",
         f"P = 76N, {rest} {t[2]:.3g} to {t[3]:.3g} (2 of 9 times)",
     ]
@@ -223,7 +223,7 @@ def test_an_untrained_student_is_no_evidence(floor, i):
     ½ is less than twice its last error, 0.3, but nothing has been learnt; of an easy one's way to 0.01 all but a
     twentieth has been gone at t = 5.2, and the error is still 0.032."""
     half = {name: lambda K, t: floor + (0.5 - floor) * np.exp(-0.6 * t) + 1e-4 * K for name in LAWS}
-    found = scan.like_mnist({"a": made(**half)}).isel(point=0).sel(width=16)
+    found = validity.like_mnist({"a": made(**half)}).isel(point=0).sel(width=16)
     assert found["agrees"].all() and found["grows"].all() and found["differs"].sel(time=0)
     assert not found["learnt"].isel(time=i) and not found["holds"].isel(time=i)
     assert found["learnt"].isel(time=-1)
@@ -245,7 +245,7 @@ OVERFITS = dict(eps_g=lambda K, t: 0.2 + 0.4 * np.exp(-t) + 0.01 * np.log(K) * (
 def test_where_over_fitting_is(law, few, holds):
     """C17's latent part: ε_g grows with K, less with early stopping, and is more than twice that at D = 10."""
     points = {"few": made(eps_g=lambda K, t: few + 0 * K * t), "many": made(setup="fig9_latent", D=250, N=500, **law)}
-    found = scan.overfits(points).isel(time=-1).sel(width=16)
+    found = validity.overfits(points).isel(time=-1).sel(width=16)
     assert bool(found["holds"].sel(point="many")) == holds
     assert not found["holds"].sel(point="few") and float(found["times"].sel(point="few")) == 1
 
@@ -258,7 +258,7 @@ def test_compared_with_the_same_setting():
         "a": made(N=100, **laws["a"]), "b": made(N=784, **laws["b"]), "c": made(N=784, labels="real", **laws["c"]),
         "many": made(N=500, D=250, **laws["many"]), "alone": made(N=500, D=250, alpha=4, **laws["alone"]),
     }  # fmt: skip
-    times = scan.overfits(points)["times"].isel(time=-1, width=-1)
+    times = validity.overfits(points)["times"].isel(time=-1, width=-1)
     assert float(times.sel(point="many")) == pytest.approx(3.0) and np.isnan(times.sel(point="alone"))
 
 
@@ -269,15 +269,15 @@ def test_a_student_that_diverged():
     broken = result.copy(deep=True)
     broken["eps_g_frac"].loc[{"draw": 1, "init": 0, "student": 2, "width": 16}][{"time": slice(5, None)}] = np.nan
     broken["eps_12_frac"].loc[{"draw": 1, "init": 0, "width": 16}][{"time": slice(5, None)}] = np.nan
-    whole, found = (scan.like_mnist({"a": r}).isel(point=0) for r in (result, broken))
+    whole, found = (validity.like_mnist({"a": r}).isel(point=0) for r in (result, broken))
     diverged = (found["width"] == 16) & (xr.DataArray(np.arange(N_TIMES) >= 5, dims="time"))
     np.testing.assert_array_equal(found["diverged"], diverged.transpose("width", "time"))
     xr.testing.assert_equal(found.where(~diverged)["ratio"], whole.where(~diverged)["ratio"])
     assert not found["holds"].where(diverged, False).any() and found["holds"].sel(width=8).isel(time=-1)
-    fits = scan.overfits({"a": broken}).isel(point=0)
+    fits = validity.overfits({"a": broken}).isel(point=0)
     assert np.isnan(fits["early"].sel(width=16).isel(time=-1)) and np.isfinite(fits["early"].sel(width=8)).all()
     assert np.isnan(early_stopping(broken["eps_g_frac"])).sum() == 1
-    panel = figures.scan_map(scan.like_mnist({"a": broken})).axes[0]
+    panel = figures.scan_map(validity.like_mnist({"a": broken})).axes[0]
     crosses = next(drawn for drawn in panel.collections if isinstance(drawn, PathCollection))
     np.testing.assert_array_equal(crosses.get_offsets()[:, 1], 16)
     assert len(crosses.get_offsets()) == N_TIMES - 5
@@ -349,7 +349,7 @@ def test_map():
     late = dict(GOOD, on_test=lambda K, t: np.where(t > 20, 0.01, 0.05) + 0 * K)
     points = {"a": made(**GOOD), "b": made(alpha=76, **late), "c": made(labels="real", **BAD["grows"])}
     points |= {"other D": made(alpha=4, D=20), "other N": made(alpha=4, N=100)}
-    measured = scan.like_mnist(points)
+    measured = validity.like_mnist(points)
     fig = figures.scan_map(measured)
     panels = np.array(fig.axes[:4]).reshape(2, 2)
     assert [axis.get_title() for axis in panels[0]] == ["$P = 76N$", "$P = N$"]
@@ -386,7 +386,7 @@ def test_lines():
     points = {f"D{D}": made(D=D, seed=D, **law) for D in (10, 5, 50)}
     points |= {"N": made(N=100, seed=3, **law), "real": made(labels="real", seed=4, **law)}
     points |= {"other P": made(alpha=4, D=20), "other layers": made(alpha=76, D=20, layers="first")}
-    mnist, overfit = scan.like_mnist(points), scan.overfits(points)
+    mnist, overfit = validity.like_mnist(points), validity.overfits(points)
     fig = figures.scan_lines(mnist, overfit)
     axes = np.array(fig.axes).reshape(3, 2)
     for row, values in zip(axes, (mnist["chance"], mnist["ratio"], overfit["end"]), strict=True):
@@ -404,7 +404,7 @@ def test_over_fitting():
     """Slopes at the end and with early stopping, and the quotient, against P/N at D = N/2, a column per mode."""
     points = {f"{alpha}, {D}": made(alpha=alpha, D=D, N=N, spread=0.2, seed=alpha, **OVERFITS)
               for alpha in (1, 76) for D, N in ((10, 784), (250, 500))}  # fmt: skip
-    overfit = scan.overfits(points)
+    overfit = validity.overfits(points)
     fig = figures.scan_overfitting(overfit)
     top, bottom = fig.axes
     at = {"point": ["1, 250", "76, 250"], "width": 16}

@@ -24,10 +24,11 @@ from test_figures import random_result
 from test_theory_comparison import CASE, HOW, made_up
 
 from hmm_utils import figures
+from hmm_utils.claims import validity
 from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.runs import archive, comparison, deep, dimension, directions, measurements, scan
+from hmm_utils.runs import archive, comparison, deep, dimension, directions, measurements
 from hmm_utils.theory.online import equivalence, predictions
 
 RNG = np.random.default_rng(8)
@@ -119,7 +120,7 @@ def drawn_from_results():
     results = paper_results()
     curves = {"one": {"first": results["fig2_left_iid/first"], "both": results["fig2_left_iid/both"]}}
     points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
-    mnist, overfit = scan.like_mnist(points), scan.overfits(points)
+    mnist, overfit = validity.like_mnist(points), validity.overfits(points)
     c = dimension.Configuration(n_images=250, n_subsamples=2, neighbours=(2, 10, 20), data="digits", seed=1)
     measured = dimension.measure(c, progress=False)
     yield from ((name, getattr(paper_figures, name)(results)) for name in paper_figures.__all__)

@@ -325,11 +325,10 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _stored_claims() -> list[dict]:
-    from hmm_utils.claims import plain
-    from hmm_utils.runs import paper
+    from hmm_utils.claims import judge_stored, plain
 
     try:
-        return plain(paper.judge())
+        return plain(judge_stored())
     except FileNotFoundError as error:
         raise report.ClaimsError(str(error)) from None
 

@@ -21,7 +21,7 @@ _NAMES = {
     "independent_students": ("RATIO",),
     "plateaus": ("PLATEAU", "plateau_strength"),
     "hidden_manifold": ("CHANCE",),
-    "judging": ("CLAIMS", "judge", "plain", "save"),
+    "judging": ("CLAIMS", "judge", "judge_stored", "plain", "save"),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 

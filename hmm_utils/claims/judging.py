@@ -23,7 +23,7 @@ from hmm_utils.claims import (
 from hmm_utils.claims.logic import noted, undecided
 from hmm_utils.claims.measuring import parts_of
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
-from hmm_utils.runs import measurements
+from hmm_utils.runs import archive, measurements, paper
 from hmm_utils.runs.experiments import experiment, scale_note
 
 CLAIMS: tuple[Claim, ...] = (
@@ -74,6 +74,17 @@ def judge(notebook: str, results: Results) -> Judgements:
     return Judgements(judgements)
 
 
+def judge_stored(archive_folder: Path | None = None) -> Judgements:
+    """The verdicts on all claims, from the stored results."""
+    folder = archive_folder or archive.FOLDER
+    found = paper.stored_runs(folder)
+    for name in measurements.MEASUREMENTS:
+        found |= measurements.load(name, paper.PROFILE, folder)
+    order = [claim.number for claim in CLAIMS]
+    judgements = [j for notebook in dict.fromkeys(claim.notebook for claim in CLAIMS) for j in judge(notebook, found)]
+    return Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))
+
+
 def _find(claim: Claim, used: Results) -> Finding:
     """Apply a claim's criterion, and add what the scale of its runs adds to the finding."""
     missing = [setup for setup in claim.setups if not parts_of(used, setup)]
@@ -96,8 +107,8 @@ def _is_other_manifold(result: xr.Dataset) -> bool:
     at = result.attrs
     if at.get("inputs") != "structured":
         return False
-    paper = experiment(at["name"], "paper", layers=at["layers"])
-    return at["n_latent"] / at["n_inputs"] != paper.n_latent / paper.n_inputs
+    planned = experiment(at["name"], "paper", layers=at["layers"])
+    return at["n_latent"] / at["n_inputs"] != planned.n_latent / planned.n_inputs
 
 
 def _scale(name: str, result: xr.Dataset) -> str:

@@ -1,4 +1,4 @@
-"""The whole paper at its own scale: what the stored results lack, computing it, reading it, judging claims on it."""
+"""The whole paper at its own scale: what the stored results lack, computing it, reading it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import xarray as xr
 
-from hmm_utils import claims
 from hmm_utils.model.networks import Network
 from hmm_utils.runs import archive, experiments, measurements, scan, sweep
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import training
 
-__all__ = ["asked_for", "compute", "judge", "lacking", "plan", "stored_runs", "unmeasured", "write"]
+__all__ = ["asked_for", "compute", "lacking", "plan", "stored_runs", "unmeasured", "write"]
 
 PROFILE = "paper"
 _TAUGHT_BY = "fig4_pretraining"
@@ -119,14 +118,3 @@ def stored_runs(archive_folder: Path | None = None) -> dict[str, xr.Dataset]:
             f"`hmm run all --profile {PROFILE}`."
         )
     return found
-
-
-def judge(archive_folder: Path | None = None) -> claims.Judgements:
-    """The verdicts on all claims, from the stored results."""
-    archive_folder = archive_folder or archive.FOLDER
-    found, order = stored_runs(archive_folder), [claim.number for claim in claims.CLAIMS]
-    for name in measurements.MEASUREMENTS:
-        found |= measurements.load(name, PROFILE, archive_folder)
-    notebooks = dict.fromkeys(claim.notebook for claim in claims.CLAIMS)
-    judgements = [judgement for notebook in notebooks for judgement in claims.judge(notebook, found)]
-    return claims.Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))
