@@ -46,7 +46,7 @@ def scan_map(measured: xr.Dataset) -> Figure:
     Parameters
     ----------
     measured : Dataset
-        From :func:`hmm_utils.runs.validity.like_mnist`; the points with N and D as at the first are shown.
+        From :func:`hmm_utils.claims.validity.like_mnist`; the points with N and D as at the first are shown.
     """
     for axis in ("n_inputs", "n_latent"):
         measured = measured.isel(point=measured[axis] == measured[axis].values[0])
@@ -138,8 +138,8 @@ def scan_lines(mnist: xr.Dataset, overfit: xr.Dataset) -> Figure:
     Parameters
     ----------
     mnist, overfit : Dataset
-        From :func:`hmm_utils.runs.validity.like_mnist` and :func:`hmm_utils.runs.validity.overfits` for the same points; all
-        else is as at the first point.
+        From :func:`~hmm_utils.claims.validity.like_mnist` and :func:`~hmm_utils.claims.validity.overfits` for the
+        same points; all else is as at the first point.
     """
     N, D = (mnist[axis].values[0] for axis in ("n_inputs", "n_latent"))
     alike = (mnist["alpha"] == mnist["alpha"][0]) & (mnist["layers"] == mnist["layers"][0])
@@ -191,7 +191,8 @@ def scan_overfitting(overfit: xr.Dataset) -> Figure:
     Parameters
     ----------
     overfit : Dataset
-        From :func:`hmm_utils.runs.validity.overfits`; the points of the smallest N with D = N/2 are shown, as in Fig. 9.
+        From :func:`~hmm_utils.claims.validity.overfits`; the points of the smallest N with D = N/2 are
+        shown, as in Fig. 9.
     """
     many = overfit.isel(point=2 * overfit["n_latent"] == overfit["n_inputs"], time=-1)
     many = many.isel(point=many["n_inputs"] == many["n_inputs"].min())
