@@ -1,9 +1,16 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     measurements:
+#     - intrinsic_dimension
+#     section: '2'
+#     setups:
+#     - vanilla
+#     title: 'Setup: networks, SGD, errors, data'
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

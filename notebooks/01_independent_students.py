@@ -1,9 +1,18 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 1
+#     section: '3.1'
+#     setups:
+#     - fig1_left
+#     - fig1_right
+#     - fig1_right_signs
+#     title: Independent students
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,17 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 2 left
+#     section: '3.2'
+#     setups:
+#     - fig2_left_iid
+#     - fig2_left_digits
+#     title: Plateaus
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,24 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 2 right
+#     - Fig. 3
+#     - Fig. 4
+#     section: '4'
+#     setups:
+#     - fig2_right_teacher
+#     - fig2_right_latent
+#     - fig3_left
+#     - fig3_right
+#     - fig4_pretraining
+#     - fig4
+#     - fig4_inset
+#     title: The hidden manifold model
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

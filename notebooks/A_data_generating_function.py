@@ -1,9 +1,20 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 5
+#     - Fig. 6
+#     section: A
+#     setups:
+#     - fig5_teacher
+#     - fig5_latent
+#     - fig6_latent
+#     - fig6_teacher
+#     title: The data-generating function
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,17 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 7
+#     section: B
+#     setups:
+#     - fig7_latent
+#     - fig7_teacher
+#     title: Plateau and asymptotic error
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,17 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     figures:
+#     - Fig. 9
+#     section: D
+#     setups:
+#     - fig9_latent
+#     - fig9_teacher
+#     title: As many features as inputs
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,18 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     measurements:
+#     - t1/simulation
+#     - t1/scaling
+#     - t1/error_against_delta
+#     - t1/error_against_width
+#     - t1/plateaus
+#     section: v4
+#     title: The equations of motion
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

@@ -1,9 +1,11 @@
 # ---
 # jupyter:
+#   hidden_manifold:
+#     title: The paper on one page
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     notebook_metadata_filter: hidden_manifold,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent

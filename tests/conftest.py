@@ -1,10 +1,8 @@
 """Fixtures for the tests of what runs the notebooks."""
 
-import sys
-
 import pytest
 import shapes  # noqa: F401 (before the package: checks annotated shapes)
-from throwaway import EXPERIMENTS, write_notebooks
+from throwaway import replace_plan, write_notebooks
 
 from hmm_utils.app import __main__ as main_module
 
@@ -12,7 +10,7 @@ from hmm_utils.app import __main__ as main_module
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A folder with notebooks, beside which the test stands; no git, and the throw-away `plan`."""
-    monkeypatch.setitem(sys.modules, "hmm_utils.runs.experiments", EXPERIMENTS)
+    replace_plan(monkeypatch.setattr)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return write_notebooks(tmp_path)

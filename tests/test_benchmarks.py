@@ -11,6 +11,7 @@ from unittest.mock import patch
 import nbformat
 import numpy as np
 import pytest
+from helpers.notebooks import NOTEBOOKS
 
 from hmm_utils.runs import experiments
 from hmm_utils.sgd import backends, hardware, training
@@ -89,7 +90,7 @@ def test_the_whole_plan_is_every_figure_once():
     """All runs of the notebooks that have figures, at the profile asked for; the example of 00_setup is not one."""
     plan = experiments.whole_plan("paper")
     assert {e.profile for e in plan.values()} == {"paper"} and "vanilla" not in plan
-    figures = {name for about in experiments.NOTEBOOKS.values() if about.figures for name in about.setups}
+    figures = {name for about in NOTEBOOKS.values() if about.figures for name in about.setups}
     assert {e.name for e in plan.values()} == figures
 
 

@@ -355,7 +355,7 @@ def test_the_notebook_itself_is_not_changed(tmp_path):
             TITLE,
             "stopped at an error",
         ),
-        ("99_unlisted", [cell("1", outputs=[picture()])], TITLE, "99_unlisted in .* is not in hmm_utils"),
+        ("99_unlisted", [cell("1", outputs=[picture()])], TITLE, "99_unlisted in .* does not say what it is"),
         ("02_plateaus", [cell("1", outputs=[picture()])], "Plateaus", "does not begin with a title"),
         ("02_plateaus", [cell("1", outputs=[picture()])], "# Plateaus", "does not say"),
         (

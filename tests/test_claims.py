@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.notebooks import NOTEBOOKS
 from scipy import stats
 
 from hmm_utils.app import __main__ as main_module
@@ -855,7 +856,7 @@ def judged(number, laws, **overrides):
     for other in CLAIMS:
         if other.notebook == notebook and other.number in GOOD:
             everything = results(other.number, GOOD[other.number], **overrides) | everything
-    if "fig4_pretraining" in experiments.NOTEBOOKS[notebook].setups:
+    if "fig4_pretraining" in NOTEBOOKS[notebook].setups:
         everything["fig4_pretraining"] = trained(0.05)
     found = judge(notebook, everything | results(number, laws, **overrides))
     (one,) = (j for j in found if j.claim == number)
@@ -1557,7 +1558,7 @@ def test_records_are_complete(claim):
     texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check", "compared")]
     assert all(isinstance(text, str) and text.strip() for text in texts)
     assert claim.statement.endswith(".")
-    notebook = experiments.NOTEBOOKS[claim.notebook]
+    notebook = NOTEBOOKS[claim.notebook]
     assert claim.setups and set(claim.setups) <= {*notebook.setups, *notebook.measurements}
     assert not set(claim.compared) & set(notebook.setups)
     if set(claim.setups) <= set(notebook.measurements):
@@ -1583,7 +1584,7 @@ def test_every_setup_is_judged():
     """No figure is drawn and nothing is measured without a claim: every set-up but that of the introduction belongs to
     one."""
     used = {name for claim in CLAIMS for name in claim.setups}
-    notebooks = experiments.NOTEBOOKS.values()
+    notebooks = NOTEBOOKS.values()
     assert used == {name for about in notebooks for name in (*about.setups, *about.measurements)} - {"vanilla"}
 
 

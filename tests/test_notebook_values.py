@@ -27,6 +27,13 @@ def test_parameters_that_cannot_be_read(world, line):
     assert str(error.value).startswith(f"05_odd.ipynb: in the parameters cell, write `{line}` as `name: type = value")
 
 
+@pytest.mark.parametrize("about", [{"figure": ["Fig. 1"]}, {"path": "x"}])
+def test_metadata_that_cannot_be_read(world, about):
+    write_notebook(world, "05_odd", [], about=about)
+    with pytest.raises(Refused, match=rf"05_odd\.ipynb: hidden_manifold in its metadata is wrong \(.*{min(about)}"):
+        discover(world)
+
+
 def test_a_file_that_is_no_notebook(world):
     (world / "05_odd.ipynb").write_text("{")
     with pytest.raises(Refused, match=r"05_odd\.ipynb is not a notebook that can be read"):
@@ -123,5 +130,5 @@ def test_values_of_the_wrong_type(kind, text, message):
 
 def test_a_stray_notebook_is_left_alone(world):
     """A notebook of the reader's own beside the project's neither runs with `all` nor stands in its way."""
-    write_notebook(world, "Untitled", [])
+    write_notebook(world, "Untitled", [], about=None)
     assert "Untitled" not in discover(world) and "01_good" in discover(world)

@@ -8,6 +8,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from helpers.notebooks import NOTEBOOKS
 from jupytext.config import load_jupytext_configuration_file
 from papermill import inspect_notebook
 
@@ -27,7 +28,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 LONGEST_FUNCTION = 5  # lines; what needs more belongs into the package
 
 
-@pytest.fixture(params=experiments.NOTEBOOKS)
+@pytest.fixture(params=NOTEBOOKS)
 def name(request):
     return request.param
 
@@ -81,7 +82,7 @@ def test_every_notebook_is_a_pair_and_known():
         for kind in ("py", "ipynb")
     )
     assert len(scripts) >= 4
-    assert scripts == notebooks == sorted(experiments.NOTEBOOKS)
+    assert scripts == notebooks == sorted(NOTEBOOKS)
 
 
 # ---- what is stored ----------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def test_lines_of_the_parameters_cell(name, notebook):
     names = [parameter for parameter, *_ in found]
     assert len(set(names)) == len(names)
     assert {"profile", "seed", "out"} <= set(names)
-    assert ("device" in names) == bool(experiments.NOTEBOOKS[name].setups)
+    assert ("device" in names) == bool(NOTEBOOKS[name].setups)
 
 
 def test_papermill_reads_every_parameter(notebook):
@@ -190,7 +191,7 @@ def test_defaults_are_the_profile(name, notebook, profile):
     assert "seed" in values
     planned = experiments.plan(name, profile, values)
     assert planned == experiments.plan(name, profile, {})
-    assert {run.partition("/")[0] for run in planned} == set(experiments.NOTEBOOKS[name].setups)
+    assert {run.partition("/")[0] for run in planned} == set(NOTEBOOKS[name].setups)
 
 
 def test_unknown_parameters_are_refused(name, notebook):
@@ -248,10 +249,10 @@ def test_links_lead_somewhere(notebook):
 def test_notebooks_are_linked():
     """Every notebook but the first is linked from another one."""
     linked = set()
-    for name in experiments.NOTEBOOKS:
+    for name in NOTEBOOKS:
         text = "\n".join(markdown(nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)))
         linked |= {link.removesuffix(".ipynb") for link in LINK.findall(text)} - {name}
-    assert set(experiments.NOTEBOOKS) - linked <= {min(experiments.NOTEBOOKS)}
+    assert set(NOTEBOOKS) - linked <= {min(NOTEBOOKS)}
 
 
 def test_the_index_leads_everywhere():
@@ -259,8 +260,8 @@ def test_the_index_leads_everywhere():
     index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
     paragraphs = [text for source in markdown(index) for text in source.split("\n\n") if text.startswith("**[")]
     named = {LINK.search(text)[1].removesuffix(".ipynb"): text for text in paragraphs}
-    assert list(named) == [name for name in experiments.NOTEBOOKS if name != "index"]
-    for name, about in experiments.NOTEBOOKS.items():
+    assert list(named) == [name for name in NOTEBOOKS if name != "index"]
+    for name, about in NOTEBOOKS.items():
         for figure in about.figures:
             number = figure.removeprefix("Fig. ").partition(" ")[0]
             assert re.search(rf"Figs?\..*\b{number}\b", named[name]), f"{figure} in the paragraph of {name}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import xarray as xr
+from helpers.notebooks import NOTEBOOKS
 from test_sweep import counted
 
 from hmm_utils import claims
@@ -106,7 +107,7 @@ def test_what_belongs_to_a_notebook_beside_its_plan():
     assert set(stated) == {"fig1_right/longer"}.union(*plans.values())
     (changed,) = paper.asked_for(plans, as_stated=False)
     assert set(changed) == set().union(*plans.values())
-    (all_runs,) = paper.asked_for({name: experiments.plan(name, "paper", {}) for name in experiments.NOTEBOOKS})
+    (all_runs,) = paper.asked_for({name: experiments.plan(name, "paper", {}) for name in NOTEBOOKS})
     assert set(all_runs) == set(paper.plan()) | {"vanilla"}
 
 
@@ -155,9 +156,9 @@ def test_what_is_not_measured_is_counted(tmp_path):
     """Everything where there is nothing, of the notebooks that are asked for; nothing of what is stored."""
     parts = measurements.missing("t1", "paper", tmp_path)
     everything = {"intrinsic_dimension": 1, "t1": len(parts), "t2": 1}
-    assert paper.unmeasured(experiments.NOTEBOOKS, tmp_path) == everything
+    assert paper.unmeasured(NOTEBOOKS, tmp_path) == everything
     assert paper.unmeasured(["00_setup"], tmp_path) == {"intrinsic_dimension": 1}
-    assert paper.unmeasured(experiments.NOTEBOOKS, archive.FOLDER) == {}
+    assert paper.unmeasured(NOTEBOOKS, archive.FOLDER) == {}
 
 
 def test_dry_run_of_what_is_not_stored(hmm, tmp_path):

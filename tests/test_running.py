@@ -27,9 +27,9 @@ time.sleep(60)"""
 
 # `hmm` in a process of its own, for what depends on signals or on the environment at start-up.
 DRIVER = """import signal, sys
-from throwaway import EXPERIMENTS
+from throwaway import replace_plan
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-sys.modules["hmm_utils.runs.experiments"] = EXPERIMENTS
+replace_plan(setattr)
 from hmm_utils.app.__main__ import main
 sys.exit(main(sys.argv[1:]))"""
 

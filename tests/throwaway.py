@@ -1,9 +1,9 @@
-"""Throw-away notebooks, and what stands in for `hmm_utils.runs.experiments` beside them."""
-
-from types import SimpleNamespace
+"""Throw-away notebooks, and the plan that stands in for `hmm_utils.runs.experiments.plan` beside them."""
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from hmm_utils.runs import experiments
 
 NAMES = ["00_plain", "01_good", "02_bad", "03_other"]
 
@@ -59,20 +59,13 @@ def plan(notebook, profile, overrides):
         raise ValueError(f"steps must be at least 1, not {overrides['steps']}: give a larger number.")
 
 
-OTHERS = ("00_plain", "01_twin", "02_bad", "03_other", "05_odd", "05_sleeps", "05_dies", "06_sleeps")
-
-EXPERIMENTS = SimpleNamespace(
-    NOTEBOOKS={
-        "01_good": SimpleNamespace(section="3.1", figures=("Fig. 1", "Fig. 2"), title="Students"),
-        **{name: SimpleNamespace(section="", figures=(), title=name) for name in OTHERS},
-    },
-    PROFILES=("quick", "paper"),
-    plan=plan,
-    is_archived=lambda profile: False,
-)
+def replace_plan(replace):
+    """Replaces, by `replace(module, name, value)`, what a run asks `experiments`: nothing is planned or stored."""
+    replace(experiments, "plan", plan)
+    replace(experiments, "is_archived", lambda profile: False)
 
 
-def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=True):
+def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=True, about=()):
     texts = [text.replace("NAME", name) for text in [TRACE, *cells]]
     notebook = new_notebook(
         cells=[
@@ -81,6 +74,8 @@ def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=Tru
             *map(new_code_cell, texts),
         ]
     )
+    if about is not None:
+        notebook.metadata["hidden_manifold"] = {"title": name} | dict(about)
     if kernelspec:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     folder.mkdir(exist_ok=True)
@@ -91,7 +86,8 @@ def write_notebooks(folder):
     # Braces mean something to papermill; here they must not.
     folder = folder / "note{books}"
     write_notebook(folder, "00_plain", [], parameters=PLACE, kernelspec=False)
-    write_notebook(folder, "01_good", [BARS, FAILS, CLAIMS])
+    about = {"title": "Students", "section": "3.1", "figures": ["Fig. 1", "Fig. 2"]}
+    write_notebook(folder, "01_good", [BARS, FAILS, CLAIMS], about=about)
     write_notebook(folder, "02_bad", ['print("fine so far")', FAILS.replace("if boom", "if True")])
     write_notebook(folder, "03_other", [CLAIMS])
     return folder

@@ -22,7 +22,6 @@ import nbformat
 from hmm_book import unitex
 from hmm_book.errors import BookError
 from hmm_utils.app.notebooks import NotebookInfo, Parameter, discover
-from hmm_utils.runs import experiments
 
 __all__ = ["Chapter", "Figure", "anchor_of_equation", "chapters", "group", "pages"]
 
@@ -97,19 +96,17 @@ def group(chapter: Chapter) -> str:
 
 
 def _in_order(folder: Path) -> list[NotebookInfo]:
-    """The notebooks of a folder in the paper's order. Raises BookError for one that is in no list."""
+    """The notebooks of a folder in the paper's order. Raises BookError for one without metadata."""
     known = discover(folder)
     strangers = {path.stem for path in folder.glob("*.ipynb") if not path.name.startswith(".")} - set(known)
     if strangers:
         raise BookError(
-            f"{', '.join(sorted(strangers))} in {folder.name}/ is not in hmm_utils.runs.experiments.NOTEBOOKS: list it "
-            "there, in its place, to make it a chapter."
+            f"{', '.join(sorted(strangers))} in {folder.name}/ does not say what it is: give it a block "
+            "hidden_manifold in its header, as the other notebooks have it, to make it a chapter."
         )
     if not known:
         raise BookError(f"there are no notebooks in {folder}: name the project's folder of notebooks.")
-    names = [name for name in experiments.NOTEBOOKS if name in known]
-    order = sorted(names, key=lambda name: (name != "index", names.index(name)))
-    return [known[name] for name in order]
+    return sorted(known.values(), key=lambda info: info.name != "index")
 
 
 def chapters(folder: Path, repository: str) -> list[Chapter]:

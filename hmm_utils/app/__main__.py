@@ -12,16 +12,20 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import hmm_utils
-from hmm_utils.app import notebooks, running
-from hmm_utils.claims import report
+from hmm_utils.app import notebooks
 
 if TYPE_CHECKING:
+    from hmm_utils.app import running
+    from hmm_utils.claims.report import Comparison
     from hmm_utils.runs.experiments import Experiment
+
+# `hmm list` answers in a fraction of a second: whatever else takes seconds to import is imported where it is needed.
 
 __all__ = ["main"]
 
@@ -45,9 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except notebooks.Refused as refusal:
         _complain(refusal)
         return 2
-    except report.ClaimsError as error:
-        _complain(error)
-        return 1
     except BrokenPipeError:
         # whoever reads, head or less, has seen enough; at its end Python would complain about the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,6 +135,21 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
+def _reading_claims(command: Callable) -> Callable[[argparse.Namespace], int]:
+    """A command that takes `hmm_utils.claims.report` too, and fails where claims are missing or unreadable."""
+
+    def call(options: argparse.Namespace) -> int:
+        from hmm_utils.claims import report
+
+        try:
+            return command(options, report)
+        except report.ClaimsError as error:
+            _complain(error)
+            return 1
+
+    return call
+
+
 def _list(options: argparse.Namespace) -> int:
     known = notebooks.discover(notebooks.notebooks_folder(options.notebooks))
     if options.json:
@@ -166,7 +182,10 @@ def _columns() -> int:
     return shutil.get_terminal_size((120, 24)).columns
 
 
-def _run(options: argparse.Namespace) -> int:
+@_reading_claims
+def _run(options: argparse.Namespace, report: ModuleType) -> int:
+    from hmm_utils.app import running
+
     prepared = running.prepare(
         options.names,
         profile=options.profile,
@@ -312,19 +331,20 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if any(finding.wrong for finding in findings) else 0
 
 
-def _claims(options: argparse.Namespace) -> int:
-    claims = _stored_claims() if options.out is None else report.read_claims(options.out)
+@_reading_claims
+def _claims(options: argparse.Namespace, report: ModuleType) -> int:
+    claims = _stored_claims(report) if options.out is None else report.read_claims(options.out)
     if not claims:
         out = options.out
         raise report.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
     if options.check:
-        return _check(claims, report.read_verdicts(options.check))
+        return _check(report.compare(claims, report.read_verdicts(options.check)))
     plain = options.json
     print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else report.claims_text(claims, _columns()))
     return 0
 
 
-def _stored_claims() -> list[dict]:
+def _stored_claims(report: ModuleType) -> list[dict]:
     from hmm_utils.claims import judge_stored, plain
 
     try:
@@ -333,8 +353,7 @@ def _stored_claims() -> list[dict]:
         raise report.ClaimsError(str(error)) from None
 
 
-def _check(claims: Sequence[Mapping], expected: Sequence[Mapping]) -> int:
-    found = report.compare(claims, expected)
+def _check(found: Comparison) -> int:
     print(f"{found.n_same} of {found.n_same + len(found.different)} verdicts are as expected.")
     for sentence in found.different:
         print(sentence)

@@ -1,12 +1,24 @@
-"""The notebooks of a folder: which there are, what can be set in them, and what a name or a value means to them.
+"""The notebooks of a folder: what they say of themselves, their parameters, and what a name or a value means to them.
 
-What cannot be run as it is asked for raises `Refused`.
+A notebook of the project says of itself, in the block ``hidden_manifold`` of its metadata (the header of its ``.py``),
+which figures and which set-ups it is about::
+
+    hidden_manifold:
+      title: Independent students
+      section: '3.1'                 of the paper
+      figures: [Fig. 1]
+      setups: [fig1_left, …]         that it runs
+      measurements: [t2]             what else it does that a claim is judged on, without training anything
+      parameters: [width]            what can be set in it besides the parameters of an ``Experiment``
+
+Only ``title`` is required. A request that cannot be fulfilled raises :class:`Refused`.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import json
 import math
 import os
 import re
@@ -14,7 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# nbformat, yaml and hmm_utils.runs.experiments take seconds to import: the functions that need them do it.
+# Notebooks are read as JSON: nbformat takes seconds to import, and so do papermill and hmm_utils.runs.experiments.
 
 __all__ = [
     "NotebookInfo",
@@ -29,20 +41,22 @@ __all__ = [
     "unknown",
 ]
 
+BLOCK = "hidden_manifold"
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 _EXAMPLES = {"str": "a word", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}
-# papermill cannot read a line with a second `=`.
+# Papermill's inspector silently drops a line with a second `=`; such a line is an error here. It also takes seconds to
+# import and evaluates no default.
 _LINE = re.compile(rf"(\w+): ({'|'.join(_TYPES)}) = ([^=]+?)(?:  # ([^=]*))?")
 _PLACE = ("profile", "out")  # set by options of their own
 
 
 class Refused(ValueError):
-    """What is asked for cannot be run, and nothing was; the message is one sentence that says what to do."""
+    """The request cannot be fulfilled, and nothing was run; the message is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A line of a notebook's parameters cell; `type` is str, int, float, bool or list."""
+    """A line of a notebook's parameters cell; ``type`` is str, int, float, bool or list."""
 
     name: str
     type: str
@@ -50,15 +64,24 @@ class Parameter:
     help: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NotebookInfo:
-    """A notebook, where it stands in the paper and what can be set in it."""
+    """A notebook: its metadata (see the module) and its parameters.
+
+    Attributes
+    ----------
+    extra : tuple of str
+        Parameters besides those of an ``Experiment``.
+    """
 
     name: str
     path: Path
     title: str
-    section: str
-    figures: tuple[str, ...]
+    section: str = ""
+    figures: tuple[str, ...] = ()
+    setups: tuple[str, ...] = ()
+    measurements: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...]
 
 
@@ -66,9 +89,12 @@ class NotebookInfo:
 
 
 def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
-    """The folder of the notebooks: `given`, or the project's, or that in the current folder.
+    """The folder of the notebooks: ``given``, or the project's, or ``notebooks`` in the current folder.
 
-    Raises Refused if there is none.
+    Raises
+    ------
+    Refused
+        If it holds no notebook.
     """
     beside = Path(__file__).resolve().parents[2] / "notebooks"
     for folder in [beside, Path("notebooks")] if given is None else [Path(given)]:
@@ -80,39 +106,48 @@ def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
 
 
 def discover(folder: Path) -> dict[str, NotebookInfo]:
-    """The project's notebooks in a folder by name, in order; any others there are left alone.
+    """The project's notebooks in a folder by name, in the order of their names; others are ignored.
 
-    Raises Refused if one of them cannot be read or a line of its parameters cell is not `name: type = value  # help`.
+    Raises
+    ------
+    Refused
+        If a notebook cannot be read, its metadata are not those of the module's docstring, or a line of its parameters
+        cell is not ``name: type = value  # help``.
     """
-    from hmm_utils.runs.experiments import NOTEBOOKS
-
-    known = ((path, NOTEBOOKS[path.stem]) for path in _sources(folder) if path.stem in NOTEBOOKS)
-    return {
-        path.stem: NotebookInfo(path.stem, path, entry.title, entry.section, entry.figures, _parameters(path))
-        for path, entry in known
-    }
+    found = {path: _read(path) for path in _sources(folder)}
+    return {path.stem: _info(path, content) for path, content in found.items() if BLOCK in content["metadata"]}
 
 
 def _sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
 
 
-def _parameters(path: Path) -> tuple[Parameter, ...]:
-    import nbformat
-
+def _read(path: Path) -> dict:
     try:
-        cells = nbformat.read(path, as_version=4).cells
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text("utf-8"))
+        return {part: content[part] for part in ("metadata", "cells")}
+    except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise Refused(f"{path.name} is not a notebook that can be read ({reason}): restore it.") from None
-    source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
+
+
+def _info(path: Path, content: dict) -> NotebookInfo:
+    tagged = (cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", []))
+    source = "".join(next((cell["source"] for cell in tagged), ""))
     lines = (line.rstrip() for line in source.splitlines())
-    return tuple(_parameter(line, path) for line in lines if line and not line.startswith("#"))
+    parameters = tuple(_parameter(line, path) for line in lines if line and not line.startswith("#"))
+    block = {k: tuple(v) if isinstance(v, list) else v for k, v in content["metadata"][BLOCK].items()}
+    extra = block.pop("parameters", ())
+    try:
+        return NotebookInfo(name=path.stem, path=path, extra=extra, parameters=parameters, **block)
+    except TypeError as error:
+        reason = str(error).rpartition("__init__() ")[2]
+        raise Refused(f"{path.name}: {BLOCK} in its metadata is wrong ({reason}): correct it.") from None
 
 
 def _parameter(line: str, path: Path) -> Parameter:
     try:
-        name, kind, default, text = _LINE.fullmatch(line).groups("")
+        name, kind, default, text = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr]
         return Parameter(name, kind, ast.literal_eval(default), text)
     except (AttributeError, ValueError, SyntaxError):
         rule = "`name: type = value  # help` with a plain value and no other ="

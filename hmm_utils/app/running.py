@@ -111,12 +111,12 @@ def prepare(
 
     Raises Refused for whatever cannot be run as it is asked for.
     """
-    from hmm_utils.runs.experiments import PROFILES
+    from hmm_utils.runs import experiments
 
     folder = notebooks_folder(notebooks)
     chosen = choose(names, discover(folder))
-    if profile not in PROFILES:
-        raise unknown("There is no profile", profile, PROFILES)
+    if profile not in experiments.PROFILES:
+        raise unknown("There is no profile", profile, experiments.PROFILES)
     if n_jobs < 1:
         raise Refused(f"--jobs must be at least 1, not {n_jobs}: give the number of notebooks to run side by side.")
     overrides, notes = assign(values, chosen)
@@ -129,11 +129,11 @@ def prepare(
 
 
 def _plan(name: str, profile: str, given: Mapping[str, object]) -> Mapping[str, Experiment]:
-    from hmm_utils.runs.experiments import plan
+    from hmm_utils.runs import experiments
 
     try:
         resolve(given.get("device", "cpu"))
-        return plan(name, profile, {key: value for key, value in given.items() if key != "device"})
+        return experiments.plan(name, profile, {key: value for key, value in given.items() if key != "device"})
     except ValueError as error:
         raise Refused(f"{name}: {error}") from None
 
