@@ -4,63 +4,17 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers.figures import BLUE, GREEN, ORANGE, bars, closed, images, labels, random_result, words  # noqa: F401
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from hmm_utils import figures
-from hmm_utils.claims import validity
 from hmm_utils.model import datasets
 from hmm_utils.model.observables import early_stopping, final
 from hmm_utils.runs import dimension, experiments
-
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-TINY = dict(
-    n_inputs=10, n_latent=3, widths=[1, 2, 5], n_pairs=3, n_draws=2, time=3, n_times=5, n_test=20, data="digits"
-)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Every test starts in the default style and leaves no figure open."""
-    with mpl.rc_context():
-        yield
-        plt.close("all")
-    assert plt.get_fignums() == []
-
-
-def random_result(name="fig1_right", seed=0, **overrides):
-    """A real result of a tiny run in which every error is replaced by a random number."""
-    e = experiments.experiment(name, **(TINY | overrides))
-    result = experiments.run_experiment(e, progress=False)
-    rng = np.random.default_rng(seed)
-    errors = [key for key in result.data_vars if key.startswith("eps_")]
-    return result.assign({key: result[key].copy(data=rng.uniform(0.05, 0.45, result[key].shape)) for key in errors})
-
-
-def bars(axis):
-    """(colour, marker) → (x, y, lower and upper ends of the bars) of each series."""
-    series = {}
-    for container in axis.containers:
-        line, _, (collection,) = container.lines
-        low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
-        key = (to_hex(line.get_color()), line.get_marker())
-        series[key] = (line.get_xdata(), np.asarray(line.get_ydata(), dtype=float), low, high)
-    return series
-
-
-def words(fig):
-    """All text below the panels, with line breaks taken out."""
-    return " ".join(fig._supxlabel.get_text().split())
-
-
-def labels(axis):
-    return [text.get_text() for text in axis.get_legend().get_texts()]
 
 
 def by_hand(values):
@@ -95,9 +49,10 @@ def test_three_series_against_width():
 
 def test_a_panel_per_result():
     """Each result has its own panel, with its key as title, K on the x axis and all data in view."""
-    results = {"one": random_result(), "two": random_result("fig3_left", seed=1, widths=[2, 7])}
+    results = {"one": random_result(), "two": random_result("fig3_left", seed=1, widths=(2, 7))}
     axes = figures.independent_students(results).axes
     assert [axis.get_title() for axis in axes] == ["one", "two"]
+    assert [axis.get_ylabel() for axis in axes] == ["fractional error", ""]
     for axis, result in zip(axes, results.values(), strict=True):
         assert axis.get_xlabel() == "$K$"
         np.testing.assert_array_equal(axis.get_xticks(), result["width"])
@@ -133,16 +88,8 @@ def test_early_stopping():
     np.testing.assert_allclose(bars(axis)[GREEN, "D"][1], eps_12.reshape(6, 3).mean(0), rtol=1e-12)
     eps_g = result["eps_g_frac"].transpose("draw", "init", "student", "width", "time").values.min(-1)
     np.testing.assert_allclose(bars(axis)[BLUE, "o"][1], eps_g.reshape(12, 3).mean(0), rtol=1e-12)
-    assert all(r"\hat\epsilon" in text for text in labels(axis))
-
-
-def test_axis_says_what_is_drawn():
-    """The vertical axis of the first panel tells the end of training from early stopping."""
-    results = {"a": random_result(), "b": random_result("fig3_left", seed=1)}
-    end, other = (axis.get_ylabel() for axis in figures.independent_students(results).axes)
-    early, no = (axis.get_ylabel() for axis in figures.independent_students(results, value=early_stopping).axes)
-    assert (end, other, no) == ("fractional error", "", "")
-    assert early.startswith("fractional error, early stopping") and r"\hat\epsilon" in early
+    assert all(r"\hat\epsilon" in text for text in [*labels(axis), axis.get_ylabel()])
+    assert axis.get_ylabel().startswith("fractional error, early stopping")
 
 
 def test_a_row_per_value():
@@ -206,7 +153,7 @@ def test_perfect_students_are_on_the_axis():
 def test_inset_holds_learning_curves():
     """The inset of Fig. 4 draws ε_g^mse of both modes against time, dashed where the first layer alone is trained, with
     logarithmic time, inside the last panel."""
-    first, both = (random_result(layers=layers, seed=i, widths=[4]) for i, layers in enumerate(("first", "both")))
+    first, both = (random_result(layers=layers, seed=i, widths=(4,)) for i, layers in enumerate(("first", "both")))
     fig = figures.independent_students({"": random_result()}, inset={"K = 4": {"first": first, "both": both}})
     (axis,) = fig.axes
     (small,) = axis.child_axes
@@ -217,13 +164,8 @@ def test_inset_holds_learning_curves():
         np.testing.assert_array_equal(line.get_xdata(), result["time"][1:])
         np.testing.assert_allclose(line.get_ydata(), curve(result, 4), rtol=1e-12)
     assert bars(axis).keys() == {(BLUE, "o"), (GREEN, "D"), (ORANGE, "x")}
-
-
-def test_no_inset_without_curves():
-    """Without learning curves there is no inset."""
-    for inset in ({}, None):
-        (axis,) = figures.independent_students({"": random_result()}, inset=inset).axes
-        assert axis.child_axes == []
+    (axis,) = figures.independent_students({"": random_result()}, inset={}).axes
+    assert axis.child_axes == []
 
 
 # ---- learning curves ---------------------------------------------------------------------------------------------
@@ -279,17 +221,10 @@ def test_bands_are_quantiles(modes):
     assert "bands: 16 % to 84 % of runs." in words(fig)
 
 
-def test_learning_curves_of_the_only_width():
-    """Results of one width need not be told which."""
-    result = random_result(widths=[3])
-    axis = figures.learning_curves({"": {"both": result}}).axes[0]
-    np.testing.assert_allclose(axis.lines[0].get_ydata(), curve(result, 3), rtol=1e-12)
-
-
 def test_ends_are_marked():
     """Fig. 7: a thin dotted line over the whole width at the height where each curve ends, in its colour, beside the
     curves; none unless asked for."""
-    results = {label: {"first": random_result(widths=[3], seed=seed)} for seed, label in enumerate("ab")}
+    results = {label: {"first": random_result(widths=(3,), seed=seed)} for seed, label in enumerate("ab")}
     without = figures.learning_curves(results).axes
     for axis, plain in zip(figures.learning_curves(results, ends=True).axes, without, strict=True):
         curves, marks = axis.lines[:2], axis.lines[2:]
@@ -304,23 +239,28 @@ def test_ends_are_marked():
 
 
 def test_three_labels_three_colours():
-    """The third label is green."""
-    result = random_result(widths=[3])
+    """The third label is green; the only width of results need not be given."""
+    result = random_result(widths=(3,))
     axis = figures.learning_curves({label: {"first": result} for label in "abc"}).axes[0]
     assert [to_hex(line.get_color()) for line in axis.lines] == [BLUE, ORANGE, GREEN]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), curve(result, 3), rtol=1e-12)
 
 
-# ---- the line below ----------------------------------------------------------------------------------------------
+# ---- the note below ----------------------------------------------------------------------------------------------
+
+
+def drawn(kind, results):
+    """A figure of students against K or of learning curves."""
+    if kind == "students":
+        return figures.independent_students(results)
+    return figures.learning_curves({label: {"both": result} for label, result in results.items()}, width=2)
 
 
 @pytest.mark.parametrize("kind", ["students", "curves"])
 def test_scale_is_told(kind):
     """A figure of a smaller run than the paper's says so below the panels, for each result by its name."""
     results = {"left": random_result(), "right": random_result("fig3_right", seed=1, n_inputs=12)}
-    if kind == "students":
-        fig = figures.independent_students(results)
-    else:
-        fig = figures.learning_curves({label: {"both": result} for label, result in results.items()}, width=2)
+    fig = drawn(kind, results)
     for (label, result), n in zip(results.items(), (10, 12), strict=True):
         line = f"{label}: {experiments.scale_note(result)}"
         assert line in words(fig)
@@ -332,7 +272,7 @@ def test_scale_is_told(kind):
 def test_full_scale_is_told():
     """At the paper's scale there are no numbers to compare."""
     # two initialisations in each of fifteen draws, as in the paper's profile
-    result = random_result(n_pairs=2, n_draws=15, widths=[1, 2])
+    result = random_result(n_pairs=2, n_draws=15, widths=(1, 2))
     result = result.assign_attrs(n_inputs=784, n_train=76 * 784, n_test=10_000, time=10_000)
     text = words(figures.independent_students({"all": result}))
     assert "all: the paper's scale" in text and "in brackets" not in text
@@ -344,11 +284,7 @@ def test_stand_in_for_mnist_is_told(kind):
     digits, notice = random_result("fig1_left"), "These are not the digits you are looking for."
     for said in ("", notice):
         result = digits.assign_attrs(notice=said)
-        if kind == "students":
-            fig = figures.independent_students({"a": result, "b": result})
-        else:
-            fig = figures.learning_curves({"a": {"both": result}, "b": {"both": result}}, width=2)
-        text = words(fig)
+        text = words(drawn(kind, {"a": result, "b": result}))
         assert "a: 8×8 digits instead of MNIST; N = 64 (784), time = 3 (10000)" in text
         assert text.count(notice) == bool(said)
 
@@ -367,10 +303,6 @@ def test_text_below_is_not_wider_than_the_figure(n, monkeypatch):
 
 
 # ---- overlaps and spectra ----------------------------------------------------------------------------------------
-
-
-def images(axis):
-    return [image.get_array().filled(np.nan) for image in axis.images]
 
 
 def test_overlaps():
@@ -514,27 +446,3 @@ def test_save_writes_nothing_without_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     figures.save(plt.figure(), "a", "")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_figure_can_be_drawn(modes, measured):
-    """Every kind of figure is laid out in the package's style without a warning."""
-    figures.use_style()
-    rng = np.random.default_rng(6)
-    inputs = {f: datasets.structured(f, 6, 2, 20, 5, rng=rng) for f in ("identity", "sgn")}
-    inset = {"K = 2": modes["teacher"]}
-    points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
-    mnist, overfit = validity.like_mnist(points), validity.overfits(points)
-    drawn = {
-        "independent_students": figures.independent_students({"": random_result("fig1_left")}, inset=inset),
-        "intrinsic_dimension": figures.intrinsic_dimension({"": measured}),
-        "learning_curves": figures.learning_curves(modes, width=2),
-        "overlaps": figures.overlaps({"R": rng.standard_normal((2, 3))}),
-        "spectra": figures.spectra(inputs),
-        "scan_map": figures.scan_map(mnist.isel(point=[0])),
-        "scan_lines": figures.scan_lines(mnist, overfit),
-        "scan_overfitting": figures.scan_overfitting(overfit),
-    }
-    pictures = {"first_layers", "manifold", "model", "parts", "samples", "weights"}  # tests/test_pictures.py
-    assert set(drawn) == set(figures.__all__) - pictures - {"save", "use_style", "BLUE", "GREEN", "ORANGE"}
-    for fig in drawn.values():
-        fig.draw_without_rendering()

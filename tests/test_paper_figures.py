@@ -1,19 +1,12 @@
 """Each of the ten figures draws the runs that belong to it, and says which panel is which."""
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from test_figures import bars, random_result
+from helpers.figures import BLUE, bars, closed, random_result  # noqa: F401
 
 from hmm_utils.figures import paper_figures
 from hmm_utils.model.observables import early_stopping, final
 from hmm_utils.runs import experiments
-
-BLUE = "#0072b2"
 
 # figure → the runs of its panels, from left to right, and what their titles must say
 PANELS = {
@@ -26,12 +19,6 @@ PANELS = {
     "fig10": {"fig10_left": "odd–even", "fig10_latent": "latent labels", "fig10_teacher": "teacher labels"},
 }
 ROWS = {"fig8": [early_stopping], "fig9": [final, early_stopping]}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("name", PANELS)
@@ -55,7 +42,7 @@ def test_every_mode_has_its_curve(name, modes):
     """Two tasks, dashed where the first layer alone was trained."""
     tasks = {"fig2_left": ("iid", "digits"), "fig2_right": ("teacher", "latent")}[name]
     results = {
-        f"{name}_{task}/{mode}": random_result(f"{name}_{task}", layers=mode, widths=[3])
+        f"{name}_{task}/{mode}": random_result(f"{name}_{task}", layers=mode, widths=(3,))
         for task in tasks
         for mode in modes
     }
@@ -69,16 +56,16 @@ def test_every_mode_has_its_curve(name, modes):
 
 def test_the_inset_of_figure_4_needs_students_as_wide_as_the_teacher():
     digits = random_result("fig4_pretraining", teacher_width=2)
-    runs = {name: random_result("fig1_right", widths=[1, 2]) for name in ("fig4", "fig4_inset")}
+    runs = {name: random_result("fig1_right", widths=(1, 2)) for name in ("fig4", "fig4_inset")}
     (axis,) = paper_figures.fig4({"fig4_pretraining": digits, **runs}).axes
     assert len(axis.child_axes) == 1 and "trained on" in axis.get_title()
-    runs = {name: random_result("fig1_right", widths=[1, 3]) for name in ("fig4", "fig4_inset")}
+    runs = {name: random_result("fig1_right", widths=(1, 3)) for name in ("fig4", "fig4_inset")}
     (axis,) = paper_figures.fig4({"fig4_pretraining": digits, **runs}).axes
     assert not axis.child_axes
 
 
 def test_figure_7_marks_where_its_curves_end():
-    results = {name: random_result(name, layers="first", widths=[6]) for name in ("fig7_latent", "fig7_teacher")}
+    results = {name: random_result(name, layers="first", widths=(6,)) for name in ("fig7_latent", "fig7_teacher")}
     axis = paper_figures.fig7(results).axes[0]
     heights = {round(float(np.asarray(line.get_ydata())[0]), 6) for line in axis.lines if line.get_linestyle() == ":"}
     ends = {round(float(final(r["eps_g_mse"]).mean()), 6) for r in results.values()}
@@ -87,7 +74,7 @@ def test_figure_7_marks_where_its_curves_end():
 
 def test_a_run_that_found_its_teacher_does_not_press_the_others_flat():
     """The logarithmic panel ends a decade below the lowest mean, however low single runs are."""
-    results = {name: random_result(name, layers="first", widths=[6]) for name in ("fig7_latent", "fig7_teacher")}
+    results = {name: random_result(name, layers="first", widths=(6,)) for name in ("fig7_latent", "fig7_teacher")}
     taught = results["fig7_teacher"]
     lowest = taught["eps_g_mse"].where((taught["init"] > 0) | (taught["time"] == 0), 1e-12)
     results["fig7_teacher"] = taught.assign(eps_g_mse=lowest)

@@ -5,13 +5,13 @@ import itertools
 import re
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.comparison import CASE, HOW, made_up
+from helpers.directions import pair_of_students
+from helpers.figures import closed, random_result  # noqa: F401
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
@@ -19,9 +19,6 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
-from test_directions import pair_of_students
-from test_figures import random_result
-from test_theory_comparison import CASE, HOW, made_up
 
 from hmm_utils import figures
 from hmm_utils.claims import validity
@@ -35,11 +32,8 @@ RNG = np.random.default_rng(8)
 
 
 @pytest.fixture(autouse=True)
-def in_the_look_of_the_package():
-    with mpl.rc_context():
-        figures.use_style()
-        yield
-        plt.close("all")
+def styled(closed):  # noqa: F811
+    figures.use_style()
 
 
 # ---- colours -----------------------------------------------------------------------------------------------------
@@ -102,17 +96,16 @@ def test_the_style_sheet_cycles_through_the_colours():
 
 def paper_results():
     """Random results for the runs of all ten figures, small."""
-    widths = {"fig2_left_iid": [3], "fig2_left_digits": [3], "fig2_right_teacher": [3], "fig2_right_latent": [3],
-              "fig4_pretraining": [4], "fig7_latent": [6], "fig7_teacher": [6]}  # fmt: skip
+    widths = {"fig7_latent": (6,), "fig7_teacher": (6,)}
     names = [f"fig1_{of}" for of in ("left", "right", "right_signs")] + ["fig3_left", "fig3_right", "fig10_left"]
     names += [f"fig{n}_{of}" for n in (5, 6, 7, 9, 10) for of in ("latent", "teacher")]
     found = {name: random_result(name, seed, **({"widths": widths[name]} if name in widths else {}))
              for seed, name in enumerate(names)}  # fmt: skip
     for name in ("fig2_left_iid", "fig2_left_digits", "fig2_right_teacher", "fig2_right_latent"):
         for layers in ("first", "both"):
-            found[f"{name}/{layers}"] = random_result(name, layers=layers, widths=[3])
+            found[f"{name}/{layers}"] = random_result(name, layers=layers, widths=(3,))
     found["fig4_pretraining"] = random_result("fig4_pretraining", teacher_width=2)
-    found["fig4"] = found["fig4_inset"] = random_result("fig1_right", widths=[1, 2])
+    found["fig4"] = found["fig4_inset"] = random_result("fig1_right", widths=(1, 2))
     return found
 
 
@@ -149,9 +142,10 @@ def drawn_from_data():
         some = folded(3, *names)
         labels = {f: datasets.latent_task(x, labeller).y_train for f, x in some.items()}
         yield "manifold", figures.manifold(some, labels)
-    latent = datasets.latent_task(inputs["sgn"], labeller)
-    taught = datasets.teacher_task(inputs["sgn"], networks.random_network(64, 4, rng=RNG), labels="real")
-    yield "model", figures.model(latent, taught, "sgn")
+    for f in ("sgn", "relu"):
+        latent = datasets.latent_task(inputs[f], labeller)
+        taught = datasets.teacher_task(inputs[f], networks.random_network(64, 4, rng=RNG), labels="real")
+        yield "model", figures.model(latent, taught, f)
     found = directions.compare(*pair_of_students())
     yield "first_layers", figures.first_layers(found, (3, 4))
     yield "parts", figures.parts(found)
