@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hmm_utils.claims import CHANCE, RATIO
+from hmm_utils.claims.hidden_manifold import CHANCE
+from hmm_utils.claims.independent_students import RATIO
 from hmm_utils.figures.style import BLUE, ORANGE, PAGE, TIME, Look, footnote
 
 __all__ = ["scan_lines", "scan_map", "scan_overfitting"]
