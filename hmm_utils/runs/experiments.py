@@ -35,6 +35,7 @@ __all__ = [
     "is_archived",
     "longer",
     "plan",
+    "rngs_of_draw",
     "run_draws",
     "run_experiment",
     "run_plan",
@@ -42,6 +43,7 @@ __all__ = [
     "settings",
     "start",
     "whole_plan",
+    "without_meaning",
 ]
 
 INPUTS = ("gaussian", "structured", "digits")
@@ -228,7 +230,7 @@ def settings() -> dict:
 PROFILES: tuple[str, ...] = ("quick", "paper")
 
 
-def _not_taken(setup: Mapping[str, object]) -> set[str]:
+def without_meaning(setup: Mapping[str, object]) -> set[str]:
     """Parameters that mean nothing to a set-up: N, D, f of digits, M and labels of a task that has neither, …"""
     names: set[str] = set()
     if setup["inputs"] == "digits":
@@ -275,7 +277,7 @@ def experiment(name: str, profile: str = "quick", **overrides: object) -> Experi
         return Experiment(**(all_values | {"widths": tuple(all_values["widths"]), "name": name, "profile": profile}))
 
     record(given)  # an impossible value is refused even where it would mean nothing
-    taken = {k: v for k, v in given.items() if k not in _not_taken(setup)}
+    taken = {k: v for k, v in given.items() if k not in without_meaning(setup)}
     if name == "fig4_pretraining":
         taken = {k: v for k, v in taken.items() if k not in ("widths", "n_pairs", "time", "n_times")}
         if "teacher_width" in given:
@@ -370,15 +372,15 @@ def dataset(
     return datasets.teacher_task(inputs, teacher, labels=e.labels)
 
 
-def _rngs(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """What a draw's data and its training draw from."""
+def rngs_of_draw(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Random generators of the data of a draw and of its training."""
     data, train = np.random.default_rng((seed, draw)).spawn(2)
     return data, train
 
 
 def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
     """A student of one draw of a result of `run_experiment`, `result.isel(draw=…)`, as it was before training."""
-    _, rng = _rngs(result.attrs["seed"], int(result["draw"]))
+    _, rng = rngs_of_draw(result.attrs["seed"], int(result["draw"]))
     return training.initial_student(result, width=width, init=init, student=student, rng=rng)
 
 
@@ -388,7 +390,7 @@ def train_inputs(result: xr.Dataset) -> np.ndarray:
     at = result.attrs
     names = {f.name for f in fields(Experiment)}
     e = Experiment(**{name: tuple(v) if name == "widths" else v for name, v in at.items() if name in names})
-    return dataset(e, rng=_rngs(e.seed, int(result["draw"]))[0]).x_train
+    return dataset(e, rng=rngs_of_draw(e.seed, int(result["draw"]))[0]).x_train
 
 
 def run_experiment(
@@ -442,7 +444,7 @@ def run_draws(
     runs, notices = [], []
     for name, draw in jobs:
         e = plan[name]
-        data_rng, train_rng = _rngs(e.seed, draw)
+        data_rng, train_rng = rngs_of_draw(e.seed, draw)
         data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
         notices.append(data.inputs.notice or "")
         runs.append(training.FleetPair(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
