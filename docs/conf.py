@@ -1,4 +1,4 @@
-"""Sphinx's configuration of the book, whose sources `hmm_book.make` puts together."""
+"""Sphinx's configuration of the book, whose sources ``hmm_book.make`` puts together."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hmm_book.make import REPOSITORY
 
-project = "The hidden manifold model, to run yourself"
+project = "The hidden manifold model: a runnable companion"
 author = "The hidden-manifold-companion authors"
 copyright = f"{author}. MIT licence"
 language = "en"
@@ -15,6 +15,8 @@ language = "en"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.bibtex",
@@ -33,18 +35,35 @@ myst_heading_anchors = 3
 
 bibtex_bibfiles = ["references.bib"]
 
+napoleon_google_docstring = False
+# fields of a dataclass are described once, by its docstring
+napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+# the value of a constant may be a path of the machine that builds
+autodoc_default_options = {"no-value": True}
 add_module_names = False
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
-# A reference to something public of the project must lead there; numpy and the rest have no page here.
-nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!hmm_utils\.).*"), (r"py:.*", r"hmm_utils\..*\._\w+")]
+# Formulas are literal blocks: nothing in them is coloured as code, or offered to be copied.
+highlight_language = "none"
+copybutton_selector = "div:not(.highlight-none) > div.highlight pre"
 
-templates_path = []
+# A role must lead to something public of the project. Types in signatures and fields ("(K, N) float array", those of
+# numpy) are looked up as classes, and most have no page here.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:class", r"(?!hmm_utils\.).*"),
+    (r"py:.*", r"(numpy|scipy|torch|xarray|matplotlib|sklearn)\..*"),
+    (r"py:.*", r"hmm_utils\..*\._\w+"),
+]
+# a type named in a field may be documented by a package as well as by its module
+suppress_warnings = ["ref.python"]
+
+# autosummary looks for its templates beside the assembled sources
+templates_path = [str(Path(__file__).parent / "_templates")]
 html_static_path = ["_static"]
 html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}

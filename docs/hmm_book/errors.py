@@ -1,5 +1,5 @@
-"""What stops the book from being built."""
+"""The error that stops the build of the book."""
 
 
 class BookError(RuntimeError):
-    """The book cannot be built; the message says what is wrong and what to do."""
+    """The book cannot be built; the message names the problem and what to do."""

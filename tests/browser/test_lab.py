@@ -20,6 +20,7 @@ NOTEBOOK = "01_independent_students"
 MINUTES = 10
 """A person would give up; on a machine that does other things too, the quick profile takes a minute or two."""
 
+
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab with the settings of `make lab`, on a copy of the notebooks, without those of whoever runs this."""
