@@ -32,7 +32,7 @@ import numpy as np
 import threadpoolctl
 from numba import njit
 
-from hmm_utils.data import mnist
+from hmm_utils.data import digits, mnist
 from hmm_utils.model import datasets, networks
 from hmm_utils.sgd import backends, block, hardware, reference, training
 
@@ -174,7 +174,7 @@ def gaussian_task(size: Size, n_train: int, rng: np.random.Generator) -> dataset
 
 
 def mnist_task(rng: np.random.Generator) -> datasets.Dataset:
-    return datasets.labelled_task(datasets.handwritten_digits("mnist", rng=rng), "odd against even")
+    return datasets.labelled_task(digits.load("mnist", rng=rng), "odd against even")
 
 
 def fleet_of(n_inputs: int, widths: tuple[int, ...], n_pairs: int, rng: np.random.Generator) -> block.Fleet:

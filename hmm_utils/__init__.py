@@ -25,7 +25,7 @@ __version__ = "0.2.0"
 
 _FOLDERS = {
     "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
-    "data": ("generators", "mnist", "streams"),
+    "data": ("digits", "generators", "mnist", "streams"),
     "sgd": ("block", "online", "reference", "training"),
     "runs": (
         "archive",

@@ -62,6 +62,7 @@ from hmm_utils import (
     block,
     claims,
     datasets,
+    digits,
     dimension,
     experiments,
     figures,
@@ -201,7 +202,7 @@ print(f"two independent random networks disagree on a fraction {observables.frac
 # %%
 N = 784
 kinds = {
-    "handwritten digits": datasets.handwritten_digits(data, rng=rng),
+    "handwritten digits": digits.load(data, rng=rng),
     "i.i.d. Gaussian": datasets.gaussian(N, 1000, 1000, rng=rng),
     f"structured, f = {f}, D = {n_latent}": datasets.structured(f, N, n_latent, 1000, 1000, rng=rng),
 }

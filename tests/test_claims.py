@@ -107,6 +107,7 @@ def measured(ratios, *, n=4, spread=0.01, mnist=True, neighbours=(2, 20)):
         {"inputs": ["digits", "structured"], "estimator": list(dimension.ESTIMATORS), "neighbours": list(neighbours)},
         {
             "inputs": "digits", "n_inputs": 784 if mnist else 64, "notice": "", "images_used": 60,
+            "kind": "mnist" if mnist else "digits8x8",
             "dataset": "MNIST images" if mnist else "8×8 handwritten digits", "configuration": "{}", "seconds": 1.0,
         },
     )  # fmt: skip

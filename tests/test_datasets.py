@@ -1,19 +1,16 @@
 """datasets: inputs, their standardisation, and the tasks, against double precision and plain counting."""
 
 import math
-from collections import Counter
 
 import numpy as np
 import pytest
 
-from hmm_utils.data import mnist
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import (
     Dataset,
     Inputs,
     from_arrays,
     gaussian,
-    handwritten_digits,
     labelled_task,
     latent_task,
     random_task,
@@ -451,122 +448,6 @@ def test_arrays_that_do_not_fit_are_refused(x, y, options, message):
         from_arrays(x, y, **options, rng=np.random.default_rng(0))
 
 
-# ---- Handwritten digits ---------------------------------------------------------------------------------------------
-
-
-def small_digits():
-    from sklearn.datasets import load_digits
-
-    return load_digits(return_X_y=True)
-
-
-def test_small_digits_are_complete_and_rightly_labelled():
-    """The 8×8 digits: three quarters for training, the rest for testing, odd +1 and even −1, each image once."""
-    pixels, digit = small_digits()
-    odd = [1 if d in (1, 3, 5, 7, 9) else -1 for d in digit]
-    known = Counter(zip((row.astype(int).tobytes() for row in pixels), odd, strict=True))
-    inputs = handwritten_digits("digits", rng=np.random.default_rng(84))
-    assert inputs.x_train.shape == (1347, 64) and inputs.x_test.shape == (450, 64)
-    assert inputs.x_train.dtype == inputs.labels_train.dtype == np.float32
-    assert inputs.image_shape == (8, 8) and inputs.notice is None and "8×8" in inputs.description
-    found = Counter()
-    for x, y in ((inputs.x_train, inputs.labels_train), (inputs.x_test, inputs.labels_test)):
-        assert abs(x.mean(dtype=float)) < 1e-5 and abs(x.std(dtype=float) - 1) < 1e-5
-        # pixels run from 0 to 16 in both parts, which undoes the standardisation
-        original = np.rint(16.0 * (x - x.min()) / np.ptp(x)).astype(int)
-        found.update(zip((row.tobytes() for row in original), y.astype(int).tolist(), strict=True))
-    assert found == known
-
-
-def test_number_of_small_digits_can_be_chosen():
-    """n_train takes the first of the same random order; the test set stays."""
-    few, all_of_them = (handwritten_digits("digits", n_train=n, rng=np.random.default_rng(85)) for n in (100, None))
-    assert few.x_train.shape == (100, 64) and few.labels_train.shape == (100,)
-    np.testing.assert_array_equal(few.labels_train, all_of_them.labels_train[:100])
-    np.testing.assert_array_equal(few.x_test, all_of_them.x_test)
-    again = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(85))
-    np.testing.assert_array_equal(few.x_train, again.x_train)
-    other = handwritten_digits("digits", n_train=100, rng=np.random.default_rng(86))
-    assert not np.array_equal(few.labels_train, other.labels_train)
-
-
-@pytest.mark.parametrize("n_train", [0, -1, 1348])
-def test_impossible_number_of_small_digits_is_refused(n_train):
-    """n_train outside 1 … 1347 is refused by the name that notebooks use."""
-    with pytest.raises(ValueError, match=f"n_train = {n_train}: of the 8×8 digits 1347 are for training"):
-        handwritten_digits("digits", n_train=n_train, rng=np.random.default_rng(0))
-
-
-def test_unknown_data_is_refused():
-    """data is auto, mnist or digits."""
-    with pytest.raises(ValueError, match="data = 'cifar': choose one of auto, mnist, digits"):
-        handwritten_digits("cifar", rng=np.random.default_rng(0))
-
-
-@pytest.fixture
-def no_mnist(monkeypatch, tmp_path):
-    """An empty data directory and no network."""
-    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("HMM_OFFLINE", "1")
-
-
-@pytest.mark.usefixtures("no_mnist")
-def test_auto_falls_back_on_small_digits_with_a_notice():
-    """Without MNIST, "auto" gives the 8×8 digits and says so and why, also when more was asked for than there are."""
-    rng = np.random.default_rng
-    inputs, plain = handwritten_digits("auto", rng=rng(87)), handwritten_digits("digits", rng=rng(87))
-    np.testing.assert_array_equal(inputs.x_train, plain.x_train)
-    assert "MNIST is not here, so 8×8 digits (N = 64) stand in" in inputs.notice and "HMM_OFFLINE" in inputs.notice
-    assert handwritten_digits("auto", n_train=59_584, rng=rng(87)).n_train == 1347
-    assert handwritten_digits("auto", n_train=10, rng=rng(87)).n_train == 10
-    with pytest.raises(ValueError, match="n_train = 0"):
-        handwritten_digits("auto", n_train=0, rng=rng(87))
-
-
-@pytest.mark.usefixtures("no_mnist")
-def test_mnist_by_name_is_not_replaced():
-    """Whoever asks for MNIST by name gets an error where it cannot be had, not other images."""
-    with pytest.raises(mnist.DataError, match=r"MNIST file \S+ is missing"):
-        handwritten_digits("mnist", rng=np.random.default_rng(0))
-
-
-@pytest.mark.skipif(not mnist.is_available(), reason="the MNIST files are not in the data directory")
-def test_mnist_has_the_papers_size():
-    """P = 76N = 59 584 different training images of N = 784 pixels, 10 000 test images, labels odd against even."""
-    inputs = handwritten_digits("mnist", rng=np.random.default_rng(88))
-    assert inputs.x_train.shape == (59_584, 784) and inputs.x_test.shape == (10_000, 784)
-    assert inputs.labels_train.shape == (59_584,) and inputs.labels_test.shape == (10_000,)
-    assert inputs.x_train.dtype == inputs.labels_train.dtype == np.float32
-    assert inputs.image_shape == (28, 28) and inputs.notice is None
-    for x in (inputs.x_train, inputs.x_test):
-        assert abs(x.mean(dtype=float)) < 1e-5
-        assert abs(np.linalg.norm(x.astype(float)) / math.sqrt(x.size) - 1) < 1e-5
-    raw = mnist.load()
-    np.testing.assert_array_equal(inputs.labels_test, np.array([-1, 1])[raw.y_test & 1])
-    x_test = (raw.x_test[:100] - raw.x_test.mean(dtype=float)) / raw.x_test.std(dtype=float)
-    np.testing.assert_allclose(inputs.x_test[:100], x_test, rtol=1e-5, atol=1e-5)
-    # drawn without replacement: weighted sums of the pixels, 255 (x − min)/(max − min), tell all images apart
-    weights = np.random.default_rng(89).integers(1, 1 << 40, 784).astype(float)
-    low, high = inputs.x_train.min(), inputs.x_train.max()
-    drawn = np.concatenate([np.rint(255.0 * (x - low) / (high - low)) @ weights for x in np.split(inputs.x_train, 76)])
-    there = raw.x_train.astype(float) @ weights
-    order = np.argsort(there)
-    place = order[np.searchsorted(there, drawn, sorter=order)]
-    np.testing.assert_array_equal(there[place], drawn)
-    assert np.unique(place).size == 59_584
-    np.testing.assert_array_equal(inputs.labels_train, np.array([-1, 1])[raw.y_train[place] & 1])
-
-
-@pytest.mark.skipif(not mnist.is_available(), reason="the MNIST files are not in the data directory")
-def test_auto_is_mnist_where_it_is():
-    """With the files in place "auto" is MNIST; n_train is from 1 to 60 000."""
-    inputs = handwritten_digits("auto", n_train=500, rng=np.random.default_rng(88))
-    assert inputs.x_train.shape == (500, 784) and inputs.x_test.shape == (10_000, 784) and inputs.notice is None
-    for n_train in (0, 60_001):
-        with pytest.raises(ValueError, match=f"n_train = {n_train}: MNIST has 60000 training images"):
-            handwritten_digits("auto", n_train=n_train, rng=np.random.default_rng(0))
-
-
 # ---- How a data set shows itself ------------------------------------------------------------------------------------
 
 
@@ -605,7 +486,21 @@ def test_html_shows_the_notice_and_escapes_it():
     assert "D (latent)" not in html and "teacher" not in html
 
 
+def test_data_say_what_they_are():
+    """The kind of inputs and of the task are fields, and nothing is read from a description."""
+    inputs = {"gaussian": gaussian(5, 4, 4, rng=np.random.default_rng(0)), "structured": make_structured("relu")}
+    assert all(found.kind == kind for kind, found in inputs.items())
+    net, rng = random_network(5, 2, rng=np.random.default_rng(0)), np.random.default_rng(1)
+    tasks = {
+        "teacher": teacher_task(inputs["gaussian"], net),
+        "latent": latent_task(inputs["structured"], net),
+        "own": from_arrays(np.eye(5), np.arange(5), labels="real", rng=rng),
+        "random": random_task(inputs["gaussian"], rng=rng),
+    }
+    assert all(found.task_kind == kind for kind, found in tasks.items()) and tasks["own"].inputs.kind == "own"
+
+
 def test_named_choices():
-    """The names that notebooks may use for f, labels and data."""
+    """The names that notebooks may use for f and labels."""
     assert set(NONLINEARITIES) >= {"sgn", "relu", "identity", "erf"}
-    assert datasets.LABELS == ("sign", "real") and datasets.DATA == ("auto", "mnist", "digits")
+    assert datasets.LABELS == ("sign", "real")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hmm_utils.data import digits
 from hmm_utils.model import datasets
 from hmm_utils.runs import dimension
 from hmm_utils.runs.dimension import Configuration, estimate, measure
@@ -156,7 +157,7 @@ def test_subsamples_are_disjoint(monkeypatch):
         seen.append(x)
         return xr.Dataset({"dimension": ("neighbours", np.zeros(len(neighbours)))}, {"neighbours": neighbours})
 
-    monkeypatch.setattr(datasets, "handwritten_digits", lambda data, n_train, rng: inputs)
+    monkeypatch.setattr(digits, "load", lambda data, n_train, rng: inputs)
     monkeypatch.setattr(dimension, "estimate", watched)
     measure(TINY, progress=False)
     assert [x.shape for x in seen] == [(60, 9)] * 6

@@ -490,7 +490,7 @@ def test_result_tells_what_was_run(result):
         "n_gauss": 50, "device": "cpu", "notice": "",
     }  # fmt: skip
     assert {key: result.attrs.get(key) for key in expected} == expected
-    assert set(result.attrs) - set(expected) == {"dataset"}
+    assert set(result.attrs) - set(expected) == {"dataset", "kind"} and result.attrs["kind"] == "structured"
     assert "f = sgn, D = 3; latent task, M = 1" in result.attrs["dataset"]
     assert all(isinstance(value, str | int | float | list) for value in result.attrs.values())
 

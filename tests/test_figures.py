@@ -68,7 +68,7 @@ def test_a_panel_per_result():
 def test_series_are_named():
     """The legend names ε_g and ε₁,₂ on either kind of inputs, and speaks of MNIST only where it was MNIST."""
     other = random_result()
-    mnist = other.assign_attrs(dataset="MNIST images; odd against even")
+    mnist = other.assign_attrs(kind="mnist")
     for result, inputs in ((other, "test inputs"), (mnist, "MNIST images")):
         (axis,) = figures.independent_students({"": result}).axes
         handles, texts = axis.get_legend_handles_labels()

@@ -30,7 +30,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hmm_utils.data import mnist
+from hmm_utils.data import digits, mnist
 from hmm_utils.model import datasets, networks, observables
 from hmm_utils.sgd import training
 
@@ -57,7 +57,7 @@ def draw_inputs(kind, n_test, rng):
         return datasets.gaussian(N, P, n_test, rng=rng)
     if kind == "structured":
         return datasets.structured(COMMON["f"], N, COMMON["n_latent"], P, n_test, rng=rng)
-    return datasets.handwritten_digits("mnist", n_train=P, rng=rng)
+    return digits.load("mnist", n_train=P, rng=rng)
 
 
 def draw_task(inputs, settings, rng):

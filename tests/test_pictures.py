@@ -6,6 +6,7 @@ from helpers.directions import pair_of_students
 from helpers.figures import BLUE, ORANGE, closed, images, words  # noqa: F401
 from matplotlib.colors import to_hex
 
+from hmm_utils.data import digits
 from hmm_utils.figures import layers, pictures
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
@@ -18,7 +19,7 @@ def test_samples():
     """The first n inputs of each kind are drawn as images, one column per kind, on one grey scale that is stated."""
     rng = np.random.default_rng(1)
     kinds = {
-        "digits": datasets.handwritten_digits("digits", rng=rng),
+        "digits": digits.load("digits", rng=rng),
         "gauss": datasets.gaussian(24, 5, 5, rng=rng),
         "prime": datasets.gaussian(13, 5, 5, rng=rng),
         "own": datasets.from_arrays(rng.standard_normal((9, 2, 12)), np.arange(9), labels="real", rng=rng).inputs,

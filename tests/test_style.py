@@ -22,6 +22,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from hmm_utils import figures
 from hmm_utils.claims import validity
+from hmm_utils.data import digits
 from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
@@ -134,7 +135,7 @@ def drawn_from_data():
 
     inputs = folded(64, *NONLINEARITIES)
     labeller = networks.random_network(2, 1, rng=RNG)
-    kinds = {"handwritten digits": datasets.handwritten_digits("digits", rng=RNG)}
+    kinds = {"handwritten digits": digits.load("digits", rng=RNG)}
     kinds |= {"i.i.d. Gaussian": datasets.gaussian(64, 9, 9, rng=RNG)} | {f"f = {f}": x for f, x in inputs.items()}
     yield "samples", figures.samples(kinds)
     yield "spectra", figures.spectra(inputs)

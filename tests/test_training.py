@@ -389,8 +389,8 @@ def test_result_is_labelled_as_documented(trained):
     assert result.init.values.tolist() == [0, 1]
     assert result.inputs.values.tolist() == ["test", "gauss"]
     assert result.attrs == {
-        "dataset": dataset.description, "activation": "erf", "layers": "both", "lr": 0.3, "init_scale": 0.7,
-        "n_inputs": 23, "n_train": 157, "n_test": 1501, "n_gauss": 1501, "device": "cpu",
+        "dataset": dataset.description, "kind": dataset.inputs.kind, "activation": "erf", "layers": "both", "lr": 0.3,
+        "init_scale": 0.7, "n_inputs": 23, "n_train": 157, "n_test": 1501, "n_gauss": 1501, "device": "cpu",
     }  # fmt: skip
 
 

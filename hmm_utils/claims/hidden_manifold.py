@@ -19,6 +19,7 @@ from hmm_utils.claims.logic import above, all_of, between, negate
 from hmm_utils.claims.measuring import disagreement, mean_over_widths, widths_of
 from hmm_utils.claims.plateaus import PLATEAU_RULE, PLATEAU_WHY, by_layers, has_plateau, plateaus_by_layers
 from hmm_utils.claims.records import UNDECIDED, Claim, Finding, Readout, Results, Value
+from hmm_utils.data.digits import kind_of
 from hmm_utils.model.observables import final
 
 NOTEBOOK = "03_hidden_manifold_model"
@@ -78,7 +79,7 @@ def error_is_five_per_cent(results: Results, setup: str) -> Finding:
     error = 1.96 * math.sqrt(eps_g * (1 - eps_g) / n)
     finding = between(Value("ε_g", eps_g, eps_g - error, eps_g + error, n, "test images"), 0.04, 0.06)
     dataset = result.attrs["dataset"].split(";")[0]
-    verdict = finding.verdict if dataset.startswith("MNIST") else UNDECIDED
+    verdict = finding.verdict if kind_of(result.attrs) == "mnist" else UNDECIDED
     return replace(finding, verdict=verdict, notes=(f"on {n} test images ({dataset})",))
 
 

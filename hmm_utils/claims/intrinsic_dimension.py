@@ -9,6 +9,7 @@ import xarray as xr
 from hmm_utils.claims.logic import all_of, between, by_case, undecided
 from hmm_utils.claims.measuring import mean_of, ratio_between_runs
 from hmm_utils.claims.records import UNDECIDED, Claim, Finding, Results
+from hmm_utils.data.digits import kind_of
 from hmm_utils.runs import dimension
 
 AROUND = 1.2
@@ -35,7 +36,7 @@ def dimension_is_around_14(results: Results, name: str) -> Finding:
         ("one radius is taken for all images (CorrInt)", corr_int),
     )
     # the 8×8 digits say nothing about MNIST
-    return finding if result.attrs["n_inputs"] == 784 else replace(finding, verdict=UNDECIDED)
+    return finding if kind_of(result.attrs) == "mnist" else replace(finding, verdict=UNDECIDED)
 
 
 def _is_around_14(result: xr.Dataset, estimator: str, k: int) -> Finding:

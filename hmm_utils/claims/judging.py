@@ -23,6 +23,7 @@ from hmm_utils.claims import (
 from hmm_utils.claims.logic import noted, undecided
 from hmm_utils.claims.measuring import parts_of
 from hmm_utils.claims.records import FAILS, UNDECIDED, Claim, Finding, Judgement, Judgements, Results
+from hmm_utils.data.digits import kind_of
 from hmm_utils.runs import archive, measurements, paper
 from hmm_utils.runs.experiments import experiment, scale_note
 
@@ -94,7 +95,7 @@ def _find(claim: Claim, used: Results) -> Finding:
     if finding.verdict == FAILS and any(_is_other_manifold(result) for result in used.values()):
         note = "the criterion fails here, at another D/N than the paper's"
         finding = replace(noted(finding, note), verdict=UNDECIDED)
-    if any(result.attrs.get("inputs") == "digits" and result.attrs["n_inputs"] == 64 for result in used.values()):
+    if any(kind_of(result.attrs) == "digits8x8" for result in used.values()):
         finding = noted(finding, "on 8×8 digits instead of MNIST")
     synthetic = [result for result in used.values() if result.attrs.get("inputs", "digits") != "digits"]
     if any(result.sizes.get("draw") == 1 for result in synthetic):

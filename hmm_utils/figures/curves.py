@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hmm_utils.data.digits import kind_of
 from hmm_utils.figures import style
 from hmm_utils.figures.style import BLUE, COLUMN, GREEN, ORANGE, PAGE, TIME, Look, footnote, heading
 from hmm_utils.model.observables import early_stopping, final, standard_error
@@ -91,7 +92,7 @@ def _draw_inset(axis: Axes, curves: Mapping[str, Modes]) -> None:
 def _draw_students(axis: Axes, result: xr.Dataset, value: Value) -> None:
     """ε_g and ε₁,₂ of one result against K."""
     hat = r"\hat\epsilon" if value is early_stopping else r"\epsilon"
-    test = "MNIST images" if result.attrs["dataset"].startswith("MNIST") else "test inputs"
+    test = "MNIST images" if kind_of(result.attrs) == "mnist" else "test inputs"
     series = (
         (result["eps_g_frac"], BLUE, "o", rf"${hat}_g$"),
         (result["eps_12_frac"].sel(inputs="gauss"), GREEN, "D", rf"${hat}_{{1,2}}$, Gaussian inputs"),

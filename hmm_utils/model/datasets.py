@@ -1,7 +1,8 @@
 """Data sets = inputs × task.
 
-Inputs: i.i.d. Gaussian, structured (Eq. 6), handwritten digits, or your own arrays. Tasks: a teacher acting on the
-inputs (Eq. 4), a teacher acting on the latent coordinates (Eq. 7), the labels the data came with, or random labels.
+Inputs: i.i.d. Gaussian, structured (Eq. 6), handwritten digits (`hmm_utils.data.digits`), or your own arrays. Tasks: a
+teacher acting on the inputs (Eq. 4), a teacher acting on the latent coordinates (Eq. 7), the labels the data came with,
+or random labels.
 
 Inputs are standardised as the paper's program does it: the mean of the whole matrix is subtracted and the result is
 divided by the standard deviation of the whole matrix (the text says "covariance"), one number each, separately for
@@ -17,18 +18,15 @@ from math import sqrt
 
 import numpy as np
 
-from hmm_utils.data import mnist
 from hmm_utils.model.networks import Network, sign
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = [
-    "DATA",
     "LABELS",
     "Dataset",
     "Inputs",
     "from_arrays",
     "gaussian",
-    "handwritten_digits",
     "labelled_task",
     "latent_task",
     "random_task",
@@ -38,7 +36,6 @@ __all__ = [
 ]
 
 LABELS = ("sign", "real")
-DATA = ("auto", "mnist", "digits")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,6 +44,7 @@ class Inputs:
 
     x_train, x_test            (P, N), (P*, N) float32, standardised
     description                one line
+    kind                       "gaussian", "structured", "mnist", "digits8x8" or "own"
     latent_train, latent_test  (P, D), (P*, D): coordinates c on the manifold, if there is one
     features                   (D, N): F of Eq. (6), if there is one
     labels_train, labels_test        (P,), (P*,): the labels that came with the data, if any did
@@ -57,6 +55,7 @@ class Inputs:
     x_train: np.ndarray
     x_test: np.ndarray
     description: str
+    kind: str = "own"
     latent_train: np.ndarray | None = None
     latent_test: np.ndarray | None = None
     features: np.ndarray | None = None
@@ -90,6 +89,7 @@ class Dataset:
     inputs            see `Inputs`
     y_train, y_test   (P,), (P*,) float32
     task              one line on where the labels come from
+    task_kind         the same in a word: "teacher", "latent", "own" (the labels of the data) or "random"
     teacher           the network that labels, if one does
     """
 
@@ -97,6 +97,7 @@ class Dataset:
     y_train: np.ndarray
     y_test: np.ndarray
     task: str
+    task_kind: str = "own"
     teacher: Network | None = None
 
     def __post_init__(self) -> None:
@@ -167,7 +168,7 @@ def gaussian(n_inputs: int, n_train: int, n_test: int, *, rng: np.random.Generat
     """i.i.d. inputs x ~ N(0, I_N): the inputs of the vanilla teacher–student set-up, Section 2.1."""
     _positive(n_inputs=n_inputs, n_train=n_train, n_test=n_test)
     x_train, x_test = (standardise(rng.standard_normal((n, n_inputs), dtype=np.float32)) for n in (n_train, n_test))
-    return Inputs(x_train=x_train, x_test=x_test, description="i.i.d. Gaussian inputs")
+    return Inputs(x_train=x_train, x_test=x_test, description="i.i.d. Gaussian inputs", kind="gaussian")
 
 
 def structured(
@@ -208,73 +209,11 @@ def structured(
         x_train=inputs(C_train),
         x_test=inputs(C_test),
         description=f"structured inputs X = f(CF/√D) with f = {name}, D = {n_latent}",
+        kind="structured",
         latent_train=C_train,
         latent_test=C_test,
         features=F,
     )
-
-
-def handwritten_digits(data: str = "auto", *, n_train: int | None = None, rng: np.random.Generator) -> Inputs:
-    """Images of handwritten digits with own labels −1 for even and +1 for odd.
-
-    data     "mnist" (28×28 images, N = 784), "digits" (the 8×8 images that come with scikit-learn, N = 64), or
-             "auto": MNIST if it can be had, else the 8×8 digits with a notice
-    n_train  P, drawn without replacement; default 76N = 59 584 for MNIST (its 10 000 test images are the test set),
-             and three quarters of the 1797 small digits (the rest are the test set)
-
-    Raises ValueError for impossible n_train or unknown `data`, mnist.DataError if MNIST was asked for by name and
-    cannot be had.
-    """
-    if data not in DATA:
-        raise ValueError(f"data = {data!r}: choose one of {', '.join(DATA)}.")
-    if data == "digits":
-        return _small_digits(n_train, rng, notice=None)
-    try:
-        images = mnist.load()
-    except mnist.DataError as missing:
-        if data == "mnist":
-            raise
-        return _small_digits(n_train, rng, notice=f"MNIST is not here, so 8×8 digits (N = 64) stand in. {missing}")
-    available = len(images.x_train)
-    P = 76 * 784 if n_train is None else n_train
-    if not 1 <= P <= available:
-        raise ValueError(f"n_train = {P}: MNIST has {available} training images, give a number from 1 to that.")
-    chosen = rng.permutation(available)[:P]
-    return Inputs(
-        x_train=standardise(images.x_train[chosen].astype(np.float32)),
-        x_test=standardise(images.x_test.astype(np.float32)),
-        description="MNIST images",
-        labels_train=_odd_even(images.y_train[chosen]),
-        labels_test=_odd_even(images.y_test),
-        image_shape=(28, 28),
-    )
-
-
-def _small_digits(n_train: int | None, rng: np.random.Generator, notice: str | None) -> Inputs:
-    from sklearn.datasets import load_digits
-
-    x, digit = load_digits(return_X_y=True)
-    most = 3 * len(x) // 4
-    if n_train is not None and n_train > most and notice is not None:
-        n_train = most  # the number was meant for MNIST
-    P = most if n_train is None else n_train
-    if not 1 <= P <= most:
-        raise ValueError(f"n_train = {P}: of the 8×8 digits {most} are for training, give a number from 1 to that.")
-    order = rng.permutation(len(x))
-    train, test = order[:P], order[most:]
-    return Inputs(
-        x_train=standardise(x[train].astype(np.float32)),
-        x_test=standardise(x[test].astype(np.float32)),
-        description="8×8 handwritten digits",
-        labels_train=_odd_even(digit[train]),
-        labels_test=_odd_even(digit[test]),
-        image_shape=(8, 8),
-        notice=notice,
-    )
-
-
-def _odd_even(digit: np.ndarray) -> np.ndarray:
-    return np.where(digit % 2 == 1, 1, -1).astype(np.float32)
 
 
 def _check_labels(labels: str) -> None:
@@ -287,7 +226,7 @@ def _taught(teacher: Network, labels: str, on: np.ndarray) -> np.ndarray:
     return sign(phi) if labels == "sign" else phi
 
 
-def _kind(labels: str) -> str:
+def _described(labels: str) -> str:
     return "labels ±1" if labels == "sign" else "real labels"
 
 
@@ -298,7 +237,8 @@ def teacher_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> D
         inputs=inputs,
         y_train=_taught(teacher, labels, inputs.x_train),
         y_test=_taught(teacher, labels, inputs.x_test),
-        task=f"teacher task, M = {teacher.width}, {_kind(labels)}",
+        task=f"teacher task, M = {teacher.width}, {_described(labels)}",
+        task_kind="teacher",
         teacher=teacher,
     )
 
@@ -315,7 +255,8 @@ def latent_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> Da
         inputs=inputs,
         y_train=_taught(teacher, labels, inputs.latent_train),
         y_test=_taught(teacher, labels, inputs.latent_test),
-        task=f"latent task, M = {teacher.width}, {_kind(labels)}",
+        task=f"latent task, M = {teacher.width}, {_described(labels)}",
+        task_kind="latent",
         teacher=teacher,
     )
 
@@ -332,7 +273,8 @@ def random_task(inputs: Inputs, *, labels: str = "sign", rng: np.random.Generato
     _check_labels(labels)
     draws = [rng.standard_normal(len(x), dtype=np.float32) for x in (inputs.x_train, inputs.x_test)]
     y_train, y_test = (sign(y) if labels == "sign" else y for y in draws)
-    return Dataset(inputs=inputs, y_train=y_train, y_test=y_test, task=f"random task, {_kind(labels)}")
+    task = f"random task, {_described(labels)}"
+    return Dataset(inputs=inputs, y_train=y_train, y_test=y_test, task=task, task_kind="random")
 
 
 def from_arrays(
@@ -388,4 +330,4 @@ def from_arrays(
         labels_test=y[test],
         image_shape=image_shape,
     )
-    return labelled_task(inputs, task=f"own labels, {_kind(labels)}")
+    return labelled_task(inputs, task=f"own labels, {_described(labels)}")

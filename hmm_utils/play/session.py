@@ -40,10 +40,9 @@ def order_parameters(W: np.ndarray, data: Dataset) -> xr.Dataset:
     Returns Q (student, i, j), R (student, i, m) and T (m, n).
     """
     inputs, teacher = data.inputs, data.teacher
-    latent = teacher is not None and inputs.latent_test is not None and "latent" in data.task
-    known = teacher is not None and inputs.latent_test is None and inputs.image_shape is None
+    known = data.task_kind == "teacher" and inputs.kind == "gaussian"
     x = inputs.x_test[:N_TEST]
-    z = inputs.latent_test[:N_TEST] if latent else x
+    z = inputs.latent_test[:N_TEST] if data.task_kind == "latent" else x
     wt = np.empty((0, z.shape[1])) if teacher is None else teacher.W
     found = [gaussian_overlaps(w, wt=wt) if known else sampled_overlaps(w, x=x, z=z, wt=wt) for w in W]
     Q, R, T = (np.stack(part) for part in zip(*found, strict=True))

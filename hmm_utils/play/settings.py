@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from hmm_utils.data import mnist
+from hmm_utils.data import digits, mnist
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import Dataset
 from hmm_utils.model.networks import LAYERS, random_network
@@ -21,15 +21,12 @@ from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.runs import experiments
 
 __all__ = [
-    "IMAGES", "INPUTS", "N_TEST", "TASKS", "Settings", "at_scale", "available_memory", "dataset", "differences",
+    "INPUTS", "N_TEST", "TASKS", "Settings", "at_scale", "available_memory", "dataset", "differences",
     "found", "impossible_value", "memory", "of_data", "problem", "without_meaning",
 ]  # fmt: skip
 
 INPUTS = experiments.INPUTS
 TASKS = ("teacher", "latent", "own")
-
-IMAGES = {"mnist": (784, 60_000), "digits": (64, 1347)}
-"""N of handwritten digits, and how many there are for training."""
 
 N_TEST = 2000
 """Test inputs, and as many Gaussian ones: ε₁,₂ = 0.01 is then known to within 0.002."""
@@ -44,7 +41,7 @@ class Settings:
 
     inputs         "gaussian" (i.i.d.), "structured" (Eq. 6) or "digits" (images)
     f, n_latent    folding and D of structured inputs
-    data           which images: "auto", "mnist" or "digits", as `datasets.handwritten_digits` takes them
+    data           which images: "auto", "mnist" or "digits", as `digits.load` takes them
     task           where labels come from: a "teacher" on the inputs (Eq. 4), a teacher on the "latent" coordinates
                    (Eq. 7), or the images' "own", odd against even
     labels         of a teacher: "sign" (±1) or "real"
@@ -76,14 +73,14 @@ class Settings:
     @property
     def N(self) -> int:
         """The number of inputs: that of the images, where the inputs are images."""
-        return IMAGES[found(self.data)][0] if self.inputs == "digits" else self.n_inputs
+        return digits.SIZES[found(self.data)][0] if self.inputs == "digits" else self.n_inputs
 
     @property
     def P(self) -> int:
         """The number of training samples."""
         if self.n_train is not None:
             return self.n_train
-        return min(76 * self.N, IMAGES[found(self.data)][1]) if self.inputs == "digits" else 76 * self.N
+        return min(76 * self.N, digits.SIZES[found(self.data)][1]) if self.inputs == "digits" else 76 * self.N
 
 
 def at_scale(profile: str, **chosen: object) -> Settings:
@@ -135,7 +132,7 @@ def impossible_value(settings: Settings) -> str | None:
     """The setting whose value makes no sense whatever the others are, in a sentence; None if there is none."""
     s = settings
     choices = {
-        "inputs": INPUTS, "f": tuple(NONLINEARITIES), "data": datasets.DATA, "task": TASKS,
+        "inputs": INPUTS, "f": tuple(NONLINEARITIES), "data": digits.DATA, "task": TASKS,
         "labels": datasets.LABELS, "layers": LAYERS,
     }  # fmt: skip
     for name, accepted in choices.items():
@@ -177,7 +174,7 @@ def _labels_from_nowhere(s: Settings) -> str | None:
 def _too_few_images(s: Settings) -> str | None:
     if s.inputs != "digits":
         return None
-    images = IMAGES[found(s.data)][1]
+    images = digits.SIZES[found(s.data)][1]
     if images < s.P:
         return f"There are {images} images to train on, and P = {s.P} is more: choose a smaller P."
     return None
@@ -232,7 +229,7 @@ def dataset(settings: Settings, *, rng: np.random.Generator) -> Dataset:
     if wrong := problem(s):
         raise ValueError(wrong)
     if s.inputs == "digits":
-        inputs = datasets.handwritten_digits(found(s.data), n_train=s.P, rng=rng)
+        inputs = digits.load(found(s.data), n_train=s.P, rng=rng)
     elif s.inputs == "gaussian":
         inputs = datasets.gaussian(s.N, s.P, N_TEST, rng=rng)
     else:

@@ -19,10 +19,11 @@ import xarray as xr
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
+from hmm_utils.data import digits
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.play import panels
 from hmm_utils.play.session import Session, Training
-from hmm_utils.play.settings import IMAGES, Settings, differences, found, impossible_value, without_meaning
+from hmm_utils.play.settings import Settings, differences, found, impossible_value, without_meaning
 
 __all__ = ["App", "app"]
 
@@ -254,7 +255,7 @@ def _slider(name: str, values: Sequence[float], value: float) -> widgets.Selecti
 def _samples(ratio: float, settings: Settings) -> int:
     """P = ratio × N, or all images if that is more."""
     wanted = max(round(ratio * settings.N), 1)
-    return min(wanted, IMAGES[found(settings.data)][1]) if settings.inputs == "digits" else wanted
+    return min(wanted, digits.SIZES[found(settings.data)][1]) if settings.inputs == "digits" else wanted
 
 
 # ---- in words ----------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def _grouped(n: int) -> str:
 
 
 def _summary(s: Settings) -> str:
-    all_images = s.inputs == "digits" and IMAGES[found(s.data)][1] == s.P
+    all_images = s.inputs == "digits" and digits.SIZES[found(s.data)][1] == s.P
     which = ", all there are" if all_images else ""
     return (
         f"N = {s.N} inputs, P = {_grouped(s.P)} training samples{which}; in one unit of time a student takes "

@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from hmm_utils.data import mnist
+from hmm_utils.data import digits, mnist
 from hmm_utils.model import datasets
 
 __all__ = [
@@ -119,26 +119,27 @@ def measure(c: Configuration, *, progress: bool = True) -> xr.Dataset:
     (tanh, D = 14), whose dimension is known: dimension (inputs, subsample, estimator, neighbours).
 
     Where there are too few digits (8×8), subsamples are smaller and large neighbourhoods left out.
-    Raises ValueError if not even k = 2 is left; else as `datasets.handwritten_digits`.
+    Raises ValueError if not even k = 2 is left; else as `digits.load`.
     """
     start = time.perf_counter()
     digits_rng, *rngs = np.random.default_rng(c.seed).spawn(1 + c.n_subsamples)
     wanted = None if c.data == "digits" else c.n_images * c.n_subsamples
-    digits = datasets.handwritten_digits(c.data, n_train=wanted, rng=digits_rng)
-    n = min(c.n_images, digits.n_train // c.n_subsamples)
+    images = digits.load(c.data, n_train=wanted, rng=digits_rng)
+    n = min(c.n_images, images.n_train // c.n_subsamples)
     neighbours = [k for k in c.neighbours if _INPUTS_PER_NEIGHBOUR * k <= n]
     if not neighbours:
         raise ValueError(f"{n} images in a subsample are too few: make fewer subsamples, or larger ones.")
     found = []
     for i, rng in enumerate(tqdm(rngs, desc="intrinsic dimension", **({} if progress else {"disable": True}))):
-        manifold = datasets.structured("tanh", digits.n_inputs, PAPER, n, 2, rng=rng)
-        two = [estimate(x, neighbours) for x in (digits.x_train[i * n : (i + 1) * n], manifold.x_train)]
+        manifold = datasets.structured("tanh", images.n_inputs, PAPER, n, 2, rng=rng)
+        two = [estimate(x, neighbours) for x in (images.x_train[i * n : (i + 1) * n], manifold.x_train)]
         found.append(xr.concat(two, dim=xr.Variable("inputs", ["digits", "structured"])))
     return xr.concat(found, dim="subsample").assign_attrs(
         inputs="digits",
-        n_inputs=digits.n_inputs,
-        dataset=digits.description,
-        notice=digits.notice or "",
+        n_inputs=images.n_inputs,
+        kind=images.kind,
+        dataset=images.description,
+        notice=images.notice or "",
         images_used=n,
         seconds=round(time.perf_counter() - start, 1),
         estimators=f"scikit-dimension {version('scikit-dimension')}",
@@ -147,7 +148,7 @@ def measure(c: Configuration, *, progress: bool = True) -> xr.Dataset:
 
 def note(result: xr.Dataset) -> str:
     """One line on how much was measured."""
-    what = "8×8 digits instead of MNIST; " if result.attrs["n_inputs"] == 64 else ""
+    what = "8×8 digits instead of MNIST; " if digits.kind_of(result.attrs) == "digits8x8" else ""
     return f"{what}{result.sizes['subsample']} × {result.attrs['images_used']} images; the paper states no number"
 
 

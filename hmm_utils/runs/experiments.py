@@ -19,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
+from hmm_utils.data import digits
 from hmm_utils.model import activations, datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.sgd import hardware, training
@@ -113,7 +114,7 @@ class Experiment:
             "labels": datasets.LABELS,
             "f": tuple(NONLINEARITIES),
             "teacher_v": TEACHER_V,
-            "data": datasets.DATA,
+            "data": digits.DATA,
         }
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
@@ -351,7 +352,7 @@ def dataset(
     e = experiment
     _check_teacher(e, teacher)
     if e.inputs == "digits":
-        inputs = datasets.handwritten_digits(e.data, n_train=e.n_train, rng=rng)
+        inputs = digits.load(e.data, n_train=e.n_train, rng=rng)
         return datasets.labelled_task(inputs, "odd against even")
     N = e.n_inputs if teacher is None else teacher.n_inputs
     P = 76 * N if e.n_train is None else e.n_train
@@ -484,8 +485,8 @@ def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list
     else:
         alike: dict[tuple, list[str]] = {}
         for name, e in plan.items():
-            digits = e.data if e.inputs == "digits" else None
-            size = (digits, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
+            images = e.data if e.inputs == "digits" else None
+            size = (images, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
             alike.setdefault((*size, e.widths, e.n_pairs, e.time, e.n_times, e.activation), []).append(name)
         groups, most = alike.values(), _DRAWS_TOGETHER
     for names in groups:
@@ -523,7 +524,7 @@ def scale_note(result: xr.Dataset) -> str:
     modes = settings()["setups"][at["name"]].get("layers", settings()["defaults"]["layers"])
     if at["layers"] not in ([modes] if isinstance(modes, str) else modes):
         smaller.append(f"layers trained: {at['layers']} ({modes})")
-    what = "8×8 digits instead of MNIST; " if at["inputs"] == "digits" and at["n_inputs"] == 64 else ""
+    what = "8×8 digits instead of MNIST; " if digits.kind_of(at) == "digits8x8" else ""
     if not smaller:
         return f"{what}the paper's scale"
     return f"{what}{', '.join(smaller)}; the paper's in brackets"

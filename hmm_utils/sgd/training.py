@@ -382,6 +382,7 @@ class _Begun:
             result = result.merge(_weights(pairs[r], dead, self.widths, self.n_pairs))
             result.attrs = {
                 "dataset": run.dataset.description,
+                "kind": run.dataset.inputs.kind,
                 "activation": self.activation.name,
                 "layers": run.layers,
                 "lr": run.lr,
