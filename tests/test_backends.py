@@ -194,7 +194,7 @@ def test_slabs_are_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("block", "tf32", "passed"), [(None, True, {"tf32": True}), (3, False, {"tf32": False, "block": 3})]
+    ("block", "tf32", "passed"), [(None, True, {"tf32": True, "block": 64}), (3, False, {"tf32": False, "block": 3})]
 )
 def test_block_and_precision_reach_the_device(block, tf32, passed, monkeypatch):
     """`block` and `tf32`, which change rounding only, are handed on; where no block is given the device has its own."""

@@ -1,16 +1,19 @@
-"""Exact one-sample SGD, Eq. (2), for a whole fleet of students at the speed of matrix products.
+"""Exact one-sample SGD, Eq. (2), for many students at once, at the speed of matrix products.
 
-All students that share one stream of samples form a `Fleet`: the rows of one tall matrix W. B consecutive steps are
-done as one block. With X_B the B inputs of the block,
+All students that share one stream of samples form a :class:`Fleet`: their first layers are the rows of one tall matrix
+W, R rows in all. B consecutive steps are done as one block. With the B inputs of the block in X (B, N)::
 
-    XX = X_B X_Bᵀ               A = W X_Bᵀ / √N         (pre-activations before the block)
-    for b = 0 … B−1:   a = A[:, b] + (η/N) Σ_{b'<b} XX[b, b'] D[b', :]
-                       e = y_b − Σ_k v_k g(a_k),   D[b, :] = e · v · g'(a),   v += (η/N) e g(a) if v is trained
-    W += (η/√N) Dᵀ X_B
+    S = X Xᵀ                   A = W Xᵀ / √N                (pre-activations before the block)
 
-which is the loop of `oracle.sgd` re-ordered: the same numbers up to rounding, with the N-dimensional work in three
-matrix products shared by every width and initialisation. Each line above is one compiled function below, so that
-`benchmarks/bench.py` can time them one by one.
+    for b = 0 … B−1, for every student:
+        a_k = A_kb + (η/N) Σ_{b'<b} S_bb' D_b'k
+        e   = y_b − Σ_k v_k g(a_k),    D_bk = e v_k g'(a_k),    v_k ← v_k + (η/N) e g(a_k)  if v is trained
+
+    W ← W + (η/√N) Dᵀ X
+
+This is the loop of :func:`hmm_utils.sgd.reference.sgd` in another order: the same numbers up to rounding, with all
+N-dimensional work in three matrix products that every width and initialisation shares. Each line is one compiled
+function below, so that ``benchmarks/bench.py`` can time them one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from functools import cache
 from math import log2
 
 import numpy as np
+from jaxtyping import Float32, Int64
 from numba import boolean, float32, int32, int64, njit, types
+from numba.core.typing.templates import Signature
 from numba.extending import get_cython_function_address
 from threadpoolctl import threadpool_info
 
@@ -30,10 +35,10 @@ from hmm_utils.model.networks import Network
 
 __all__ = ["VERSION", "Fleet", "advance", "default_block", "outputs", "piece_rows"]
 
-# Of the numbers that training gives: raised when results change by more than rounding, so that stored ones are redone.
+# Raised when trained weights change by more than rounding: results stored under another version are recomputed.
 VERSION = 1
 
-# NaN and infinity must keep their meaning: a diverging student is found by them
+# NaN and infinity must keep their meaning, because they reveal a student that diverges.
 _REORDER = {"contract", "reassoc", "nsz"}
 # The rows of W of one tile stay in cache between the two products that read them.
 _TILE_ROWS = 512
@@ -57,12 +62,12 @@ SGEMM_SIGNATURE = types.void(*(_char, _char, _int, _int, _int, _real, _real, _in
 
 
 class _Sgemm(types.WrapperAddressProtocol):
-    """What numba asks of a foreign function that is passed as an argument."""
+    """SGEMM of scipy's BLAS in the form in which numba takes a foreign function as an argument."""
 
     def __wrapper_address__(self) -> int:
         return get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
 
-    def signature(self) -> types.FunctionType:
+    def signature(self) -> Signature:
         return SGEMM_SIGNATURE
 
 
@@ -71,13 +76,13 @@ SGEMM = _Sgemm()
 
 @njit(nogil=True)
 def _leading(a):
-    """Distance of two rows in elements; BLAS wants at least the length of a row even where there is only one row."""
+    """Distance between two rows in elements, at least the length of a row, which BLAS requires of a single row too."""
     return max(a.strides[0] // a.itemsize, a.shape[1], 1)
 
 
 @njit(nogil=True)
 def _column_major(sgemm, transposed_a, transposed_b, m, n, k, alpha, a, b, beta, c):
-    """C = α op(A) op(B) + β C for column-major A, B, C: what BLAS sees in the transposes of row-major arrays."""
+    """C = α op(A) op(B) + β C for column-major A, B and C, which is how BLAS reads row-major arrays transposed."""
     flags = np.empty(2, np.int8)
     flags[0], flags[1] = (84 if transposed_a else 78), (84 if transposed_b else 78)  # "T", "N"
     sizes = np.empty(6, np.int32)
@@ -94,13 +99,13 @@ def _column_major(sgemm, transposed_a, transposed_b, m, n, k, alpha, a, b, beta,
 
 @njit(nogil=True)
 def product_with_transposed(sgemm, alpha, a, b, out):
-    """out (m, n) = α a bᵀ with a (m, k) and b (n, k) float32; the columns of every array must be contiguous."""
+    """Compute out (m, n) = α a bᵀ with a (m, k) and b (n, k) in float32; rows must be contiguous."""
     _column_major(sgemm, True, False, b.shape[0], a.shape[0], a.shape[1], alpha, b, a, 0, out)
 
 
 @njit(nogil=True)
 def add_transposed_product(sgemm, alpha, a, b, out):
-    """out (m, n) += α aᵀ b with a (k, m) and b (k, n) float32; the columns of every array must be contiguous."""
+    """Add α aᵀ b to out (m, n) with a (k, m) and b (k, n) in float32; rows must be contiguous."""
     _column_major(sgemm, False, True, b.shape[1], a.shape[1], a.shape[0], alpha, b, a, 1, out)
 
 
@@ -111,16 +116,24 @@ def add_transposed_product(sgemm, alpha, a, b, out):
 class Fleet:
     """Students trained in lockstep on one stream of samples; the arrays are updated in place.
 
-    Sums over the hidden units of a student run over all students at once if the first hidden units of the students lie
-    side by side, then their second ones, and so on. Students are taken in order of decreasing width, in tiles of at
-    most _TILE_ROWS rows (or one wider student).
+    Sums over the hidden units of a student run over all students at once if the first hidden units of all students are
+    adjacent, followed by all second ones, and so on. Students are sorted by decreasing width into tiles of at most
+    512 rows (or one wider student).
 
-    W           (R, N) float32: the first layers of all students
-    v           (R,) float32: their second layers
-    owner       (R,) int64: the student that the row belongs to; a student's rows stand in the order of its hidden units
-    levels      (tiles, K_max + 1) int64: rows levels[t, k] : levels[t, k+1] are hidden unit k of the students of tile t
-    alive       (U,) bool: False once a student has diverged
-    activation  g
+    Attributes
+    ----------
+    W : (R, N) float32 array
+        First layers of all U students.
+    v : (R,) float32 array
+        Their second layers.
+    owner : (R,) int64 array
+        The student to which a row belongs. The rows of a student are in the order of its hidden units.
+    levels : (tiles, K_max + 1) int64 array
+        Rows levels[t, k] to levels[t, k+1] are hidden unit k of the students of tile t.
+    alive : (U,) bool array
+        False for students that have diverged.
+    activation : Activation
+        The non-linearity g.
     """
 
     W: np.ndarray
@@ -132,7 +145,13 @@ class Fleet:
 
     @staticmethod
     def of(networks: Sequence[Network]) -> Fleet:
-        """A fleet of copies of these networks, which must share N and the activation."""
+        """Make a fleet of copies of these networks.
+
+        Raises
+        ------
+        ValueError
+            If the networks differ in N or in their activation.
+        """
         if len({(n.n_inputs, n.activation.name) for n in networks}) != 1:
             raise ValueError("the networks of a fleet must have the same number of inputs and the same activation.")
         owner, unit, levels = _layout([network.width for network in networks])
@@ -146,13 +165,13 @@ class Fleet:
         )
 
     def networks(self) -> list[Network]:
-        """Copies of the students, in order."""
+        """Return copies of the students, in order."""
         rows = [self.owner == u for u in range(self.alive.size)]
         return [Network(self.W[r], self.v[r], self.activation) for r in rows]
 
 
 def _layout(widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For every row its student and its hidden unit, (R,) each, and `Fleet.levels`."""
+    """Student and hidden unit of every row, (R,) each, and ``Fleet.levels``."""
     tiles: list[list[int]] = []
     room = 0
     for u in sorted(range(len(widths)), key=lambda u: -widths[u]):
@@ -161,7 +180,8 @@ def _layout(widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             room = max(_TILE_ROWS, widths[u])
         tiles[-1].append(u)
         room -= widths[u]
-    rows, levels = [], []
+    rows: list[tuple[int, int]] = []
+    levels: list[list[int]] = []
     for tile in tiles:
         levels.append([])
         for k in range(max(widths)):
@@ -179,9 +199,9 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDER)
 
 @_compiled
 def _gather(x, y, indices, xb, yb):
-    """xb[b] = x[i], yb[b] = y[i] for the b-th index i."""
+    """Copy sample i to xb[b], yb[b] for the b-th index i."""
     B, N = indices.size, x.shape[1]
-    # four rows at a time: each is a wait for memory, and the four waits overlap
+    # Four rows at a time, so that their waits for memory overlap.
     for b in range(0, B - B % 4, 4):
         x0, x1, x2, x3 = x[indices[b]], x[indices[b + 1]], x[indices[b + 2]], x[indices[b + 3]]
         o0, o1, o2, o3 = xb[b], xb[b + 1], xb[b + 2], xb[b + 3]
@@ -196,25 +216,25 @@ def _gather(x, y, indices, xb, yb):
 
 
 @_compiled
-def _gram(sgemm, X, XX):
-    """XX[b, c] = x_b · x_c for c ≤ b, what the recursion reads (and a little more); X (B, N)."""
+def _gram(sgemm, X, S):
+    """S_bc = x_b · x_c for X (B, N), computed for c ≤ b (all that the recursion reads) and parts of the rest."""
     B = len(X)
     for b in range(0, B, _GRAM_TILE):
         for c in range(0, b + 1, _GRAM_TILE):
             rows, columns = X[b : b + _GRAM_TILE], X[c : c + _GRAM_TILE]
-            product_with_transposed(sgemm, 1, rows, columns, XX[b : b + len(rows), c : c + len(columns)])
+            product_with_transposed(sgemm, 1, rows, columns, S[b : b + len(rows), c : c + len(columns)])
 
 
 @_compiled
 def _preactivations(sgemm, W, X, piece, A):
-    """A (R, B) = W Xᵀ / √N, `piece` rows at a time."""
+    """Compute A (R, B) = W Xᵀ / √N, ``piece`` rows at a time."""
     for r in range(0, len(W), piece):
         product_with_transposed(sgemm, 1 / np.sqrt(np.float32(X.shape[1])), W[r : r + piece], X, A[r : r + piece])
 
 
 @_compiled
 def _by_sample(A, a):
-    """a (B, R) = Aᵀ, eight rows of A at a time, so that whole pieces of a row of `a` are written."""
+    """Transpose A (R, B) into a (B, R), eight rows at a time, so that eight neighbours in a are written at once."""
     R, B = A.shape
     for r in range(0, R - R % 8, 8):
         for b in range(B):
@@ -227,28 +247,46 @@ def _by_sample(A, a):
 
 
 @_compiled
-def _recursion(a, XX, y, v, levels, owner, alive, fields, step, step_v, D):
-    """The recursion of the module's docstring for one block and one tile of students.
+def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
+    """Run the recursion of the module's docstring for one block and one tile of U students with n rows.
 
-    a       (B, n) pre-activations before the block, overwritten     XX  (B, B) X_B X_Bᵀ     y  (B,) labels
-    v       (n,), updated in place                                   alive (U,) of all students, updated in place
-    levels  first row of hidden unit k of the tile's students, 0 … n                        owner (n,) their numbers
-    step    η/N; step_v = η/N, or 0 where v stays                    D  (B, n) output, as in the module's docstring
+    Parameters
+    ----------
+    a : (B, n) array
+        Pre-activations before the block; overwritten.
+    S : (B, B) array
+        Scalar products of the inputs.
+    y : (B,) array
+        Labels.
+    v : (n,) array
+        Second layers, updated in place.
+    levels : (K + 1,) array
+        The rows of ``Fleet.levels`` counted from the first of the tile.
+    owner : (n,) array
+        As in :class:`Fleet`.
+    alive : array
+        For all students of the fleet; updated in place.
+    fields : compiled function
+        g and g'.
+    step, step_v : float
+        η/N, and for the second layer η/N or 0.
+    D : (B, n) array
+        Output.
     """
     B, n = a.shape
-    U = levels[1]  # every student has a first hidden unit
+    U = levels[1]  # because every student has a first hidden unit
     g, dg = np.empty(n, np.float32), np.empty(n, np.float32)
     vg, e, error = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(U, np.float32)
     for b in range(B):
         ab, db = a[b], D[b]
-        # four earlier steps at a time: a is loaded and stored once for all of them
+        # Four earlier steps at a time, so that a is loaded and stored once for all of them.
         for c in range(0, b - b % 4, 4):
-            s0, s1, s2, s3 = step * XX[b, c], step * XX[b, c + 1], step * XX[b, c + 2], step * XX[b, c + 3]
+            s0, s1, s2, s3 = step * S[b, c], step * S[b, c + 1], step * S[b, c + 2], step * S[b, c + 3]
             d0, d1, d2, d3 = D[c], D[c + 1], D[c + 2], D[c + 3]
             for r in range(n):
                 ab[r] += s0 * d0[r] + s1 * d1[r] + s2 * d2[r] + s3 * d3[r]
         for c in range(b - b % 4, b):
-            s0, d0 = step * XX[b, c], D[c]
+            s0, d0 = step * S[b, c], D[c]
             for r in range(n):
                 ab[r] += s0 * d0[r]
         fields(ab, g, dg)
@@ -256,8 +294,8 @@ def _recursion(a, XX, y, v, levels, owner, alive, fields, step, step_v, D):
             vg[r] = v[r] * g[r]
         _errors(y[b], vg, levels, error)
         for u in range(U):
-            # an infinite error makes the rows of this student, and only these, NaN; (np.isfinite is error − error = 0
-            # inside, which re-ordering cancels)
+            # An infinite error turns the rows of this student, and only these, into NaN. np.isfinite would not do:
+            # it tests error − error = 0, which re-ordering simplifies away.
             if not abs(error[u]) < np.inf:
                 alive[owner[u]] = False
         _spread(error, levels, e)
@@ -268,7 +306,7 @@ def _recursion(a, XX, y, v, levels, owner, alive, fields, step, step_v, D):
 
 @_compiled
 def _errors(y, vg, levels, error):
-    """error[u] = y − Σ_k (v_k g_k) of student u."""
+    """e_u = y − Σ_k v_k g_k for every student u."""
     if error.size == 1:
         phi = np.float32(0)
         for r in range(vg.size):
@@ -285,7 +323,7 @@ def _errors(y, vg, levels, error):
 
 @_compiled
 def _spread(error, levels, e):
-    """The error of its student for every row."""
+    """Copy the error of every student to its rows."""
     if error.size == 1:
         e[:] = error[0]
         return
@@ -297,7 +335,7 @@ def _spread(error, levels, e):
 
 @_compiled
 def _update(sgemm, W, D, X, eta, piece):
-    """W += (η/√N) Dᵀ X, `piece` rows at a time."""
+    """W ← W + (η/√N) Dᵀ X, ``piece`` rows at a time."""
     for r in range(0, len(W), piece):
         add_transposed_product(sgemm, eta / np.sqrt(np.float32(X.shape[1])), D[:, r : r + piece], X, W[r : r + piece])
 
@@ -313,29 +351,29 @@ def _update(sgemm, W, D, X, eta, piece):
     fastmath=_REORDER,
 )
 def _advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, eta_v, block, piece):
-    """Trains in place on x[i], y[i] for i in `indices`, `block` steps at a time."""
+    """Train in place on x[i], y[i] for i in ``indices``, ``block`` steps at a time."""
     N = W.shape[1]
     widest = 0
     for t in range(len(levels)):
         widest = max(widest, levels[t, -1] - levels[t, 0])
-    xb, yb, XX = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
+    xb, yb, S = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
     space = np.empty((3, block * widest), np.float32)
     for start in range(0, indices.size, block):
         B = min(block, indices.size - start)
         X = xb[:B]
         _gather(x, y, indices[start : start + B], xb, yb)
-        _gram(sgemm, X, XX)
+        _gram(sgemm, X, S)
         for t in range(len(levels)):
             first, last = levels[t, 0], levels[t, -1]
             n = last - first
             A, a, D = space[0, : n * B].reshape(n, B), space[1, : B * n].reshape(B, n), space[2, : B * n].reshape(B, n)
             _preactivations(sgemm, W[first:last], X, piece, A)
             _by_sample(A, a)
-            here = slice(first, last)
+            tile = slice(first, last)
             _recursion(
-                a, XX, yb, v[here], levels[t] - first, owner[here], alive, fields, eta / N, eta_v / N, D
+                a, S, yb, v[tile], levels[t] - first, owner[tile], alive, fields, eta / N, eta_v / N, D
             )  # fmt: skip
-            _update(sgemm, W[here], D, X, eta, piece)
+            _update(sgemm, W[tile], D, X, eta, piece)
 
 
 @njit(
@@ -348,7 +386,7 @@ def _advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, eta_
     fastmath=_REORDER,
 )
 def _second_layer(WX, v, owner, fields, n_inputs, phi):
-    """φ (U, P) = Σ_k v_k g(WX_k / √N) per student; WX (R, P) is overwritten."""
+    """φ (U, P) = Σ_k v_k g(WX_k / √N) for every student; WX (R, P) is overwritten."""
     scale = np.float32(1) / np.sqrt(n_inputs)
     R, P = WX.shape
     g, dg = np.empty(P, np.float32), np.empty(P, np.float32)
@@ -362,8 +400,20 @@ def _second_layer(WX, v, owner, fields, n_inputs, phi):
             out[i] += v[r] * g[i]
 
 
-def outputs(fleet: Fleet, x: np.ndarray) -> np.ndarray:
-    """φ(x) of every student: x (P, N) float32 → (U, P) float32."""
+def outputs(fleet: Fleet, x: Float32[np.ndarray, "P N"]) -> Float32[np.ndarray, "U P"]:
+    """Compute the outputs φ(x), Eq. (1), of all students of a fleet on all inputs.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        U students.
+    x : (P, N) float32 array
+        Inputs.
+
+    Returns
+    -------
+    (U, P) float32 array
+    """
     phi = np.empty((fleet.alive.size, len(x)), np.float32)
     _second_layer(fleet.W @ x.T, fleet.v, fleet.owner, fleet.activation.fields, np.float32(x.shape[1]), phi)
     return phi
@@ -371,7 +421,7 @@ def outputs(fleet: Fleet, x: np.ndarray) -> np.ndarray:
 
 @cache
 def _direct_products() -> bool:
-    """Whether this BLAS multiplies small matrices as they lie, without copying them into its own layout first."""
+    """Whether this BLAS multiplies small matrices without copying them into its own layout first."""
     return any(
         pool["internal_api"] == "openblas" and pool.get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids")
         for pool in threadpool_info()
@@ -379,28 +429,55 @@ def _direct_products() -> bool:
 
 
 def default_block(rows: int) -> int:
-    """The number of steps that are done at once for a fleet of R rows: a power of two.
+    """Choose the number of steps done at once for a fleet of R rows: a power of two.
 
-    The Gram matrix costs BN a step whatever the number of rows, so a small fleet wants small blocks; a large one the
-    blocks at which its matrix products run best. Chosen on measurements for 1 to 460 rows, N = 100 and 784.
+    The Gram matrix costs BN operations a step whatever R is, so small fleets are fastest with small blocks, and large
+    ones with the blocks at which their matrix products run best. The constants follow from measurements for 1 to 460
+    rows at N = 100 and 784.
     """
     share, most = (6, 32) if _direct_products() else (3, 64)
     return min(max(2 ** round(log2(rows / share)), 8), most)
 
 
 def piece_rows(block: int, n_inputs: int) -> int:
-    """How many rows of W are multiplied at once: as many as OpenBLAS takes without copying, if it can do that."""
+    """Choose the number of rows of W multiplied at once: as many as this OpenBLAS multiplies without copying."""
     rows = _DIRECT_PRODUCT // (block * n_inputs) // 16 * 16
     return rows if rows and _direct_products() else _TILE_ROWS
 
 
 def advance(
-    fleet: Fleet, x: np.ndarray, y: np.ndarray, indices: np.ndarray, *, lr: float, layers: str, block: int | None = None
+    fleet: Fleet,
+    x: Float32[np.ndarray, "P N"],
+    y: Float32[np.ndarray, " P"],
+    indices: Int64[np.ndarray, " steps"],
+    *,
+    lr: float,
+    layers: str,
+    block: int | None = None,
 ) -> None:
-    """Trains the fleet in place with one SGD step on each sample (x[i], y[i]) for i in `indices`, in that order.
+    """Take one SGD step, Eq. (2), on each sample (x[i], y[i]) for i in ``indices``, in that order.
 
-    x (P, N) and y (P,) float32. `block` is the number of steps done at once; it changes rounding only.
-    Raises IndexError for an index that is not in 0 … P−1 (compiled code would read whatever lies there).
+    Parameters
+    ----------
+    fleet : Fleet
+        Students; trained in place.
+    x : (P, N) float32 array
+        Inputs.
+    y : (P,) float32 array
+        Labels.
+    indices : (steps,) int64 array
+        Samples, one for each step.
+    lr : float
+        Learning rate η of the first layer; the second layer, if trained, learns with η/N.
+    layers : str
+        "both", or "first" for a fixed second layer.
+    block : int, optional
+        Number of steps done at once, which affects rounding only.
+
+    Raises
+    ------
+    IndexError
+        If an index is not between 0 and P − 1. Compiled code would read whatever is stored there.
     """
     if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(x):
         raise IndexError(f"indices reach from {np.min(indices)} to {np.max(indices)}: there are {len(x)} samples.")

@@ -8,36 +8,42 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from math import inf
+
+from hmm_utils.model.parameters import choice
 
 __all__ = ["DEVICES", "cores", "describe", "limit_threads", "resolve", "threads"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_most: ContextVar[float] = ContextVar("most", default=inf)
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """The number of threads that train on the processor: one per core, or OMP_NUM_THREADS or `limit_threads` if that is
-    less."""
-    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    given = int(limit) if limit.isdecimal() and int(limit) > 0 else inf
-    return min(cores(), given, _most.get())
+    """Count the threads that train on the processor: one per core, unless a limit is lower.
+
+    Limits are ``OMP_NUM_THREADS`` and that of :func:`limit_threads`.
+    """
+    variable = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    limits = (cores(), int(variable) if variable.isdecimal() else None, _limit.get())
+    return min(limit for limit in limits if limit)
 
 
 @contextmanager
 def limit_threads(n: int) -> Iterator[None]:
-    """In the block, what this thread of the process trains takes n threads at most."""
-    outer = _most.set(min(n, _most.get()))
+    """Let the code in a ``with`` block train with at most n threads.
+
+    The limit holds for the thread of Python that entered the block.
+    """
+    outer = _limit.set(min(n, _limit.get() or n))
     try:
         yield
     finally:
-        _most.reset(outer)
+        _limit.reset(outer)
 
 
 def _has_driver() -> bool:
@@ -50,7 +56,7 @@ def _has_driver() -> bool:
 
 
 def _has_gpu() -> bool:
-    """Whether torch finds a GPU; torch, which takes seconds to import, is asked only where there is a driver."""
+    """Whether torch finds a GPU; torch takes seconds to import, so it is only asked if there is a driver."""
     if not _has_driver():
         return False
     import torch
@@ -59,12 +65,24 @@ def _has_gpu() -> bool:
 
 
 def resolve(name: str) -> str:
-    """The device that a name stands for, "cpu" or "cuda"; "auto" is "cuda" where torch finds a GPU and "cpu" elsewhere.
+    """Choose the device for a name: "auto" means "cuda" if torch finds a GPU, and "cpu" otherwise.
 
-    Raises ValueError for an unknown name, and for "cuda" without a GPU.
+    Parameters
+    ----------
+    name : str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and for "cuda" without a GPU.
     """
-    if name not in DEVICES:
-        raise ValueError(f"device = {name!r}: choose one of {', '.join(DEVICES)}.")
+    choice("device", name, DEVICES)
     if name == "cpu":
         return "cpu"
     if _has_gpu():
@@ -78,7 +96,15 @@ def resolve(name: str) -> str:
 
 
 def describe() -> tuple[str, bool]:
-    """What there is to train on, in words, and whether an NVIDIA driver is here of which torch makes no use."""
+    """Describe what training can run on.
+
+    Returns
+    -------
+    description : str
+        One line.
+    unused : bool
+        Whether there is an NVIDIA driver but torch cannot use it.
+    """
     if not _has_driver():
         return "the processor; no NVIDIA driver here", False
     if not _has_gpu():

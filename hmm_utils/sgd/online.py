@@ -1,30 +1,35 @@
-"""Online SGD, Eq. (2) with a fresh sample at every step, and the order parameters that follow it.
+"""Online SGD, Eq. (2) with a fresh sample at every step, and the order parameters along the way.
 
-Students that start from given weights are trained on streams of fresh samples (`streams`) by the block engine
-(`engine`), whose update is that of the equations of motion: with λ_k = w_k·x/√N and Δ = Σ_k v_k g(λ_k) − y,
+Students that start from given weights are trained on streams of fresh samples (:mod:`hmm_utils.data.streams`) by
+:mod:`hmm_utils.sgd.block`, with the update of the equations of motion. With λ_k = w_k·x/√N and Δ = Σ_k v_k g(λ_k) − y::
 
-    w_k ← w_k − (η/√N) v_k Δ g'(λ_k) x,        v_k ← v_k − (η/N) Δ g(λ_k) if v is trained,        time = steps/N.
+    w_k ← w_k − (η/√N) v_k Δ g'(λ_k) x,    v_k ← v_k − (η/N) Δ g(λ_k)  if v is trained,    time = steps/N
 
-With the teacher's fields ν_m the order parameters are Q = E λλᵀ, R = E λνᵀ, T = E ννᵀ. The functions `…_overlaps` of
-`observables` give them from the weights W (K, N), for several students at once if their rows are put on top of each
-other; which of them is right depends on the source.
+With the fields ν_m of the teacher the order parameters are::
+
+    Q = E λλᵀ,    R = E λνᵀ,    T = E ννᵀ
+
+The functions ``…_overlaps`` of :mod:`hmm_utils.model.observables` compute them from the weights W (K, N), for several
+students at once if their rows are stacked. Which of these functions is right depends on the source.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from math import inf
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hmm_utils.data.streams import Source
+from hmm_utils.model import parameters
 from hmm_utils.model.activations import ERF
 from hmm_utils.model.networks import LAYERS, Network
 from hmm_utils.model.observables import Overlaps, eps_g_erf, errors, moments
@@ -34,17 +39,24 @@ from hmm_utils.sgd.training import DivergenceWarning, evaluation_times
 
 __all__ = ["Student", "train"]
 
-# test inputs whose outputs are computed at once
+# Test inputs whose outputs are computed at once.
 _SLAB = 1024
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Student:
-    """What may differ between students that are trained on one stream.
+    """A student to be trained on a stream: what may differ between students on the same stream.
 
-    network  initial weights w (K, N), v (K,) and g
-    lr       η; the second layer, if trained, learns with η/N
-    layers   "both", or "first": v stays as it is
+    Attributes
+    ----------
+    network : Network
+        Initial weights w (K, N) and v (K,), and g.
+    lr : float
+        Learning rate η; the second layer, if trained, learns with η/N.
+    layers : str
+        "both", or "first" for a fixed second layer.
     """
 
     network: Network
@@ -56,10 +68,8 @@ class Student:
             raise ValueError("a student has no hidden unit: give W as (K, N) and v as (K,) with K of at least 1.")
         if not (np.isfinite(self.network.W).all() and np.isfinite(self.network.v).all()):
             raise ValueError("a student starts from weights that are not finite: give finite W and v.")
-        if not 0 < self.lr < inf:
-            raise ValueError(f"lr = {self.lr}: give a positive, finite number.")
-        if self.layers not in LAYERS:
-            raise ValueError(f"layers = {self.layers!r}: choose one of {', '.join(LAYERS)}.")
+        parameters.learning_rate(self.lr)
+        parameters.choice("layers", self.layers, LAYERS)
 
 
 def _check(
@@ -83,8 +93,8 @@ def _check(
         raise ValueError("eps_g_erf is for erf students of an erf teacher: pass the eps_g of these activations.")
     if not rngs or len({id(rng.bit_generator) for rng in rngs}) != len(rngs):
         raise ValueError("rngs must hold a random generator of its own for each simulation: spawn them from one.")
-    if block is not None and (not isinstance(block, int | np.integer) or block < 1):
-        raise ValueError(f"block = {block}: give a whole number of at least 1.")
+    if block is not None:
+        parameters.whole("block", block)
     if test is not None and (test[0].ndim != 2 or test[0].shape[1] != N or test[1].shape != (len(test[0]),)):
         raise ValueError(
             f"the test inputs have shape {test[0].shape} and their labels {test[1].shape}: give (n, {N}) and (n,)."
@@ -98,53 +108,78 @@ def train(
     time: float,
     overlaps: Callable[[np.ndarray], Overlaps],
     rngs: Sequence[np.random.Generator],
-    evaluate_at: Sequence[float] | None = None,
+    evaluate_at: Sequence[float] | np.ndarray | None = None,
     eps_g: Callable[..., float] = eps_g_erf,
-    test: tuple[np.ndarray, np.ndarray] | None = None,
+    test: tuple[Float[np.ndarray, "n N"], Float[np.ndarray, " n"]] | None = None,
     block: int | None = None,
     progress: str | None = "online SGD",
 ) -> xr.Dataset:
-    """Trains the students on a stream of fresh samples, once for each generator, from the same initial weights.
+    """Train students on streams of fresh samples, once for each generator, from the same initial weights.
 
     All students of a simulation see the same samples, which are made once for all of them; simulations differ only
-    in their samples. Each runs in a thread, and what threads are left make samples ahead.
-
-    time         end of training in units of steps/N
-    overlaps     W (rows, N) → Q (rows, rows), R (rows, M), T (M, M): one of `observables` with its constants,
-                 functools.partial(hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta)
-    rngs         one for each simulation; the streams are theirs alone
-    evaluate_at  increasing times (steps/N) at which to measure; default: 0 and 39 log-spaced ones
-    eps_g        (Q, R, T, v, ṽ) → ½ E(φ − y)² for Gaussian fields; default: erf students of an erf teacher
-    test         inputs (n, N) and labels (n,) on which ε_g is measured too
-    block        SGD steps done at once (rounding only); default: chosen from the size of the fleet
-    progress     label of the progress bar; None: no bar
-
-    Returns a Dataset over (simulation, student, time), time in steps/N, with the students' width, lr and layers:
-      eps_g_mse                          from the order parameters, with the factor ½ of Eq. (3)
-      eps_g_test_mse, eps_g_test_mse_se  on the test set, and the standard error that its size leaves, if it is given
-      Q (…, k, l), R (…, k, m), T (m, n), v (…, k)   along the run
-      W (simulation, student, k, input)              final weights
-    NaN for hidden units k, l ≥ K.
+    in their samples. Each simulation runs in a thread, and the remaining threads make samples ahead.
 
     Weights are float32, and a change of less than half a unit in the last place is lost. This is far below the noise of
-    SGD and matters only to a student that learns its teacher perfectly: with weights of order 1 the first layer stops
-    learning below ε_g ≈ ½(2⁻²⁴ √N/η)² and the second below ½(2⁻²⁴ N/η)², 4e-10 and 4e-6 for N = 10 000, η = 0.2.
+    SGD and matters only to a student that learns its teacher perfectly. With weights of order 1, the first layer stops
+    learning below ε_g ≈ ½(2⁻²⁴ √N/η)² and the second below ½(2⁻²⁴ N/η)²: 4e-10 and 4e-6 for N = 10 000, η = 0.2.
 
-    A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named in a
-    DivergenceWarning. Raises ValueError for impossible arguments.
+    Parameters
+    ----------
+    source : Source
+        Fresh samples.
+    students : sequence of Student
+        The students.
+    time : float
+        End of training in units of steps/N.
+    overlaps : callable
+        W (rows, N) → Q (rows, rows), R (rows, M), T (M, M): a function of :mod:`hmm_utils.model.observables` with its
+        constants, such as ``partial(hidden_manifold_overlaps, F=F, wt=teacher.W, b=b, zeta=zeta)``.
+    rngs : sequence of Generator
+        One for each simulation, and not shared with anything else.
+    evaluate_at : sequence of float, optional
+        Increasing times (steps/N) at which to measure; by default those of
+        :func:`hmm_utils.sgd.training.evaluation_times`. The end is always measured.
+    eps_g : callable
+        (Q, R, T, v, ṽ) → ½ E(φ − y)² for Gaussian fields; by default for erf students of an erf teacher.
+    test : pair of arrays, optional
+        Inputs (n, N) and labels (n,) on which ε_g is measured too.
+    block : int, optional
+        SGD steps done at once, which affects rounding only.
+    progress : str, optional
+        Label of the progress bar; None for no bar.
+
+    Returns
+    -------
+    Dataset
+        Over simulation, student and time (steps/N), with the width, lr and layers of the students; NaN for hidden units
+        k, l ≥ K:
+
+        - ``eps_g_mse``: from the order parameters, with the factor ½ of Eq. (3)
+        - ``eps_g_test_mse``, ``eps_g_test_mse_se``: on the test set, if it is given, and the standard error due to its
+          size
+        - ``Q`` (…, k, l), ``R`` (…, k, m), ``v`` (…, k) and ``T`` (m, n)
+        - ``W`` (simulation, student, k, input): final weights
+
+        A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named in a
+        :class:`hmm_utils.sgd.training.DivergenceWarning`.
+
+    Raises
+    ------
+    ValueError
+        For impossible arguments.
     """
     N = source.inputs.n_inputs
     _check(source, students, rngs, test, eps_g, block)
     _check_overlaps(source, students, overlaps)
     steps = _evaluation_steps(time, evaluate_at, N)
     if test is not None:
-        test = tuple(np.ascontiguousarray(a, np.float32) for a in test)
+        test = np.ascontiguousarray(test[0], np.float32), np.ascontiguousarray(test[1], np.float32)
     running = min(threads(), len(rngs))
-    # an explicit disable= would override TQDM_DISABLE
+    # An explicit disable= would override TQDM_DISABLE.
     hidden = {"disable": True} if progress is None else {}
     with (
         ThreadPoolExecutor(max_workers=running) as pool,
-        # the engine's products are too small for the threads of BLAS, which would take the cores from other simulations
+        # The matrix products are too small to gain from threads of BLAS, which would slow other simulations down.
         threadpool_limits(limits=1, user_api="blas"),
         tqdm(total=int(len(rngs) * steps[-1]), desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
@@ -183,15 +218,11 @@ def train(
     return result
 
 
-def _evaluation_steps(time: float, evaluate_at: Sequence[float] | None, n_inputs: int) -> np.ndarray:
-    """The steps after which to measure, the last one among them."""
-    if not 0 < time < inf:
-        raise ValueError(f"time = {time}: give a positive, finite number.")
-    times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
-    inside = times.ndim == 1 and times.size > 0 and times[0] >= 0 and times[-1] <= time * (1 + 1e-9)
-    if not inside or not (np.diff(times) > 0).all():
-        raise ValueError(f"evaluate_at must increase and lie between 0 and time = {time:g} (steps/N).")
-    return np.unique(np.rint(np.append(times, time) * n_inputs).astype(np.int64))
+def _evaluation_steps(time: float, evaluate_at: Sequence[float] | np.ndarray | None, n_inputs: int) -> np.ndarray:
+    """Compute the steps after which to measure, including the last one."""
+    end = parameters.time(time)
+    times = parameters.times(evaluation_times(end) if evaluate_at is None else evaluate_at, end=end, name="evaluate_at")
+    return np.unique(np.rint(np.append(times, end) * n_inputs).astype(np.int64))
 
 
 def _check_overlaps(source: Source, students: Sequence[Student], overlaps: Callable[[np.ndarray], Overlaps]) -> None:
@@ -206,27 +237,28 @@ def _check_overlaps(source: Source, students: Sequence[Student], overlaps: Calla
 
 
 class _Fleets:
-    """The students of one simulation: those that agree in η and in the layers trained share a fleet of the engine."""
+    """The students of one simulation; those with the same η and the same layers trained share a fleet."""
 
     def __init__(self, students: Sequence[Student], block: int | None) -> None:
-        how = [(s.lr, s.layers) for s in students]
-        self._hows = sorted(set(how))
-        self._places = [[u for u, own in enumerate(how) if own == shared] for shared in self._hows]
+        settings = [(s.lr, s.layers) for s in students]
+        self._settings = sorted(set(settings))
+        self._places = [[u for u, own in enumerate(settings) if own == shared] for shared in self._settings]
         self._fleets = [Fleet.of([students[u].network for u in places]) for places in self._places]
         self._block = block
 
     def advance(self, x: np.ndarray, y: np.ndarray) -> None:
-        """One SGD step of every student on each of the samples, in order."""
-        for fleet, (lr, layers) in zip(self._fleets, self._hows, strict=True):
+        """Take one SGD step with every student on each of the samples, in order."""
+        for fleet, (lr, layers) in zip(self._fleets, self._settings, strict=True):
             advance(fleet, x, y, np.arange(len(y)), lr=lr, layers=layers, block=self._block)
 
-    def _in_order(self, by_fleet: list[Sequence]) -> list:
-        """What each fleet gives for its students, in the order of all students."""
+    def _in_order(self, by_fleet: Iterable[Iterable[_Value]]) -> list[_Value]:
+        """Put values for the students of each fleet into the order of all students."""
         pairs = [zip(places, values, strict=True) for places, values in zip(self._places, by_fleet, strict=True)]
         return [value for _, value in sorted((p for pair in pairs for p in pair), key=lambda p: p[0])]
 
     def networks(self) -> list[Network]:
-        return self._in_order([fleet.networks() for fleet in self._fleets])
+        """Return copies of the students."""
+        return self._in_order(fleet.networks() for fleet in self._fleets)
 
     def measure(
         self,
@@ -235,33 +267,33 @@ class _Fleets:
         eps_g: Callable[..., float],
         test: tuple[np.ndarray, np.ndarray] | None,
     ) -> dict[str, np.ndarray]:
-        """Everything that is reported at one time, (U, …); NaN for students that have diverged."""
+        """Measure everything reported at one time, (U, …); NaN for students that have diverged."""
         networks = self.networks()
         measured = {} if test is None else self._test_errors(*test)
-        alive = self._in_order([fleet.alive for fleet in self._fleets])
+        alive = self._in_order(fleet.alive for fleet in self._fleets)
         U, K, M = len(networks), max(n.width for n in networks), len(vt)
         found = {"eps_g_mse": np.full(U, np.nan), "v": np.full((U, K), np.nan)}
         found |= {"Q": np.full((U, K, K), np.nan), "R": np.full((U, K, M), np.nan)}
-        # a student on its way to infinity overflows here
+        # A diverging student overflows here.
         with np.errstate(over="ignore", invalid="ignore"):
             Q, R, T = overlaps(np.concatenate([n.W for n in networks]))
             last = 0
             for u, network in enumerate(networks):
                 first, last = last, last + network.width
                 if alive[u]:
-                    here, k = slice(first, last), slice(network.width)
-                    found["Q"][u, k, k], found["R"][u, k], found["v"][u, k] = Q[here, here], R[here], network.v
-                    found["eps_g_mse"][u] = eps_g(Q[here, here], R[here], T, network.v.astype(float), vt)
+                    rows, k = slice(first, last), slice(network.width)
+                    found["Q"][u, k, k], found["R"][u, k], found["v"][u, k] = Q[rows, rows], R[rows], network.v
+                    found["eps_g_mse"][u] = eps_g(Q[rows, rows], R[rows], T, network.v.astype(float), vt)
         return found | measured | {"T": T}
 
     def _test_errors(self, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-        total = 0
+        total: np.ndarray | float = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(x), _SLAB):
                 part = slice(start, start + _SLAB)
-                phi = np.stack(self._in_order([outputs(fleet, x[part]) for fleet in self._fleets]))
+                phi = np.stack(self._in_order(outputs(fleet, x[part]) for fleet in self._fleets))
                 total = total + moments(phi, y[part])
-            found = errors(total, len(x))
+            found = errors(np.asarray(total), len(x))
         return {"eps_g_test_mse": found["mse"], "eps_g_test_mse_se": found["mse_se"]}
 
 
@@ -276,7 +308,7 @@ _VARIABLES = {
 
 
 def _label(simulations: list[list[dict[str, np.ndarray]]], time: np.ndarray) -> xr.Dataset:
-    """Stacks the records (U, …) of all simulations and times and names their dimensions."""
+    """Stack the records (U, …) of all simulations and times and name their dimensions."""
     variables = {}
     for name, (dims, long_name) in _VARIABLES.items():
         if name in simulations[0][0]:
@@ -290,7 +322,7 @@ def _label(simulations: list[list[dict[str, np.ndarray]]], time: np.ndarray) -> 
 
 
 def _weights(simulations: list[list[Network]]) -> xr.DataArray:
-    """The final first layers, padded with NaN to the largest width; the engine leaves NaN of those that diverged."""
+    """Label the final first layers, padded with NaN to the largest width; those of diverged students are NaN."""
     networks = simulations[0]
     shape = (len(simulations), len(networks), max(n.width for n in networks), networks[0].n_inputs)
     W = np.full(shape, np.nan, np.float32)

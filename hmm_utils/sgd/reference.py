@@ -1,6 +1,6 @@
-"""One-sample SGD written as the loop it is: the reference that the block engine of `training` is tested against.
+"""One-sample SGD written as a plain loop: the reference that tests compare the other modules with.
 
-Slow and plain on purpose. Precision is that of the arrays passed in.
+Slow and simple on purpose. It computes in the precision of the arrays that are passed in.
 """
 
 from __future__ import annotations
@@ -8,16 +8,34 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from hmm_utils.model.networks import Network
 
 __all__ = ["gradient", "sgd"]
 
 
-def gradient(network: Network, x: np.ndarray, y: float) -> tuple[np.ndarray, np.ndarray]:
-    """∂/∂W and ∂/∂v of ½ [φ(x) − y]² for one sample x (N,), shapes (K, N) and (K,).
+def gradient(
+    network: Network, x: Float[np.ndarray, " N"], y: float
+) -> tuple[Float[np.ndarray, "K N"], Float[np.ndarray, " K"]]:
+    """Gradient of the loss ½ [φ(x) − y]² for one sample, Eq. (2).
 
-    With a = Wx/√N and Δ = φ(x) − y:  ∂W_kn = Δ v_k g'(a_k) x_n / √N,  ∂v_k = Δ g(a_k).
+    With a = Wx/√N and Δ = φ(x) − y::
+
+        ∂W_kn = Δ v_k g'(a_k) x_n / √N,    ∂v_k = Δ g(a_k)
+
+    Parameters
+    ----------
+    network : Network
+        Supplies W (K, N), v (K,) and g.
+    x : (N,) float array
+        One input.
+    y : float
+        Its label.
+
+    Returns
+    -------
+    dW, dv : (K, N) and (K,) float arrays
     """
     W, v, act = network.W, network.v, network.activation
     a = W @ x / x.dtype.type(sqrt(network.n_inputs))
@@ -25,11 +43,40 @@ def gradient(network: Network, x: np.ndarray, y: float) -> tuple[np.ndarray, np.
     return np.outer(delta * v * act.dg(a), x) / x.dtype.type(sqrt(network.n_inputs)), delta * act.g(a)
 
 
-def sgd(network: Network, x: np.ndarray, y: np.ndarray, indices: np.ndarray, *, lr: float, layers: str) -> Network:
-    """The network after one SGD step, Eq. (2), on each sample (x[i], y[i]) for i in `indices`, in that order.
+def sgd(
+    network: Network,
+    x: Float[np.ndarray, "P N"],
+    y: Float[np.ndarray, " P"],
+    indices: Integer[np.ndarray, " steps"],
+    *,
+    lr: float,
+    layers: str,
+) -> Network:
+    """Take one SGD step, Eq. (2), on each sample (x[i], y[i]) for i in ``indices``, in that order.
 
-    First layer W ← W − η ∂W; second layer, if trained, v ← v − (η/N) ∂v: the scaling of the paper's program, where
-    Eq. (2) writes one η for both.
+    Every step changes the weights by::
+
+        W ← W − η ∂W,    v ← v − (η/N) ∂v  if v is trained
+
+    The factor 1/N of the second layer is that of the paper's program; Eq. (2) writes one η for both layers.
+
+    Parameters
+    ----------
+    network : Network
+        Initial weights; not changed.
+    x, y : (P, N) and (P,) float arrays
+        Inputs and labels.
+    indices : (steps,) integer array
+        Samples, one for each step.
+    lr : float
+        Learning rate η.
+    layers : str
+        "both", or "first" for a fixed second layer.
+
+    Returns
+    -------
+    Network
+        The trained network.
     """
     W, v = network.W.copy(), network.v.copy()
     eta, eta_v = x.dtype.type(lr), x.dtype.type(lr / network.n_inputs)

@@ -1,26 +1,27 @@
-"""Training pairs of independent students and measuring them on the way: from a data set to labelled results."""
+"""Training pairs of independent students and measuring them during training: from a data set to labelled results."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float64
 from threadpoolctl import ThreadpoolController, threadpool_limits
 from tqdm import tqdm
 
+from hmm_utils.model import parameters
 from hmm_utils.model.activations import ACTIVATIONS, Activation, get
 from hmm_utils.model.datasets import Dataset, standardise
 from hmm_utils.model.networks import LAYERS, Network, random_network
 from hmm_utils.sgd import checkpoints
-from hmm_utils.sgd.backends import CpuBackend, Pair, TorchBackend
+from hmm_utils.sgd.backends import Array, CpuBackend, Pair, Samples, TorchBackend
 from hmm_utils.sgd.hardware import resolve, threads
 
 __all__ = [
@@ -35,18 +36,33 @@ __all__ = [
 ]
 
 _INDEX_CHUNK = 1 << 16
-# steps between two looks at whether a watched training is to stop: a tenth of a second for the largest students
-_WATCH_EVERY = 1 << 12
+# Steps between two calls of ``stop``: a tenth of a second for the largest students.
+_STEPS_BETWEEN_STOPS = 1 << 12
 _SAVE_EVERY = 30.0  # seconds
+
+# The second number of the seeds of initial weights, streams of samples, and Gaussian inputs.
+_WEIGHTS, _SAMPLES, _GAUSS = range(3)
 
 
 class DivergenceWarning(RuntimeWarning):
-    """A student's error became infinite; the student is stopped and NaN from then on."""
+    """A student's error became infinite; its training stops, and it is NaN from then on."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FleetPair:
-    """What may differ between runs that are trained together: see `train`."""
+    """A pair of fleets to be trained on one data set: what may differ between pairs trained at the same time.
+
+    The first fleet holds the first student of every pair, the second fleet the second. The attributes are explained at
+    :func:`train`.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    rng : Generator
+    lr : float
+    layers : str
+    init_scale : float
+    """
 
     dataset: Dataset
     rng: np.random.Generator
@@ -54,94 +70,26 @@ class FleetPair:
     layers: str = "both"
     init_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        parameters.learning_rate(self.lr)
+        parameters.choice("layers", self.layers, LAYERS)
+        parameters.positive("init_scale", self.init_scale)
 
-def evaluation_times(time: float, n: int = 40, first: float = 0.1) -> np.ndarray:
-    """0 and n−1 log-spaced times from `first` to `time`, in units of steps/N."""
-    return np.concatenate([[0.0], np.geomspace(min(first, time), time, n - 1)])
-
-
-def _index_stream(seed: np.random.SeedSequence, n_train: int) -> Iterable[np.ndarray]:
-    """Sample indices, uniform with replacement, in chunks of a fixed length so that the stream does not depend on how
-    it is consumed."""
-    rng = np.random.default_rng(seed)
-    while True:
-        yield rng.integers(n_train, size=_INDEX_CHUNK)
+    @property
+    def n_inputs(self) -> int:
+        """Number N of inputs."""
+        return self.dataset.x_train.shape[1]
 
 
-class _Stream:
-    """Takes any number of indices from an endless iterator of chunks."""
+def evaluation_times(time: float, n: int = 40, first: float = 0.1) -> Float64[np.ndarray, " times"]:
+    """List 0 and n − 1 log-spaced times from ``first`` to ``time``, in units of steps/N.
 
-    def __init__(self, chunks: Iterable[np.ndarray]) -> None:
-        self._chunks, self._left = iter(chunks), np.empty(0, np.int64)
-
-    def skip(self, n: int) -> None:
-        while n:
-            n -= self.take(min(n, _INDEX_CHUNK)).size
-
-    def take(self, n: int) -> np.ndarray:
-        while self._left.size < n:
-            self._left = np.concatenate([self._left, next(self._chunks)])
-        taken, self._left = self._left[:n], self._left[n:]
-        return taken
-
-
-def _pieces(streams: Sequence[_Stream], n: int, piece: int) -> Iterator[list[np.ndarray]]:
-    """The next n indices of every stream, at most `piece` at a time.
-
-    Nothing depends on the size of a piece if it is a multiple of the engine's block.
+    Examples
+    --------
+    >>> evaluation_times(100, n=5)
+    array([  0. ,   0.1,   1. ,  10. , 100. ])
     """
-    while n:
-        taken = [stream.take(min(n, _INDEX_CHUNK)) for stream in streams]
-        for start in range(0, len(taken[0]), piece):
-            yield [indices[start : start + piece] for indices in taken]
-        n -= len(taken[0])
-
-
-def _record(pairs: CpuBackend | TorchBackend, last: bool, train_error: bool) -> dict[str, dict[str, np.ndarray]]:
-    """What is measured at one time: by data, then by name, and which students are alive after it."""
-    names = {"test": "test" if last else "test along", "gauss": "gauss" if last else "gauss along"}
-    names |= {"train": "train"} if train_error else {}
-    measured = {name: pairs.errors(which) for name, which in names.items()}
-    return measured | {"students": {"alive": pairs.alive()}}
-
-
-def _warn_of_diverged(
-    alive: np.ndarray, told: np.ndarray, names: list[str], time: float, runs: Sequence[FleetPair]
-) -> np.ndarray:
-    """Warns about students that are dead but not in `told`, (runs, 2, U) each; returns all that are dead."""
-    for new, how in zip(~alive & ~told, runs, strict=True):
-        if new.any():
-            who = "; ".join(f"{names[u]}, student {s + 1}" for s, u in np.argwhere(new))
-            where = f" in {how.dataset.description}" if len(runs) > 1 else ""
-            warnings.warn(
-                f"diverged before time {time:.4g} with lr = {how.lr:g} and NaN from here on{where}: {who}; "
-                "use a smaller lr or init_scale.",
-                DivergenceWarning,
-                stacklevel=4,
-            )
-    return ~alive
-
-
-def _check(
-    widths: Sequence[int], n_pairs: int, block: int | None, lr: float, time: float, init_scale: float, layers: str
-) -> None:
-    whole = all(isinstance(K, int | np.integer) for K in widths)
-    if not len(widths) or not whole or min(widths) < 1 or len(set(widths)) != len(widths):
-        raise ValueError(f"widths = {list(widths)}: give different whole numbers of at least 1.")
-    for name, value in (("n_pairs", n_pairs), ("block", 1 if block is None else block)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} = {value}: give a whole number of at least 1.")
-    for name, value in (("lr", lr), ("time", time), ("init_scale", init_scale)):
-        if not 0 < value < inf:
-            raise ValueError(f"{name} = {value}: give a positive, finite number.")
-    if layers not in LAYERS:
-        raise ValueError(f"layers = {layers!r}: choose one of {', '.join(LAYERS)}.")
-
-
-def _check_sizes(n_test_along: int | None, n_gauss: int | None) -> None:
-    for name, value in (("n_test_along", n_test_along), ("n_gauss", n_gauss)):
-        if value is not None and (not isinstance(value, int | np.integer) or value < 2):
-            raise ValueError(f"{name} = {value}: give a whole number of at least 2.")
+    return np.unique(np.append(0.0, np.geomspace(min(first, time), time, n - 1)))
 
 
 def train(
@@ -154,7 +102,7 @@ def train(
     activation: str | Activation = "erf",
     layers: str = "both",
     init_scale: float = 1.0,
-    evaluate_at: Sequence[float] | None = None,
+    evaluate_at: Sequence[float] | np.ndarray | None = None,
     n_test_along: int | None = None,
     n_gauss: int | None = None,
     train_error: bool = False,
@@ -165,44 +113,79 @@ def train(
     rng: np.random.Generator,
     progress: str | None = "training",
 ) -> xr.Dataset:
-    """Trains pairs of independent students on a dataset with one-sample SGD, Eq. (2), and measures them on the way.
+    """Train pairs of independent students on a data set with one-sample SGD, Eq. (2), and measure them.
 
-    For every width K in `widths` and each of `n_pairs` initialisations, two students start from independent weights
+    For every width K and each of ``n_pairs`` initialisations, two students start from independent weights
     W ~ N(0, init_scale²) and see independent streams of training samples, drawn with replacement. All first students
     share one stream, and so do all second ones.
 
-    lr            η; the second layer, if trained, learns with η/N
-    time          end of training in units of steps/N
-    layers        "both", or "first": every second-layer weight is 1 and stays there
-    evaluate_at   times (steps/N) at which to measure; default: 0 and 39 log-spaced ones
-    n_test_along  inputs on which errors are measured before the end, the first of the test set and of the Gaussian
-                  ones; at the end all count. Default: all, always
-    n_gauss       number of Gaussian inputs on which ε₁,₂ is measured; default: as many as the test set has
-    train_error   whether to measure the error on the training set too
-    block         SGD steps done at once (rounding only); default: chosen from the size of the fleet
-    device        "cpu": every stream of samples has a core; "cuda": all students at once on a GPU through torch;
-                  "auto": a GPU if there is one and the activation is not one of your own
-    tf32          lets a GPU round the factors of matrix products to 10 bits, for speed
-    checkpoint    file in which the state is saved every half minute, and from which a run with the same arguments that
-                  was killed goes on, with the same numbers; removing it afterwards is up to the caller
-    rng           source of initial weights, samples and Gaussian inputs; a student's weights depend only on rng, its
-                  width, its initialisation and its place in the pair, not on what else is trained with it
-    progress      label of the progress bar; None: no bar
+    Parameters
+    ----------
+    dataset : Dataset
+        P training and P* test samples.
+    widths : sequence of int
+        Widths K.
+    n_pairs : int
+        Pairs of students for each width.
+    lr : float
+        Learning rate η of the first layer; the second layer, if trained, learns with η/N.
+    time : float
+        End of training in units of steps/N.
+    activation : str or Activation
+        Non-linearity g of the students.
+    layers : str
+        "both", or "first": every second-layer weight is 1 and fixed.
+    init_scale : float
+        Standard deviation of the initial weights.
+    evaluate_at : sequence of float, optional
+        Increasing times (steps/N) at which to measure; by default those of :func:`evaluation_times`. The end is
+        always measured.
+    n_test_along : int, optional
+        Inputs on which errors are measured before the end, the first of the test set and of the Gaussian ones; at the
+        end all are used. By default all are always used.
+    n_gauss : int, optional
+        Number of Gaussian inputs on which ε₁,₂ is measured; by default the size P* of the test set.
+    train_error : bool
+        Whether to measure the error on the training set too.
+    block : int, optional
+        SGD steps done at once, which affects rounding only.
+    device : str
+        "cpu": one core for every stream of samples. "cuda": all students at once on a GPU through torch. "auto": a GPU
+        if there is one and the activation is one of the package.
+    tf32 : bool
+        Whether a GPU may round the factors of matrix products to 10 bits, for speed.
+    checkpoint : Path, optional
+        File in which the state is saved every half minute. If it exists, a run with the same arguments continues from
+        it, with the same numbers. The caller removes it.
+    rng : Generator
+        Source of initial weights, samples and Gaussian inputs. The weights of a student depend only on ``rng``, its
+        width, its initialisation and its place in the pair, not on what else is trained.
+    progress : str, optional
+        Label of the progress bar; None for no bar.
 
-    Returns a Dataset over (init, student, width, time), time in steps/N:
-      eps_g_mse, eps_g_frac      (init, student, width, time) test error, Eq. (3)
-      eps_12_mse, eps_12_frac    (inputs, init, width, time) disagreement of the pair, Eq. (5), on inputs "test" (the
-                                 test set) and "gauss" (i.i.d. Gaussian inputs)
-      eps_t_mse, eps_t_frac      (init, student, width, time) training error, if asked for
-      …_se                       of each of these, the standard error that the number of inputs leaves
-      W, v                       (init, student, width, hidden[, input]) final weights, NaN for hidden ≥ K
+    Returns
+    -------
+    Dataset
+        Over init, student, width and time (steps/N):
 
-    A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named once in a
-    DivergenceWarning; the others go on. Raises ValueError for impossible arguments.
+        - ``eps_g_mse``, ``eps_g_frac`` (init, student, width, time): test error, Eq. (3)
+        - ``eps_12_mse``, ``eps_12_frac`` (inputs, init, width, time): disagreement of the pair, Eq. (5), on inputs
+          "test" (the test set) and "gauss" (i.i.d. Gaussian inputs)
+        - ``eps_t_mse``, ``eps_t_frac`` (init, student, width, time): training error, if asked for
+        - each of these with ``_se``: the standard error due to the finite number of inputs
+        - ``W``, ``v`` (init, student, width, hidden[, input]): final weights, NaN for hidden ≥ K
+
+        A student whose error becomes infinite is stopped, NaN from the next evaluation on, and named once in a
+        :class:`DivergenceWarning`; the others are not affected.
+
+    Raises
+    ------
+    ValueError
+        For impossible arguments.
     """
-    run = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    pair = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
     return train_fleets(
-        [run],
+        [pair],
         widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, train_error=train_error, block=block, device=device, tf32=tf32,
         checkpoint=checkpoint, progress=progress,
@@ -210,13 +193,13 @@ def train(
 
 
 def train_fleets(
-    runs: Sequence[FleetPair],
+    fleet_pairs: Sequence[FleetPair],
     *,
     widths: Sequence[int],
     n_pairs: int = 1,
     time: float = 100.0,
     activation: str | Activation = "erf",
-    evaluate_at: Sequence[float] | None = None,
+    evaluate_at: Sequence[float] | np.ndarray | None = None,
     n_test_along: int | None = None,
     n_gauss: int | None = None,
     train_error: bool = False,
@@ -226,54 +209,67 @@ def train_fleets(
     checkpoint: Path | None = None,
     progress: str | None = "training",
 ) -> list[xr.Dataset]:
-    """`train` for several runs at once, which must agree in N: the results that each gives alone, up to rounding.
+    """Train several pairs of fleets at the same time.
 
-    The arguments are those of `train`; on a GPU many runs cost little more than one, on the processor each has two
-    streams of samples and every stream a core.
+    Each result is that of :func:`train` for the pair alone, up to rounding. On a GPU, many pairs cost little more than
+    one. On the processor, each pair has two streams of samples and every stream a core.
+
+    Parameters
+    ----------
+    fleet_pairs : sequence of FleetPair
+        The pairs, which must agree in N.
+    widths, n_pairs, time, activation, evaluate_at, n_test_along, n_gauss, train_error, block, device, tf32
+        As for :func:`train`, for all pairs.
+    checkpoint, progress
+        As for :func:`train`.
+
+    Returns
+    -------
+    list of Dataset
+        A result for each pair.
     """
-    begun = _begin(
-        runs, widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
+    plan = _prepare(
+        fleet_pairs, widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
     )  # fmt: skip
-    steps, streams, pairs, N = begun.steps, begun.streams, begun.pairs, begun.n_inputs
-    names = [f"K={K}, init {i}" for K in widths for i in range(n_pairs)]
-    done, alive, records = 0, np.ones((len(runs), 2, len(names)), dtype=bool), []
+    steps, streams, pairs = plan.steps, plan.streams, plan.pairs
+    done, alive, records = 0, np.ones((len(pairs), 2, len(plan.names)), dtype=bool), checkpoints.Records()
     saved = None if checkpoint is None else checkpoints.load(checkpoint, steps, pairs)
     if saved is not None:
         done, pairs, alive, records = saved
         for stream in streams:
             stream.skip(done)
-    told = ~records[-1]["students"]["alive"] if records else ~alive
-    # an explicit disable= would override TQDM_DISABLE
+    warned = ~records[-1]["students"]["alive"] if records else ~alive
+    # An explicit disable= would override TQDM_DISABLE.
     hidden = {"disable": True} if progress is None else {}
     total, before = int(len(streams) * steps[-1]), len(streams) * done
     with (
-        # streams have nothing in common but the data
+        # Streams are independent of each other.
         ThreadPoolExecutor(max_workers=threads()) as pool,
-        # the matrix products of a block are too small to gain from threads, and threads that wait for each other on a
-        # busy machine cost ten times more than they save
+        # The matrix products of a block are too small to gain from threads, and threads that wait for each other on a
+        # busy machine cost ten times more than they save.
         threadpool_limits(limits=1, user_api="blas"),
         tqdm(total=total, initial=before, desc=progress, unit="step", unit_scale=True, **hidden) as bar,
     ):
-        fleets = begun.fleets(pairs, alive, pool, tf32)
+        backend = plan.backend(pairs, alive, pool, tf32)
         last_save = monotonic()
         for step in steps[len(records) :]:
             for indices in _pieces(streams, int(step - done), _INDEX_CHUNK):
-                fleets.advance(indices)
+                backend.advance(indices)
                 bar.update(len(indices[0]) * len(streams))
                 done += len(indices[0])
                 if checkpoint is not None and monotonic() - last_save > _SAVE_EVERY:
-                    checkpoints.save(checkpoint, steps, done, fleets.pairs(), fleets.alive(), records)
+                    checkpoints.save(checkpoint, steps, done, backend.pairs(), backend.alive(), records)
                     last_save = monotonic()
-            records.append(_record(fleets, step == steps[-1], train_error))
-            if begun.where == "cpu":
-                told = _warn_of_diverged(records[-1]["students"]["alive"], told, names, step / N, runs)
-        # a device is not waited for before this line
-        records, pairs = checkpoints.to_numpy(records), fleets.pairs()
-    if begun.where != "cpu":
+            records.append(_measure(backend, step == steps[-1], train_error))
+            if plan.where == "cpu":
+                warned = plan.warn_of_diverged(records[-1], warned, step)
+        # The program waits for a GPU only from here on, so its warnings come at the end.
+        records, pairs = checkpoints.to_numpy(records), backend.pairs()
+    if plan.where != "cpu":
         for step, record in zip(steps, records, strict=True):
-            told = _warn_of_diverged(record["students"]["alive"], told, names, step / N, runs)
-    return begun.results(records, steps, pairs)
+            warned = plan.warn_of_diverged(record, warned, step)
+    return plan.results(records, steps, pairs)
 
 
 def watch(
@@ -286,7 +282,7 @@ def watch(
     activation: str | Activation = "erf",
     layers: str = "both",
     init_scale: float = 1.0,
-    evaluate_at: Sequence[float] | None = None,
+    evaluate_at: Sequence[float] | np.ndarray | None = None,
     n_test_along: int | None = None,
     n_gauss: int | None = None,
     train_error: bool = False,
@@ -296,58 +292,116 @@ def watch(
     rng: np.random.Generator,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[xr.Dataset]:
-    """`train`, seen while it goes: what there is at each evaluation time, as soon as it is there.
+    """Train as :func:`train` does, and yield a snapshot at each evaluation time.
 
-    Yields the result of `train` at one time after another, the dimension `time` being of length 1 and W and v the
-    weights at that time. Put together along `time`, the snapshots are the result of `train` with the same arguments,
-    to the last bit. A student that has diverged is NaN; no warning is given to somebody who is watching.
+    A snapshot is the result of :func:`train` at one time: ``time`` has length 1, and W and v are the weights at that
+    time. Concatenated along ``time``, the snapshots are the result of :func:`train` with the same arguments, bit for
+    bit. Students that diverge are NaN, without a warning. Training proceeds only while the next snapshot is awaited,
+    and the iterator can be closed between two snapshots.
 
-    stop  asked every few thousand steps; the iterator ends at once when it is true. It can also be closed between two
-          snapshots, and trains only when it is asked for the next one
+    Parameters
+    ----------
+    dataset, widths, n_pairs, lr, time, activation, layers, init_scale, evaluate_at, n_test_along, n_gauss
+        As for :func:`train`. Impossible arguments raise ValueError before the first snapshot is asked for.
+    train_error, block, device, tf32, rng
+        As for :func:`train`.
+    stop : callable
+        Called every few thousand steps; when it returns True, the iterator ends at once.
 
-    The other arguments are those of `train`, and impossible ones raise ValueError before the first snapshot is asked
-    for.
+    Yields
+    ------
+    Dataset
+        A snapshot.
     """
-    run = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
-    begun = _begin(
-        [run], widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
+    pair = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
+    plan = _prepare(
+        [pair], widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
         n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
     )  # fmt: skip
-    return _watched(begun, train_error, tf32, stop)
+    return _snapshots(plan, train_error, tf32, stop)
 
 
-def _watched(begun: _Begun, train_error: bool, tf32: bool, stop: Callable[[], bool]) -> Iterator[xr.Dataset]:
-    piece = begun.block * max(_WATCH_EVERY // begun.block, 1) if begun.block else _WATCH_EVERY
-    # as in `train_fleets`, but whoever watches has the threads back in between
+def _snapshots(plan: _Plan, train_error: bool, tf32: bool, stop: Callable[[], bool]) -> Iterator[xr.Dataset]:
+    """Carry out the plan of :func:`watch`."""
+    between = plan.block * max(_STEPS_BETWEEN_STOPS // plan.block, 1) if plan.block else _STEPS_BETWEEN_STOPS
+    # As in `train_fleets`, but other code has its threads back between two snapshots.
     limited = partial(ThreadpoolController().limit, limits=1, user_api="blas")
     done = 0
     with ThreadPoolExecutor(max_workers=threads()) as pool:
-        fleets = begun.fleets(begun.pairs, None, pool, tf32)
-        for step in begun.steps:
-            for indices in _pieces(begun.streams, int(step - done), _INDEX_CHUNK if begun.where != "cpu" else piece):
+        backend = plan.backend(plan.pairs, None, pool, tf32)
+        for step in plan.steps:
+            for indices in _pieces(plan.streams, int(step - done), between if plan.where == "cpu" else _INDEX_CHUNK):
                 if stop():
                     return
                 with limited():
-                    fleets.advance(indices)
+                    backend.advance(indices)
             done = step
             with limited():
-                (record,) = checkpoints.to_numpy([_record(fleets, step == begun.steps[-1], train_error)])
-            (snapshot,) = begun.results([record], np.array([step]), fleets.pairs())
-            yield snapshot
+                records = checkpoints.to_numpy([_measure(backend, step == plan.steps[-1], train_error)])
+            yield from plan.results(records, np.array([step]), backend.pairs())
+
+
+class _Stream:
+    """Sample indices, uniform with replacement.
+
+    They are drawn in chunks of a fixed length, so that the stream does not depend on how it is consumed.
+    """
+
+    def __init__(self, seed: tuple[int, ...], n_train: int) -> None:
+        self._rng, self._n_train, self._left = np.random.default_rng(seed), n_train, np.empty(0, np.int64)
+
+    def skip(self, n: int) -> None:
+        """Pass over n indices."""
+        while n:
+            n -= self.take(min(n, _INDEX_CHUNK)).size
+
+    def take(self, n: int) -> np.ndarray:
+        """Return the next n indices."""
+        while self._left.size < n:
+            self._left = np.concatenate([self._left, self._rng.integers(self._n_train, size=_INDEX_CHUNK)])
+        taken, self._left = self._left[:n], self._left[n:]
+        return taken
+
+
+def _pieces(streams: Sequence[_Stream], n: int, piece: int) -> Iterator[list[np.ndarray]]:
+    """Iterate over the next n indices of every stream, at most ``piece`` at a time.
+
+    Results do not depend on the size of a piece if it is a multiple of the block.
+    """
+    while n:
+        taken = [stream.take(min(n, _INDEX_CHUNK)) for stream in streams]
+        for start in range(0, len(taken[0]), piece):
+            yield [indices[start : start + piece] for indices in taken]
+        n -= len(taken[0])
+
+
+def _measure(backend: CpuBackend | TorchBackend, last: bool, train_error: bool) -> dict[str, dict[str, Array]]:
+    """Measure the errors at one time, by data set and name, and afterwards which students are alive."""
+    purposes = {"test": "test" if last else "test along", "gauss": "gauss" if last else "gauss along"}
+    purposes |= {"train": "train"} if train_error else {}
+    measured = {name: backend.errors(purpose) for name, purpose in purposes.items()}
+    return measured | {"students": {"alive": backend.alive()}}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Begun:
-    """Runs that are about to be trained together.
+class _Plan:
+    """Pairs of fleets that are ready to be trained.
 
-    steps    after which they are measured
-    pairs    their initial students
-    streams  of sample indices, two for each run
-    samples  what the backends train on and measure on, see `_samples`
-    where    "cpu" or "cuda"
+    Attributes
+    ----------
+    steps : (times,) int64 array
+        Steps after which errors are measured.
+    pairs : list of Pair
+        The initial students.
+    streams : list of _Stream
+        Sample indices; streams 2p and 2p + 1 belong to pair p.
+    samples : dict
+        See :func:`_samples`.
+    where : str
+        "cpu" or "cuda".
     """
 
-    runs: Sequence[FleetPair]
+    fleet_pairs: Sequence[FleetPair]
     widths: Sequence[int]
     n_pairs: int
     activation: Activation
@@ -355,145 +409,159 @@ class _Begun:
     steps: np.ndarray
     pairs: list[Pair]
     streams: list[_Stream]
-    samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]]
+    samples: Samples
     where: str
 
     @property
     def n_inputs(self) -> int:
-        return self.runs[0].dataset.x_train.shape[1]
+        return self.fleet_pairs[0].n_inputs
 
-    def fleets(
+    @property
+    def names(self) -> list[str]:
+        """Names of the students of a fleet in warnings."""
+        return [f"K={K}, init {i}" for K in self.widths for i in range(self.n_pairs)]
+
+    def backend(
         self, pairs: Sequence[Pair], alive: np.ndarray | None, pool: Executor, tf32: bool
     ) -> CpuBackend | TorchBackend:
-        """The backend with these students, of which those in `alive` have not diverged."""
-        given = pairs, self.samples, [run.lr for run in self.runs], [run.layers for run in self.runs]
+        """Make the backend that trains these students."""
+        lr, layers = [pair.lr for pair in self.fleet_pairs], [pair.layers for pair in self.fleet_pairs]
         if self.where == "cpu":
-            return CpuBackend(*given, alive=alive, block=self.block, pool=pool)
-        return TorchBackend(*given, alive=alive, block=self.block, where=self.where, tf32=tf32)
+            return CpuBackend(pairs, self.samples, lr, layers, alive=alive, block=self.block, pool=pool)
+        return TorchBackend(pairs, self.samples, lr, layers, alive=alive, block=self.block, where=self.where, tf32=tf32)
+
+    def warn_of_diverged(self, record: dict[str, dict[str, np.ndarray]], warned: np.ndarray, step: int) -> np.ndarray:
+        """Warn of students that are dead but not in ``warned``, (pairs, 2, U), and return all dead ones."""
+        alive = record["students"]["alive"]
+        for new, pair in zip(~alive & ~warned, self.fleet_pairs, strict=True):
+            if new.any():
+                who = "; ".join(f"{self.names[u]}, student {s + 1}" for s, u in np.argwhere(new))
+                where = f" in {pair.dataset.description}" if len(self.fleet_pairs) > 1 else ""
+                warnings.warn(
+                    f"diverged before time {step / self.n_inputs:.4g} with lr = {pair.lr:g} and NaN from here "
+                    f"on{where}: {who}; use a smaller lr or init_scale.",
+                    DivergenceWarning,
+                    stacklevel=4,
+                )
+        return ~alive
 
     def results(self, records: checkpoints.Records, steps: np.ndarray, pairs: Sequence[Pair]) -> list[xr.Dataset]:
-        """What was measured after these steps, and the students now: one labelled result for each run."""
+        """Label the measurements made after these steps, and the students as they are now: a result for each pair."""
         results = []
-        for r, run in enumerate(self.runs):
-            mine = [{part: {k: v[r] for k, v in now.items()} for part, now in record.items()} for record in records]
-            dead = ~mine[-1]["students"]["alive"]
-            widths, observed = [int(K) for K in self.widths], [_observables(record) for record in mine]
-            result = _label(observed, steps / self.n_inputs, widths, self.n_pairs)
-            result = result.merge(_weights(pairs[r], dead, self.widths, self.n_pairs))
+        for p, pair in enumerate(self.fleet_pairs):
+            own = [{part: {k: v[p] for k, v in now.items()} for part, now in record.items()} for record in records]
+            dead = ~own[-1]["students"]["alive"]
+            curves = _label([_observables(record) for record in own], steps / self.n_inputs, self.widths, self.n_pairs)
+            result = curves.merge(_weights(pairs[p], dead, self.widths, self.n_pairs))
             result.attrs = {
-                "dataset": run.dataset.description,
-                "kind": run.dataset.inputs.kind,
+                "dataset": pair.dataset.description,
+                "kind": pair.dataset.inputs.kind,
                 "activation": self.activation.name,
-                "layers": run.layers,
-                "lr": run.lr,
-                "init_scale": run.init_scale,
+                "layers": pair.layers,
+                "lr": pair.lr,
+                "init_scale": pair.init_scale,
                 "n_inputs": self.n_inputs,
-                "n_train": len(run.dataset.x_train),
-                "n_test": len(run.dataset.x_test),
-                "n_gauss": len(self.samples["gauss"][r][0]),
+                "n_train": len(pair.dataset.x_train),
+                "n_test": len(pair.dataset.x_test),
+                "n_gauss": len(self.samples["gauss"][p][0]),
                 "device": self.where,
             }
             results.append(result)
         return results
 
 
-def _begin(
-    runs: Sequence[FleetPair],
+def _prepare(
+    fleet_pairs: Sequence[FleetPair],
     *,
     widths: Sequence[int],
     n_pairs: int,
     time: float,
     activation: str | Activation,
-    evaluate_at: Sequence[float] | None,
+    evaluate_at: Sequence[float] | np.ndarray | None,
     n_test_along: int | None,
     n_gauss: int | None,
     block: int | None,
     device: str,
-) -> _Begun:
-    """Everything up to the first step. Raises ValueError for impossible arguments."""
+) -> _Plan:
+    """Check the arguments and draw all that precedes the first step."""
     activation = get(activation)
-    if not runs:
-        raise ValueError("there are no runs: give at least one.")
-    for run in runs:
-        _check(widths, n_pairs, block, run.lr, time, run.init_scale, run.layers)
-    _check_sizes(n_test_along, n_gauss)
-    # a device knows only the activations of the package
+    if len({pair.n_inputs for pair in fleet_pairs}) != 1:
+        raise ValueError("give at least one pair of fleets, all with the same number of inputs N.")
+    widths, end, N = parameters.widths(widths), parameters.time(time), fleet_pairs[0].n_inputs
+    for name, value, least in (
+        ("n_pairs", n_pairs, 1), ("block", block, 1), ("n_test_along", n_test_along, 2), ("n_gauss", n_gauss, 2),
+    ):  # fmt: skip
+        if value is not None or name == "n_pairs":
+            parameters.whole(name, value, least)
+    # A GPU knows only the activations of the package.
     where = resolve("cpu" if device == "auto" and ACTIVATIONS.get(activation.name) is not activation else device)
-    N = runs[0].dataset.x_train.shape[1]
-    if any(run.dataset.x_train.shape[1] != N for run in runs):
-        raise ValueError("runs that are trained together must have the same number of inputs N.")
-    times = evaluation_times(time) if evaluate_at is None else np.asarray(evaluate_at, dtype=float)
-    if times.size == 0 or not (times >= 0).all() or not (times <= time * (1 + 1e-9)).all():
-        raise ValueError(f"evaluate_at must lie between 0 and time = {time:g} (steps/N).")
+    given = evaluation_times(end) if evaluate_at is None else evaluate_at
+    times = parameters.times(given, end=end, name="evaluate_at")
 
-    seeds = [int(run.rng.integers(2**63)) for run in runs]
-    return _Begun(
-        runs=runs,
+    seeds = [int(pair.rng.integers(2**63)) for pair in fleet_pairs]
+    return _Plan(
+        fleet_pairs=fleet_pairs,
         widths=widths,
         n_pairs=n_pairs,
         activation=activation,
         block=block,
-        steps=np.unique(np.rint(np.append(times, time) * N).astype(np.int64)),
-        pairs=[_initial_pair(run, seed, widths, n_pairs, activation) for run, seed in zip(runs, seeds, strict=True)],
+        steps=np.unique(np.rint(np.append(times, end) * N).astype(np.int64)),
+        pairs=[
+            _initial_pair(pair, seed, widths, n_pairs, activation)
+            for pair, seed in zip(fleet_pairs, seeds, strict=True)
+        ],
         streams=[
-            _Stream(_index_stream(np.random.SeedSequence((seed, _SAMPLES, s)), len(run.dataset.x_train)))
-            for run, seed in zip(runs, seeds, strict=True)
+            _Stream((seed, _SAMPLES, s), len(pair.dataset.x_train))
+            for pair, seed in zip(fleet_pairs, seeds, strict=True)
             for s in range(2)
         ],
-        samples=_samples(runs, seeds, n_gauss, n_test_along),
+        samples=_samples(fleet_pairs, seeds, n_gauss, n_test_along),
         where=where,
     )
-
-
-# what a run's seed is used for
-_WEIGHTS, _SAMPLES, _GAUSS = range(3)
 
 
 def _initial(
     N: int, K: int, init: int, place: int, seed: int, activation: str | Activation, layers: str, scale: float
 ) -> Network:
-    """A student before training: it depends on the seed, its width, its initialisation and its place in the pair."""
+    """Draw a student before training from the seed, its width, its initialisation and its place in the pair."""
     rng = np.random.default_rng((seed, _WEIGHTS, K, init, place))
     return random_network(N, K, rng=rng, activation=activation, layers=layers, scale=scale)
 
 
-def _initial_pair(run: FleetPair, seed: int, widths: Sequence[int], n_pairs: int, activation: Activation) -> Pair:
-    """The students of a run before training, by width and initialisation, for both places of a pair."""
-    return tuple(
+def _initial_pair(pair: FleetPair, seed: int, widths: Sequence[int], n_pairs: int, activation: Activation) -> Pair:
+    """Draw the students of both fleets before training, by width and initialisation."""
+    first, second = (
         [
-            _initial(run.dataset.x_train.shape[1], K, i, s, seed, activation, run.layers, run.init_scale)
+            _initial(pair.n_inputs, K, i, s, seed, activation, pair.layers, pair.init_scale)
             for K in widths
             for i in range(n_pairs)
         ]
         for s in range(2)
     )
+    return first, second
 
 
 def _samples(
-    runs: Sequence[FleetPair], seeds: Sequence[int], n_gauss: int | None, n_test_along: int | None
-) -> dict[str, list[tuple[np.ndarray, np.ndarray | None]]]:
-    """What the backends train on and measure on, by what it is for."""
+    fleet_pairs: Sequence[FleetPair], seeds: Sequence[int], n_gauss: int | None, n_test_along: int | None
+) -> Samples:
+    """Collect the samples of every pair, by purpose: "train", "test", "gauss", "test along" and "gauss along"."""
     samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]] = {"train": [], "test": [], "gauss": []}
-    for run, seed in zip(runs, seeds, strict=True):
-        data = run.dataset
-        n = len(data.x_test) if n_gauss is None else n_gauss
-        rng = np.random.default_rng((seed, _GAUSS))
-        gauss = rng.standard_normal((n, data.x_test.shape[1]), dtype=np.float32)
-        for name, *arrays in (
-            ("train", data.x_train, data.y_train),
-            ("test", data.x_test, data.y_test),
-            ("gauss", standardise(gauss), None),
-        ):
-            samples[name].append(tuple(None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays))
-    along = {
-        f"{name} along": [tuple(None if a is None else a[:n_test_along] for a in arrays) for arrays in samples[name]]
-        for name in ("test", "gauss")
+    for pair, seed in zip(fleet_pairs, seeds, strict=True):
+        data = pair.dataset
+        n, rng = len(data.x_test) if n_gauss is None else n_gauss, np.random.default_rng((seed, _GAUSS))
+        gauss = standardise(rng.standard_normal((n, pair.n_inputs), dtype=np.float32))
+        for purpose, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+            samples[purpose].append((np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float32)))
+        samples["gauss"].append((gauss, None))
+    along = slice(n_test_along)
+    return samples | {
+        f"{purpose} along": [(x[along], None if y is None else y[along]) for x, y in samples[purpose]]
+        for purpose in ("test", "gauss")
     }
-    return samples | along
 
 
 def _observables(record: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """A run's observables by their names in the result, (2, U) each; NaN for students that are no longer alive."""
+    """Name the measurements of one pair as in the result, (2, U) each; NaN for students that are dead."""
     alive = record["students"]["alive"]
     named = {}
     for kind in ("mse", "frac", "mse_se", "frac_se"):
@@ -505,31 +573,25 @@ def _observables(record: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarr
     return named
 
 
-_LONG_NAMES = {
-    "eps_g_mse": "ε_g (mse)",
-    "eps_g_frac": "ε_g (frac)",
-    "eps_12_mse": "ε₁,₂ (mse)",
-    "eps_12_frac": "ε₁,₂ (frac)",
-    "eps_t_mse": "training error (mse)",
-    "eps_t_frac": "training error (frac)",
-}
+_LONG_NAMES = {"eps_g": "ε_g", "eps_12": "ε₁,₂", "eps_t": "training error"}
 
 
-def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[int], n_pairs: int) -> xr.Dataset:
-    """Stacks the records (…, U) of all times and names their dimensions."""
+def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: Sequence[int], n_pairs: int) -> xr.Dataset:
+    """Stack the observables (…, U) of all times and name their dimensions."""
     variables = {}
     for key in records[0]:
         values = np.stack([record[key] for record in records])
         values = values.reshape(len(time), 2, len(widths), n_pairs)
         first = "inputs" if key.startswith("eps_12") else "student"
         dims = ("inputs", "init", "width", "time") if first == "inputs" else ("init", "student", "width", "time")
-        name = _LONG_NAMES[key.removesuffix("_se")]
+        what, kind = key.removesuffix("_se").rsplit("_", 1)
+        name = f"{_LONG_NAMES[what]} ({kind})"
         name = f"standard error of {name}, from the number of inputs" if key.endswith("_se") else name
         array = xr.DataArray(values, dims=("time", first, "width", "init"), attrs={"long_name": name})
         variables[key] = array.transpose(*dims)
     coords = {
         "time": ("time", time, {"long_name": "steps / N"}),
-        "width": ("width", widths, {"long_name": "K"}),
+        "width": ("width", list(widths), {"long_name": "K"}),
         "init": np.arange(n_pairs),
         "student": [1, 2],
         "inputs": ["test", "gauss"],
@@ -537,8 +599,8 @@ def _label(records: list[dict[str, np.ndarray]], time: np.ndarray, widths: list[
     return xr.Dataset(variables, coords=coords)
 
 
-def _weights(pair: Pair, dead: np.ndarray, widths: list[int], n_pairs: int) -> xr.Dataset:
-    """The weights of all students, padded with NaN to the largest width; NaN for those that are dead (2, U)."""
+def _weights(pair: Pair, dead: np.ndarray, widths: Sequence[int], n_pairs: int) -> xr.Dataset:
+    """Label the weights of all students, padded with NaN to the largest width; NaN for dead students (2, U)."""
     N = pair[0][0].n_inputs
     W = np.full((2, len(widths), n_pairs, max(widths), N), np.nan, dtype=np.float32)
     v = np.full(W.shape[:-1], np.nan, dtype=np.float32)
@@ -560,11 +622,27 @@ def _weights(pair: Pair, dead: np.ndarray, widths: list[int], n_pairs: int) -> x
 def student(
     result: xr.Dataset, *, width: int, init: int = 0, student: int = 1, activation: Activation | None = None
 ) -> Network:
-    """One trained student of a result of `train`, as a network.
+    """Extract one trained student from a result of :func:`train`.
 
-    activation  needed only if it is one of your own: a result knows its activation by name
+    Parameters
+    ----------
+    result : Dataset
+        Of one data set.
+    width, init, student : int
+        Which student.
+    activation : Activation, optional
+        Needed only for a custom one, of which the result holds only the name.
 
-    Raises KeyError if the result holds no such student, ValueError for an unknown activation.
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    KeyError
+        If the result has no such student.
+    ValueError
+        For an unknown activation.
     """
     g = get(result.attrs["activation"] if activation is None else activation)
     chosen = result[["W", "v"]].sel(width=width, init=init, student=student).isel(hidden=slice(width))
@@ -580,10 +658,18 @@ def initial_student(
     activation: Activation | None = None,
     rng: np.random.Generator,
 ) -> Network:
-    """A student of a result of `train` as it was before training, drawn anew.
+    """Draw a student of a result of :func:`train` as it was before training.
 
-    rng         in the state in which `train` was given it; `experiments.start` knows it
-    activation  needed only if it is one of your own
+    Parameters
+    ----------
+    result, width, init, student, activation
+        As for :func:`student`.
+    rng : Generator
+        In the state in which it was passed to :func:`train`; ``experiments.start`` knows it.
+
+    Returns
+    -------
+    Network
     """
     at, seed = result.attrs, int(rng.integers(2**63))
     g = get(at["activation"] if activation is None else activation)
