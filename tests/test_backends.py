@@ -1,10 +1,10 @@
 """backends: both backends against networks in double precision and the plain loop, one student at a time."""
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from helpers.sgd import KINDS, check_errors, single
 
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import backends, reference
@@ -12,7 +12,6 @@ from hmm_utils.sgd.backends import CpuBackend, TorchBackend
 
 N, WIDTHS = 17, (2, 5, 1)
 LR, LAYERS = (0.2, 0.1, 0.3), ("both", "first", "both")
-KINDS = ("mse", "frac", "mse_se", "frac_se")
 
 
 @pytest.fixture(params=["threads", "torch"])
@@ -26,16 +25,11 @@ def backend(request):
         yield lambda *given, block=None: CpuBackend(*given, block=block, pool=pool)
 
 
-def in_single(network):
-    """The network with its weights rounded to float32, in double precision."""
-    return Network(network.W.astype("f4").astype(float), network.v.astype("f4").astype(float), network.activation)
-
-
 def pairs_of(rng, activation="erf"):
-    """A pair of fleets for each of three runs."""
+    """The students of three pairs of fleets."""
     return [
         tuple(
-            [in_single(random_network(N, K, rng=rng, activation=activation, layers=layers)) for K in WIDTHS]
+            [single(random_network(N, K, rng=rng, activation=activation, layers=layers)) for K in WIDTHS]
             for _ in range(2)
         )
         for layers in LAYERS
@@ -43,29 +37,19 @@ def pairs_of(rng, activation="erf"):
 
 
 def sets_of(rng, sizes, labels=True):
-    """Inputs and labels of each run."""
+    """Inputs and labels for each pair."""
     xs = [rng.standard_normal((n, N)).astype(np.float32) for n in sizes]
     return [(x, rng.standard_normal(len(x)).astype(np.float32) if labels else None) for x in xs]
 
 
 def check(measured, index, phi, y, prefix=""):
-    """The entry `index` of what was measured is that of outputs φ against y.
-
-    Outputs in single precision are good to 1e-5: erf to 1e-6 and a dozen roundings, times Σ|v| ≤ 10.
-    """
-    mse, frac, mse_se, frac_se = (float(np.asarray(measured[prefix + kind])[index]) for kind in KINDS)
-    n, off = len(y), 1e-5 * np.abs(phi - y)
-    assert abs(mse - np.mean((phi - y) ** 2) / 2) <= np.mean(off)
-    assert abs(frac - np.mean((phi >= 0) != (y >= 0))) <= np.mean(np.minimum(np.abs(phi), np.abs(y)) < 1e-5) + 1e-12
-    # s is a norm of q without its mean
-    spread = np.std((phi - y) ** 2 / 2, ddof=1) / math.sqrt(n)
-    assert abs(mse_se - spread) <= math.sqrt(np.sum(off**2) / (n - 1) / n) + 1e-9
-    np.testing.assert_allclose(frac_se, math.sqrt(frac * (1 - frac) / n), rtol=1e-12)
+    """The entry ``index`` of the measured errors is that of outputs φ against y."""
+    check_errors(phi, y, *(float(np.asarray(measured[prefix + kind])[index]) for kind in KINDS))
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "slabs"])
 def test_errors_are_those_of_every_student(backend, small, monkeypatch):
-    """(runs, 2, U) errors against the labels and (runs, U) between the students of a pair, on each run's own inputs."""
+    """(pairs, 2, U) errors against the labels and (pairs, U) within pairs, on the inputs of each pair."""
     if small:
         monkeypatch.setattr(backends, "_SLAB", 7)
     rng = np.random.default_rng(81)
@@ -76,12 +60,12 @@ def test_errors_are_those_of_every_student(backend, small, monkeypatch):
         **{kind: (3, 2, 3) for kind in KINDS},
         **{f"12_{kind}": (3, 3) for kind in KINDS},
     }
-    for run, (x, y) in enumerate(data):
+    for p, (x, y) in enumerate(data):
         for u in range(3):
-            phi = [pairs[run][s][u](x.astype(float)) for s in range(2)]
+            phi = [pairs[p][s][u](x.astype(float)) for s in range(2)]
             for s in range(2):
-                check(measured, (run, s, u), phi[s], y)
-            check(measured, (run, u), *phi, prefix="12_")
+                check(measured, (p, s, u), phi[s], y)
+            check(measured, (p, u), *phi, prefix="12_")
     assert np.asarray(fleets.alive()).all()
 
 
@@ -96,16 +80,16 @@ def test_samples_have_their_names(backend):
     assert set(gauss) == {f"12_{kind}" for kind in KINDS}
     for name in samples:
         measured = fleets.errors(name)
-        for run, (x, y) in enumerate(samples[name]):
-            phi = [pairs[run][s][1](x.astype(float)) for s in range(2)]
-            check(measured, (run, 1), *phi, prefix="12_")
+        for p, (x, y) in enumerate(samples[name]):
+            phi = [pairs[p][s][1](x.astype(float)) for s in range(2)]
+            check(measured, (p, 1), *phi, prefix="12_")
             if y is not None:
-                check(measured, (run, 1, 1), phi[1], y)
+                check(measured, (p, 1, 1), phi[1], y)
 
 
 @pytest.mark.parametrize("block", [None, 3])
 def test_every_stream_trains_its_own_students(backend, block):
-    """Stream 2r + s trains students s of run r with that run's samples, η and layers: each as the plain loop does.
+    """Stream 2r + s trains students s of pair r with that pair's samples, η and layers: each as the plain loop does.
 
     A step rounds a weight, and what is added to it, by less than a unit in the last place of the largest: n of these
     after n steps, as training is stable. Another η, sample or student is off by η/√N or so.
@@ -116,17 +100,17 @@ def test_every_stream_trains_its_own_students(backend, block):
     fleets = backend(pairs, {"train": data}, LR, LAYERS, block=block)
     for part in (slice(0, 0), slice(0, 60), slice(60, 101)):
         fleets.advance([stream[part] for stream in streams])
-    for run, (before, after) in enumerate(zip(pairs, fleets.pairs(), strict=True)):
-        x, y = (array.astype(float) for array in data[run])
+    for p, (before, after) in enumerate(zip(pairs, fleets.pairs(), strict=True)):
+        x, y = (array.astype(float) for array in data[p])
         for s in range(2):
             for ours, start in zip(after[s], before[s], strict=True):
-                loop = reference.sgd(start, x, y, streams[2 * run + s], lr=LR[run], layers=LAYERS[run])
+                loop = reference.sgd(start, x, y, streams[2 * p + s], lr=LR[p], layers=LAYERS[p])
                 largest = max(np.abs(loop.W).max(), np.abs(loop.v).max())
                 tolerance = 101 * float(np.spacing(np.float32(largest)))
                 assert np.abs(loop.W - start.W).max() > 100 * tolerance, "there is hardly anything to compare"
                 np.testing.assert_allclose(ours.W, loop.W, rtol=0, atol=tolerance)
                 np.testing.assert_allclose(ours.v, loop.v, rtol=0, atol=tolerance)
-                if LAYERS[run] == "first":
+                if LAYERS[p] == "first":
                     np.testing.assert_array_equal(ours.v, start.v)
     assert np.asarray(fleets.alive()).all()
 
@@ -139,12 +123,12 @@ def test_pairs_are_copies_in_order(backend):
     fleets = backend(pairs, {"train": data}, LR, LAYERS)
     out = fleets.pairs()
     fleets.advance([np.arange(9)] * 6)
-    for run in range(3):
+    for p in range(3):
         for s in range(2):
             for u in range(3):
-                np.testing.assert_array_equal(out[run][s][u].W, given[run][s][u])
-                np.testing.assert_array_equal(pairs[run][s][u].W, given[run][s][u])
-                assert not np.any(given[run][s][u] == fleets.pairs()[run][s][u].W)
+                np.testing.assert_array_equal(out[p][s][u].W, given[p][s][u])
+                np.testing.assert_array_equal(pairs[p][s][u].W, given[p][s][u])
+                assert not np.any(given[p][s][u] == fleets.pairs()[p][s][u].W)
 
 
 @pytest.mark.parametrize("slab", [3, None])

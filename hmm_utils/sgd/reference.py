@@ -5,6 +5,7 @@ Slow and simple on purpose. It computes in the precision of the arrays that are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -47,7 +48,7 @@ def sgd(
     network: Network,
     x: Float[np.ndarray, "P N"],
     y: Float[np.ndarray, " P"],
-    indices: Integer[np.ndarray, " steps"],
+    indices: Sequence[int] | Integer[np.ndarray, " steps"],
     *,
     lr: float,
     layers: str,
@@ -66,7 +67,7 @@ def sgd(
         Initial weights; not changed.
     x, y : (P, N) and (P,) float arrays
         Inputs and labels.
-    indices : (steps,) integer array
+    indices : (steps,) integers
         Samples, one for each step.
     lr : float
         Learning rate η.
