@@ -168,7 +168,7 @@ MANY = (3, 5, 12, 1, 2, 6, 7, 4, 4)
 @pytest.mark.parametrize(("widths", "rows"), [(MANY, 1), (MANY, 9), (MANY, 20), (MANY, 512), ([1], 30), ([35], 30)])
 @pytest.mark.parametrize("layers", LAYERS)
 def test_students_of_a_fleet_do_not_mix(layers, widths, rows, direct, monkeypatch):
-    """Every student of a fleet does what it would do alone, also where tiles have a few rows or one student, of whatever
+    """Every student of a fleet does what it would do alone, also where tiles have a few rows or one student of any
     width, and where the matrix products of a tile are done in pieces."""
     monkeypatch.setattr(block, "_TILE_ROWS", rows)
     monkeypatch.setattr(block, "_direct_products", lambda: direct)

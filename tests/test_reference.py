@@ -10,13 +10,13 @@ from helpers.sgd import LAYERS, NAMES, STABLE
 from hmm_utils.model.networks import random_network
 from hmm_utils.sgd import reference
 
-G = {"erf": lambda a: torch.erf(a / math.sqrt(2)), "relu": torch.relu, "identity": lambda a: a, "quadratic": torch.square}
+G = {"erf": lambda a: torch.erf(a / 2**0.5), "relu": torch.relu, "identity": lambda a: a, "quadratic": torch.square}
 
 
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("name", NAMES)
 def test_sgd_is_autograd_descent(name, layers):
-    """Samples are taken in the given order, with η for W and, if it is trained, η/N for v; the argument is unchanged."""
+    """Samples are taken in the given order, with η for W and η/N for v if it is trained; the argument is unchanged."""
     rng = np.random.default_rng(22)
     lr, scale = STABLE[name]
     network = random_network(23, 3, rng=rng, activation=name, layers=layers, scale=scale)
