@@ -1,12 +1,13 @@
-"""hmm_utils.runs.directions: which directions inputs use, and what students do in them."""
+"""hmm_utils.theory.directions: which directions inputs use, and what students do in them."""
 
 import numpy as np
 import pytest
 from helpers.directions import inputs_in, pair_of_students
 
 from hmm_utils.model import networks, observables
-from hmm_utils.runs import directions, experiments
+from hmm_utils.runs import experiments
 from hmm_utils.sgd import training
+from hmm_utils.theory import directions
 
 
 def test_principal_directions():
@@ -25,9 +26,9 @@ def test_parts_are_what_they_say():
     found = directions.compare(start, end, x, share=0.8)
     np.testing.assert_allclose(found["W"].sum("part").sel(when="start", student=1), start[0].W, atol=1e-12)
     np.testing.assert_allclose(found["W"].sum("part").sel(when="end", student=1), end[0].W, atol=1e-12)
-    assert int(found["number"].sum()) == 12 and int(found["number"].sel(part="none")) == 5
+    assert int(found["n_directions"].sum()) == 12 and int(found["n_directions"].sel(part="none")) == 5
     variance = np.linalg.svd(x, compute_uv=False) ** 2
-    n = int(found["number"].sel(part="leading"))
+    n = int(found["n_directions"].sel(part="leading"))
     assert variance[:n].sum() >= 0.8 * variance.sum() > variance[: n - 1].sum()
     held = np.array([variance[:n].sum(), variance[n:].sum(), 0])
     np.testing.assert_allclose(found["variance"], held / variance.sum(), atol=1e-12)
@@ -40,10 +41,10 @@ def test_parts_are_what_they_say():
 def test_the_part_that_no_input_has_is_kept():
     """What was added is a combination of inputs: outside their span w_k is what it was, inside it is not."""
     found = directions.compare(*pair_of_students())
-    np.testing.assert_allclose(found["kept"].sel(part="none"), 1)
+    np.testing.assert_allclose(found["cosine_start_end"].sel(part="none"), 1)
     before, after = found["W"].sel(part="leading", student=1).transpose("when", "hidden", "input").values
     cosines = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
-    np.testing.assert_allclose(found["kept"].sel(part="leading", student=1), cosines)
+    np.testing.assert_allclose(found["cosine_start_end"].sel(part="leading", student=1), cosines)
     assert np.abs(cosines).max() < 0.9
 
 
@@ -53,7 +54,7 @@ def test_units_are_matched(activation):
     where (−w, −v) is the same unit, as for erf, but not for a ReLU."""
     start, end, x = pair_of_students(activation)
     found = directions.compare(start, end, x)
-    alike = found["alike"].sel(part="leading", when="end").values
+    alike = found["cosine_students"].sel(part="leading", when="end").values
     if activation == "erf":
         assert (alike > 0.8).all()
         expected = np.array([1.0, -1, -1])[:, None] * end[1].W[[1, 2, 0]]
@@ -62,8 +63,8 @@ def test_units_are_matched(activation):
         rows = found["W"].sum("part").sel(when="end", student=2).values
         np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(end[1].W, axis=0))
         assert alike.max() > 0.8 and alike.min() < 0.8
-    assert np.abs(found["alike"].sel(part="none")).max() < np.abs(alike).max()
-    outside = found["alike"].sel(part="none")
+    assert np.abs(found["cosine_students"].sel(part="none")).max() < np.abs(alike).max()
+    outside = found["cosine_students"].sel(part="none")
     np.testing.assert_allclose(outside.sel(when="end"), outside.sel(when="start"))
 
 
@@ -104,7 +105,7 @@ def test_summary():
     for when, name in (("start", "|w|² before"), ("end", "|w|² after")):
         assert table[name]["rest"] == pytest.approx(found["weight"].sel(part="rest", when=when).values.mean())
     assert table["cosine with start"]["none"] == pytest.approx(1)
-    by_hand = np.abs(found["alike"].sel(part="leading", when="end").values).mean()
+    by_hand = np.abs(found["cosine_students"].sel(part="leading", when="end").values).mean()
     assert table["|cosine| of students"]["leading"] == pytest.approx(by_hand)
     eps = directions.disagreement(end, found, n=50, rng=np.random.default_rng(1))
     np.testing.assert_array_equal(table["ε₁,₂ on noise"], eps)
@@ -143,7 +144,7 @@ def test_students_before_training():
             if moved:
                 assert np.abs(end[0].W - start[0].W).max() < moved and not np.array_equal(end[0].W, start[0].W)
             else:
-                assert np.abs(found["kept"].sel(part="leading")).mean() < 0.9
+                assert np.abs(found["cosine_start_end"].sel(part="leading")).mean() < 0.9
 
 
 def test_students_before_training_of_another_draw():

@@ -10,7 +10,7 @@ from hmm_utils.data import digits
 from hmm_utils.figures import layers, pictures
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.runs import directions
+from hmm_utils.theory import directions
 
 # ---- samples -----------------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ def test_a_part_without_directions_has_no_row():
     start, end, _ = pair_of_students()
     x = np.random.default_rng(5).standard_normal((50, 12))  # fills all directions
     found = directions.compare(start, end, x)
-    assert int(found["number"].sel(part="none")) == 0
+    assert int(found["n_directions"].sel(part="none")) == 0
     assert len(layers.first_layers(found, (3, 4)).axes) == 4 * 6
     layers.parts(found).draw_without_rendering()
 
@@ -183,9 +183,9 @@ def test_parts():
     """Rings before and dots after training: shares of |w|², what is left of the start, what the students share."""
     found = directions.compare(*pair_of_students())
     fig = layers.parts(found)
-    for axis, name in zip(fig.axes, ("weight", "kept", "alike"), strict=True):
-        marks = {"start": "D", "end": "o"} if name != "kept" else {"end": "o"}
-        values = np.abs(found[name]) if name == "alike" else found[name]
+    for axis, name in zip(fig.axes, ("weight", "cosine_start_end", "cosine_students"), strict=True):
+        marks = {"start": "D", "end": "o"} if name != "cosine_start_end" else {"end": "o"}
+        values = np.abs(found[name]) if name == "cosine_students" else found[name]
         for when, marker in marks.items():
             drawn = np.concatenate([line.get_ydata() for line in axis.lines if line.get_marker() == marker])
             now = values.sel(when=when) if "when" in values.dims else values

@@ -26,7 +26,8 @@ from hmm_utils.data import digits
 from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.runs import archive, comparison, deep, dimension, directions, measurements
+from hmm_utils.runs import archive, comparison, deep, dimension, measurements
+from hmm_utils.theory import directions
 from hmm_utils.theory.online import equivalence, predictions
 
 RNG = np.random.default_rng(8)

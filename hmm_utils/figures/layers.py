@@ -63,7 +63,7 @@ def weights(network_rows: Mapping[str, np.ndarray], image_shape: tuple[int, int]
 
 def _part_names(found: xr.Dataset) -> dict[str, str]:
     """Name of each part of the input space, in two lines."""
-    leading, rest, none = found["number"].values
+    leading, rest, none = found["n_directions"].values
     return {
         "leading": f"{leading} directions with\n{found.attrs['share']:.0%} of $|\\mathbf{{x}}|^2$",
         "rest": f"{rest} directions\nwith the rest",
@@ -81,7 +81,7 @@ def first_layers(found: xr.Dataset, image_shape: tuple[int, int], *, units: int 
     Parameters
     ----------
     found : Dataset
-        From :func:`hmm_utils.runs.directions.compare`.
+        From :func:`hmm_utils.theory.directions.compare`.
     image_shape : (int, int)
         Rows and columns of an input.
     units : int
@@ -94,7 +94,7 @@ def first_layers(found: xr.Dataset, image_shape: tuple[int, int], *, units: int 
     rows |= {
         f"after, in the\n{name}": found["W"].sel(part=part, when="end")
         for part, name in _part_names(found).items()
-        if int(found["number"].sel(part=part))
+        if int(found["n_directions"].sel(part=part))
     }
     side = (PAGE - 1.2) / (2 * K)
     fig = plt.figure(figsize=(PAGE, (side + 0.2) * len(rows) + 0.55))
@@ -132,9 +132,9 @@ def parts(found: xr.Dataset) -> Figure:
     Parameters
     ----------
     found : Dataset
-        From :func:`hmm_utils.runs.directions.compare`.
+        From :func:`hmm_utils.theory.directions.compare`.
     """
-    leading, rest, none = found["number"].values
+    leading, rest, none = found["n_directions"].values
     names = {
         "leading": f"{leading} with\n{found.attrs['share']:.0%}",
         "rest": f"{rest} with\nthe rest",
@@ -143,8 +143,8 @@ def parts(found: xr.Dataset) -> Figure:
     fig, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     panels: tuple[tuple[xr.DataArray, str, tuple[float, float]], ...] = (
         (found["weight"], r"share of $|\mathbf{w}_k|^2$", (0, 1.02)),
-        (found["kept"].expand_dims(when=["end"]), "cosine, end with start", (-0.15, 1.05)),
-        (abs(found["alike"]), "|cosine|, student 1 with 2", (-0.03, 1.05)),
+        (found["cosine_start_end"].expand_dims(when=["end"]), "cosine, end with start", (-0.15, 1.05)),
+        (abs(found["cosine_students"]), "|cosine|, student 1 with 2", (-0.03, 1.05)),
     )
     looks: dict[str, Look] = {
         "start": {"mfc": "white", "color": GREEN, "marker": "D", "ms": 3.5, "ls": "", "label": "before training"},
