@@ -36,8 +36,9 @@ myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
 
 napoleon_google_docstring = False
-# fields of a dataclass are described once, by its docstring
-napoleon_use_ivar = True
+napoleon_use_rtype = False
+# the fields of a dataclass, described once, by its docstring
+napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

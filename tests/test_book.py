@@ -53,14 +53,14 @@ def test_figures_have_labels_captions_and_claims(tmp_path):
     first, second = (one.metadata.mystnb.figure for one in made.notebook.cells[3:])
     assert first["name"] == "fig2-overlaps"
     assert re.match(r"\*\*Figure 2\.1\.\*\* \w.* R\\_km = ", first["caption"]) and "---" not in first["caption"]
-    assert second["caption"] == "**Figure 2.2.** *Fig. 2 left of the paper, at the paper's scale.*"
+    assert second["caption"] == "**Figure 2.2.** *Fig.\N{NO-BREAK SPACE}2 left of the paper, at the paper's scale.*"
 
 
 @pytest.mark.parametrize(
     ("saved", "place"),
     [
-        ("fig3", "Fig. 3 of the paper, smaller and live"),
-        ("fig10_paper", "Fig. 10 of the paper, at the paper's scale"),
+        ("fig3", "Fig.\N{NO-BREAK SPACE}3 of the paper, smaller and live"),
+        ("fig10_paper", "Fig.\N{NO-BREAK SPACE}10 of the paper, at the paper's scale"),
         ("T1_errors_stored", "At the paper's scale"),
         ("fig2_overlaps", ""),
         ("t2_fields", ""),

@@ -180,7 +180,9 @@ def _caption(source: str, modules: dict[str, object]) -> str:
     function = getattr(modules.get(called[1]), called[2], None) if called else None
     docstring = (inspect.getdoc(function) or "") if function else ""
     prose = re.split(r"\n\w+\n---", docstring)[0]
-    return re.sub(r"([*_$\\<\[\]])", r"\\\1", " ".join(prose.split()))
+    # names in double backquotes are code in Markdown too; elsewhere nothing is markup
+    parts = re.split(r"(``.+?``)", " ".join(prose.split()))
+    return "".join(part if part.startswith("``") else re.sub(r"([*_$\\<\[\]`])", r"\\\1", part) for part in parts)
 
 
 def _place(saved: str) -> str:
@@ -188,7 +190,9 @@ def _place(saved: str) -> str:
     at_scale = saved.endswith(("_paper", "_stored"))
     if paper := _PAPER.fullmatch(saved):
         scale = "at the paper's scale" if at_scale else "smaller and live"
-        return f"{' '.join(filter(None, ('Fig.', *paper.groups())))} of the paper, {scale}"
+        # with a no-break space, no reference that would become a link
+        side = f" {paper[2]}" if paper[2] else ""
+        return f"Fig.\N{NO-BREAK SPACE}{paper[1]}{side} of the paper, {scale}"
     return "At the paper's scale" if at_scale else ""
 
 

@@ -43,7 +43,7 @@ class LinkToThePaper(SphinxPostTransform):
     """
 
     default_priority = 5
-    not_in = (nodes.title, nodes.caption, nodes.literal, nodes.literal_block, nodes.reference)
+    not_in = (nodes.title, nodes.reference, nodes.literal, nodes.math, nodes.FixedTextElement)
     reference = re.compile(r"\bEq\. \((\d+)\)|\bFig\. (\d+)(?=(?:,? \(?(left|right)\b)?)")
 
     def run(self, **kwargs: object) -> None:
