@@ -1,6 +1,10 @@
 """Progress bars are shown, messages stay."""
 
+import sys
+from itertools import count
+
 import pytest
+from tqdm import tqdm
 
 from hmm_utils.app import terminal
 
@@ -34,9 +38,9 @@ def test_without_progress(text, left):
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_relay(size):
+def test_lines_and_states(size):
     states, lines = [], []
-    relay = terminal._Relay(states.append, lines.append)
+    relay = terminal._Lines(lines.append, states.append)
     text = f"{WARNING}{BAR}{BAR.replace('1/2', '2/2')}\n\r    \x1b[A{WARNING}no end"
     for start in range(0, len(text), size):
         relay.write(text[start : start + size])
@@ -46,3 +50,20 @@ def test_relay(size):
     assert lines == [*WARNING.splitlines() * 2, "no end"]
     if size < len(text):
         assert "2/2" in "".join(states)
+
+
+def test_a_bar_in_a_file_is_a_line_every_few_seconds(capfd, monkeypatch):
+    """One second passes from state to state: of 100 states of each of two bars, one in five is written."""
+    monkeypatch.setattr(terminal.time, "monotonic", count().__next__)
+    stderr = sys.stderr
+    with terminal.redirected():
+        for name in ("one", "two"):
+            for i in tqdm(range(100), desc=name, mininterval=0, miniters=1, disable=False):
+                if i == 50:
+                    print("a message", file=sys.stderr)
+    assert sys.stderr is stderr
+    lines = capfd.readouterr().err.splitlines()
+    assert lines.count("a message") == 2 and not any("\r" in line for line in lines)
+    for name in ("one", "two"):
+        states = [line for line in lines if line.startswith(f"{name}:")]
+        assert 18 <= len(states) <= 22 and " 50%|" in "".join(states)

@@ -12,17 +12,16 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import hmm_utils
 from hmm_utils.app import notebooks
+from hmm_utils.claims import report
 
 if TYPE_CHECKING:
     from hmm_utils.app import running
-    from hmm_utils.claims.report import Comparison
     from hmm_utils.runs.experiments import Experiment
 
 # `hmm list` answers in a fraction of a second: whatever else takes seconds to import is imported where it is needed.
@@ -49,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except notebooks.Refused as refusal:
         _complain(refusal)
         return 2
+    except report.ClaimsError as error:
+        _complain(error)
+        return 1
     except BrokenPipeError:
         # whoever reads, head or less, has seen enough; at its end Python would complain about the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,21 +137,6 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
-def _reading_claims(command: Callable) -> Callable[[argparse.Namespace], int]:
-    """A command that takes `hmm_utils.claims.report` too, and fails where claims are missing or unreadable."""
-
-    def call(options: argparse.Namespace) -> int:
-        from hmm_utils.claims import report
-
-        try:
-            return command(options, report)
-        except report.ClaimsError as error:
-            _complain(error)
-            return 1
-
-    return call
-
-
 def _list(options: argparse.Namespace) -> int:
     known = notebooks.discover(notebooks.notebooks_folder(options.notebooks))
     if options.json:
@@ -182,9 +169,8 @@ def _columns() -> int:
     return shutil.get_terminal_size((120, 24)).columns
 
 
-@_reading_claims
-def _run(options: argparse.Namespace, report: ModuleType) -> int:
-    from hmm_utils.app import running
+def _run(options: argparse.Namespace) -> int:
+    from hmm_utils.app import running, terminal
 
     prepared = running.prepare(
         options.names,
@@ -199,9 +185,10 @@ def _run(options: argparse.Namespace, report: ModuleType) -> int:
         return _dry_run(prepared, options)
     for note in prepared.notes:
         _complain(note)
-    if not _swept(prepared, options):
-        return 1
-    outcomes = running.run(prepared.jobs, options.jobs)
+    with terminal.redirected():
+        if not _swept(prepared, options):
+            return 1
+        outcomes = running.run(prepared.jobs, options.jobs)
     finished = [outcome for outcome in outcomes if not outcome.error]
     written = report.write_claims(options.out)
     claims = report.read_claims(options.out, [outcome.name for outcome in finished])
@@ -306,10 +293,12 @@ def _where(out: str, finished: Sequence[running.Outcome], written: Sequence[Path
 
 
 def _data(options: argparse.Namespace) -> int:
+    from hmm_utils.app import terminal
     from hmm_utils.data import mnist
 
     try:
-        mnist.load()
+        with terminal.redirected():
+            mnist.load()
     except mnist.DataError as error:
         _complain(error)
         return 1
@@ -331,9 +320,8 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if any(finding.wrong for finding in findings) else 0
 
 
-@_reading_claims
-def _claims(options: argparse.Namespace, report: ModuleType) -> int:
-    claims = _stored_claims(report) if options.out is None else report.read_claims(options.out)
+def _claims(options: argparse.Namespace) -> int:
+    claims = _stored_claims() if options.out is None else report.read_claims(options.out)
     if not claims:
         out = options.out
         raise report.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
@@ -344,7 +332,7 @@ def _claims(options: argparse.Namespace, report: ModuleType) -> int:
     return 0
 
 
-def _stored_claims(report: ModuleType) -> list[dict]:
+def _stored_claims() -> list[dict]:
     from hmm_utils.claims import judge_stored, plain
 
     try:
@@ -353,7 +341,7 @@ def _stored_claims(report: ModuleType) -> list[dict]:
         raise report.ClaimsError(str(error)) from None
 
 
-def _check(found: Comparison) -> int:
+def _check(found: report.Comparison) -> int:
     print(f"{found.n_same} of {found.n_same + len(found.different)} verdicts are as expected.")
     for sentence in found.different:
         print(sentence)

@@ -25,6 +25,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Notebooks are read as JSON: nbformat takes seconds to import, and so do papermill and hmm_utils.runs.experiments.
 
@@ -136,7 +137,7 @@ def _info(path: Path, content: dict) -> NotebookInfo:
     source = "".join(next((cell["source"] for cell in tagged), ""))
     lines = (line.rstrip() for line in source.splitlines())
     parameters = tuple(_parameter(line, path) for line in lines if line and not line.startswith("#"))
-    block = {k: tuple(v) if isinstance(v, list) else v for k, v in content["metadata"][BLOCK].items()}
+    block: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["metadata"][BLOCK].items()}
     extra = block.pop("parameters", ())
     try:
         return NotebookInfo(name=path.stem, path=path, extra=extra, parameters=parameters, **block)

@@ -1,31 +1,29 @@
 """Running the notebooks: make jobs of what is asked for, execute them, put the results in their places.
 
-`prepare` refuses everything that can be refused before a kernel starts; `run` executes what it returns, one `Job` per
-notebook. A result gets its final name only when it is complete: papermill writes to `.NAME.partial.ipynb`, which is
-moved to `NAME.ipynb`, or to `NAME.failed.ipynb`.
+:func:`prepare` refuses everything that can be refused before a kernel starts; :func:`run` executes what it returns, one
+:class:`Job` per notebook, each in a kernel of its own. A result gets its final name only when it is complete: papermill
+writes to ``.NAME.partial.ipynb``, which is moved to ``NAME.ipynb``, or to ``NAME.failed.ipynb``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import multiprocessing
+import logging
 import os
 import platform
 import re
-import signal
-import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from threading import Event
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from tqdm import tqdm
 
@@ -132,7 +130,7 @@ def _plan(name: str, profile: str, given: Mapping[str, object]) -> Mapping[str, 
     from hmm_utils.runs import experiments
 
     try:
-        resolve(given.get("device", "cpu"))
+        resolve(str(given.get("device", "cpu")))
         return experiments.plan(name, profile, {key: value for key, value in given.items() if key != "device"})
     except ValueError as error:
         raise Refused(f"{name}: {error}") from None
@@ -180,168 +178,128 @@ def _checkout(folder: Path) -> dict[str, object]:
     return {"commit": commit, "dirty": dirty}
 
 
-# --- one after the other, or side by side ------------------------------------------------------------------------
+# --- all notebooks -----------------------------------------------------------------------------------------------
 
 
 def run(jobs: Sequence[Job], n_jobs: int = 1) -> list[Outcome]:
-    """Execute jobs, `n_jobs` at a time, and say on stderr how it goes; a failure does not keep the others from running.
+    """Execute jobs, ``n_jobs`` at a time, and report on stderr; a failure does not keep the others from running.
 
     A KeyboardInterrupt passes through, after the kernels have been stopped and the unfinished copies removed.
     """
     for job in jobs:
         job.target.parent.mkdir(parents=True, exist_ok=True)
+    # What papermill logs when a kernel dies is in the outcome; without a handler it would be printed, too.
+    logging.getLogger("papermill").addHandler(logging.NullHandler())
+    kernels = _Kernels(n_jobs)
     try:
-        return _in_turn(jobs) if min(n_jobs, len(jobs)) <= 1 else _side_by_side(jobs, n_jobs)
+        with terminal.overall_bar(len(jobs)) as bar, ThreadPoolExecutor(n_jobs) as pool, terminal.relay(bar) as stderr:
+            # The bars of notebooks side by side would overwrite each other.
+            shown = (lambda name: terminal.cell_bar(name), stderr) if n_jobs == 1 else (lambda name: False, None)
+            futures = [pool.submit(_execute, job, kernels, *shown) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    _report(future.result(), bar)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                kernels.stop()
+                raise
     finally:
         for job in jobs:
             job.partial.unlink(missing_ok=True)
+    return [future.result() for future in futures]
 
 
-def _in_turn(jobs: Sequence[Job]) -> list[Outcome]:
-    outcomes = []
-    with terminal.overall_bar(len(jobs)) as bar:
-        for job in jobs:
-            with terminal.relay(bar) as stderr:
-                outcome = _execute(job, terminal.cell_bar(job.name), stderr)
-            outcomes.append(outcome)
-            _tell(outcome, bar)
-    return outcomes
-
-
-def _side_by_side(jobs: Sequence[Job], n_jobs: int) -> list[Outcome]:
-    context = multiprocessing.get_context("spawn")
-    waiting, at_work, outcomes = list(jobs), {}, {}
-    with terminal.overall_bar(len(jobs)) as bar, _stopping(at_work):
-        while waiting or at_work:
-            while waiting and len(at_work) < n_jobs:
-                job = waiting.pop(0)
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(job, n_jobs, theirs), daemon=True)
-                process.start()
-                theirs.close()
-                at_work[ours] = job, process
-            bar.set_postfix_str(", ".join(job.name for job, _ in at_work.values()))
-            for connection in wait(list(at_work)):
-                job, process = at_work[connection]
-                outcomes[job.name] = _received(connection, job, process)
-                del at_work[connection]
-                _tell(outcomes[job.name], bar)
-    return [outcomes[job.name] for job in jobs]
-
-
-def _received(connection: Connection, job: Job, process: BaseProcess) -> Outcome:
-    outcome = None
-    with connection, suppress(EOFError):
-        outcome = connection.recv()
-    process.join()
-    if outcome is None:
-        error = f"The process that ran it died (exit code {process.exitcode})."
-        outcome = Outcome(job.name, _keep(job, error), error)
-    return outcome
-
-
-@contextmanager
-def _stopping(at_work: Mapping[Connection, tuple[Job, BaseProcess]]) -> Iterator[None]:
-    """Leave no process behind, however the block ends."""
-    try:
-        yield
-    finally:
-        for _, process in at_work.values():
-            process.terminate()
-        for _, process in at_work.values():
-            process.join(20)
-            process.kill()
-
-
-def _work(job: Job, n_jobs: int, connection: Connection) -> None:
-    """What a process started by `_side_by_side` does."""
-    # The terminal sends Ctrl-C to this process too; it is the parent that decides, once, by SIGTERM. SIG_IGN would be
-    # inherited by the kernel.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, _interrupt)
-    # Kernels that each start a pool of threads for all cores are slower together than one after the other.
-    os.environ.update(dict.fromkeys(_THREADS, str(max(1, cores() // n_jobs))))
-    with suppress(KeyboardInterrupt):
-        connection.send(_execute(job, False, None))
-
-
-def _interrupt(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _tell(outcome: Outcome, bar: tqdm) -> None:
+def _report(outcome: Outcome, bar: tqdm) -> None:
     if outcome.error:
         where = f"\nthe failed copy is {outcome.path}" if outcome.path else ""
         terminal.say(f"{outcome.name} failed\n{textwrap.indent(outcome.error + where, '  ')}")
     bar.update()
 
 
+class _Kernels:
+    """The kernels of a run, whose ``python3`` is the running interpreter: how they start, and how all are stopped.
+
+    A kernelspec of the same name in the user's or a system folder may belong to an interpreter without this package.
+    """
+
+    def __init__(self, n_jobs: int):
+        # Kernels that each start a pool of threads for all cores are slower together than one after the other.
+        share = dict.fromkeys(_THREADS, str(max(1, cores() // n_jobs))) if n_jobs > 1 else {}
+        self._environment = {**os.environ, **share}
+        self._stopped = Event()
+        self._started: list[tuple[Any, asyncio.AbstractEventLoop]] = []
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Kill every kernel, from another thread than theirs."""
+        self._stopped.set()
+        for manager, loop in self._started:
+            if manager.has_kernel and loop.is_running():
+                asyncio.run_coroutine_threadsafe(manager.provisioner.kill(), loop)
+
+    def manager(self, folder: Path) -> type:
+        """A kernel manager for notebooks of this folder."""
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
+        from traitlets import default
+
+        kernels = self
+
+        class OwnKernel(AsyncKernelManager):
+            @default("kernel_spec_manager")
+            def _kernel_spec_manager_default(self) -> KernelSpecManager:
+                return KernelSpecManager(kernel_dirs=[])
+
+            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+                # papermill's own `cwd` would change that of this process, for all threads.
+                await super().start_kernel(cwd=folder, env=kernels._environment, **options)
+                kernels._started.append((self, asyncio.get_running_loop()))
+                if kernels.stopped and self.provisioner:
+                    await self.provisioner.kill()
+
+        return OwnKernel
+
+
 # --- one notebook ------------------------------------------------------------------------------------------------
 
 
-def _execute(job: Job, progress_bar: bool | dict, stderr: TextIO | None) -> Outcome:
+def _execute(job: Job, kernels: _Kernels, progress: Callable[[str], object], stderr: TextIO | None) -> Outcome:
     """Execute one notebook and put the copy in its place."""
+    from jupyter_core.utils import ensure_event_loop
     from papermill import execute_notebook
 
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
-        with tempfile.TemporaryDirectory(prefix="hmm-", ignore_cleanup_errors=True) as sockets:
+        sockets_folder = tempfile.TemporaryDirectory(prefix="hmm-", ignore_cleanup_errors=True)
+        with closing(ensure_event_loop()), sockets_folder as sockets:
             notebook = execute_notebook(
                 _literal(job.source),
                 _literal(job.partial),
                 dict(job.given),
                 kernel_name="python3",
                 language="python",
-                progress_bar=progress_bar,
+                progress_bar=progress(job.name),
                 stderr_file=stderr,
-                cwd=job.source.parent,
-                kernel_manager_class=_own_kernel(),
+                kernel_manager_class=kernels.manager(job.source.parent),
                 config=_channels(sockets),
             )
-        error = _stopped(notebook)
+        error = _left_early(notebook)
     except Exception as raised:
         error = _summary(raised)
     seconds = round(time.perf_counter() - clock, 3)
+    if kernels.stopped:
+        return Outcome(job.name, None, error)
     if job.partial.exists():
         _polish(job, {**job.record, "started": started.isoformat(timespec="seconds"), "seconds": seconds})
-    return Outcome(job.name, _keep(job, error), error)
+    return Outcome(job.name, _put(job, error), error)
 
 
 def _literal(path: Path) -> str:
     """A path that papermill, which formats it, leaves as it is."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _own_kernel() -> type:
-    """A kernel manager whose `python3` is the running interpreter.
-
-    A kernelspec of the same name in the user's or a system folder may belong to an interpreter without this package.
-    """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from traitlets import default
-
-    class OwnKernel(AsyncKernelManager):
-        @default("kernel_spec_manager")
-        def _kernel_spec_manager_default(self) -> KernelSpecManager:
-            return KernelSpecManager(kernel_dirs=[])
-
-        async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-            # After Ctrl-C a gentle end would print the kernel's and the client's surprise about each other.
-            interrupted = isinstance(sys.exception(), KeyboardInterrupt)
-            if interrupted:
-                _drop_tasks()
-            await super().shutdown_kernel(now=now or interrupted, restart=restart)
-
-    return OwnKernel
-
-
-def _drop_tasks() -> None:
-    """Cancel what else the event loop does, without a word."""
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        task.cancel()
 
 
 def _channels(folder: str) -> object:
@@ -359,16 +317,17 @@ def _channels(folder: str) -> object:
     return Config(KernelManager={"transport": transport, "transport_encryption": encryption, "connection_file": file})
 
 
-def _stopped(notebook: Mapping) -> str:
-    """The error of a notebook that papermill takes for finished although it was left early: `sys.exit(0)`."""
+def _left_early(notebook: Any) -> str:
+    """The error of a notebook that ended by ``sys.exit(0)``, which papermill takes for finished."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
     return next((f"{o.ename}: {o.evalue}" for o in outputs if o.output_type == "error"), "")
 
 
-def _summary(error: Exception) -> str:
+def _summary(raised: Exception) -> str:
     """The last lines of an error and the line of the notebook that raised it."""
-    if not hasattr(error, "ename"):
-        return f"{type(error).__name__}: {error}".strip()
+    if not hasattr(raised, "ename"):
+        return f"{type(raised).__name__}: {raised}".strip()
+    error = cast(Any, raised)  # papermill's PapermillExecutionError
     text = "\n".join(f"{error.ename}: {error.evalue}".strip().splitlines()[-5:])
     plain = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
     arrow = re.search(r"^-+> *(\d+) +(.*)$", plain, re.M)
@@ -376,19 +335,19 @@ def _summary(error: Exception) -> str:
     return f"{text}\nin cell [{error.exec_count}]{where}"
 
 
-def _keep(job: Job, error: str) -> Path | None:
+def _put(job: Job, error: str) -> Path | None:
     """Give the executed copy its name; None if there is no copy."""
     if not job.partial.exists():
         return None
     if error:
         return job.partial.replace(job.failed)
-    # What an earlier try left would be taken for the state of things.
+    # The failed copy of an earlier run would contradict the new one.
     job.failed.unlink(missing_ok=True)
     return job.partial.replace(job.target)
 
 
 def _polish(job: Job, record: Mapping[str, object]) -> None:
-    """Write the record into the executed copy and take the progress bars out of it."""
+    """Write the record into the executed copy and remove the progress bars."""
     import nbformat
 
     notebook = nbformat.read(job.partial, as_version=4)
@@ -400,7 +359,7 @@ def _polish(job: Job, record: Mapping[str, object]) -> None:
     nbformat.write(notebook, job.partial)
 
 
-def _quiet(output: Mapping) -> Mapping:
+def _quiet(output: Any) -> Any:
     if output.output_type == "stream" and output.name == "stderr":
         output.text = terminal.without_progress(output.text)
     return output
