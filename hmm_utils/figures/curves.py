@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hmm_utils.data.digits import kind_of
 from hmm_utils.figures import style
-from hmm_utils.figures.style import BLUE, COLUMN, GREEN, ORANGE, PAGE, TIME, Look, footnote, heading
+from hmm_utils.figures.style import BLUE, COLUMN, GREEN, LAYERS, ORANGE, PAGE, TIME, Look, footnote, heading
 from hmm_utils.model.observables import early_stopping, final, standard_error
 from hmm_utils.runs.experiments import scale_note
 
@@ -117,8 +117,8 @@ def _draw_curves(ax: Axes, results: Mapping[str, Modes], width: int | None) -> N
             curve = result["eps_g_mse"].sel(width=result["width"].values[0] if width is None else width)
             curve = curve.where(curve["time"] > 0, drop=True)
             low, high = (curve.quantile(q, over) for q in (0.16, 0.84))
-            name = f"{label}, {'first layer' if layers == 'first' else 'both layers'}"
-            ax.plot(curve["time"], curve.mean(over), color=colour, ls="--" if layers == "first" else "-", label=name)
+            name, ls = f"{label}, {LAYERS[layers]}", "--" if layers == "first" else "-"
+            ax.plot(curve["time"], curve.mean(over), color=colour, ls=ls, label=name)
             ax.fill_between(curve["time"], low, high, color=colour, alpha=0.15, lw=0)
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from hmm_utils.figures.style import BLUE, COLOURS, COLUMN, GREEN, ORANGE, PAGE, SMALL, TIME, footnote
+from hmm_utils.figures.style import BLUE, COLOURS, COLUMN, GREEN, LAYERS, ORANGE, PAGE, SMALL, TIME, footnote
 from hmm_utils.model.observables import standard_error
 from hmm_utils.runs import comparison
 
@@ -24,7 +24,6 @@ __all__ = [
     "plateaus", "scaling", "starts", "trajectories",
 ]  # fmt: skip
 
-_MODES = {"first": "first layer", "both": "both layers"}
 _BARS = "means over simulations with bars of ± 1 standard error."
 _ERROR = r"generalisation error $\epsilon_g$"
 _THIN = 12  # draws shown one by one
@@ -90,7 +89,7 @@ def _points(axis: Axes, values: xr.DataArray, **look: Any) -> None:
 
 def _labels(found: xr.Dataset) -> list[str]:
     students = zip(found["width"].values, found["layers"].values, found["lr"].values, strict=True)
-    return [rf"$K = {K}$, {_MODES[layers]}, $\eta = {lr:g}$" for K, layers, lr in students]
+    return [rf"$K = {K}$, {LAYERS[layers]}, $\eta = {lr:g}$" for K, layers, lr in students]
 
 
 def _title(found: xr.Dataset) -> str:
@@ -315,7 +314,7 @@ def error_against_width(found: xr.Dataset) -> Figure:
         eps_g = found["eps_g"].sel(layers=layers)
         axis.errorbar(
             eps_g["width"], eps_g.mean("draw"), standard_error(eps_g, "draw"), marker=marker, ms=5, capsize=2,
-            color=colour, label=_MODES[str(layers)],
+            color=colour, label=LAYERS[str(layers)],
         )  # fmt: skip
     axis.axvline(2, color="0.6", ls=":", lw=1)
     axis.annotate("$K = M$", (2, axis.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", fontsize=SMALL)

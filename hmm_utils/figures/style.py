@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from hmm_utils.files import replace
 
 __all__ = [
-    "BLUE", "COLOURS", "COLUMN", "FOOTNOTE", "GREEN", "ORANGE", "PAGE", "SHEET", "SMALL", "TIME", "Look", "footnote",
-    "heading", "save", "use_style",
+    "BLUE", "COLOURS", "COLUMN", "FOOTNOTE", "GREEN", "LABELS", "LAYERS", "ORANGE", "PAGE", "SHEET", "SMALL", "TIME",
+    "Look", "footnote", "heading", "save", "use_style",
 ]  # fmt: skip
 
 SHEET = str(files("hmm_utils.figures").joinpath("paper.mplstyle"))
@@ -35,6 +35,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 BLUE, ORANGE, GREEN = COLOURS[:3]
 
 TIME = r"time $t$ = steps / $N$"
+
+LABELS = {"sign": "labels ±1", "real": "real labels"}
+LAYERS = {"both": "both layers", "first": "first layer"}
+"""Names of the values of ``labels`` and ``layers`` in legends."""
 
 Look = dict[str, Any]
 """Keyword arguments of matplotlib for the look of a line, a symbol, an image or a text."""

@@ -14,13 +14,11 @@ from matplotlib.patches import Patch
 
 from hmm_utils.claims.hidden_manifold import CHANCE
 from hmm_utils.claims.independent_students import RATIO
-from hmm_utils.figures.style import BLUE, ORANGE, PAGE, TIME, Look, footnote
+from hmm_utils.figures.style import BLUE, LABELS, LAYERS, ORANGE, PAGE, TIME, Look, footnote
 
 __all__ = ["scan_lines", "scan_map", "scan_overfitting"]
 
-_LABELS = {"sign": "labels ±1", "real": "real labels"}
-_LAYERS = {"both": "both layers", "first": "first layer"}
-_MODES = [(labels, layers) for labels in _LABELS for layers in _LAYERS]
+_MODES = [(labels, layers) for labels in LABELS for layers in LAYERS]
 _MEANS = "Means over draws; a cross stands for students that diverged."
 
 
@@ -56,7 +54,7 @@ def scan_map(measured: xr.Dataset) -> Figure:
     fig, axes = plt.subplots(len(modes), len(alphas), figsize=size, sharex=True, sharey=True, squeeze=False)
     for row, mode in zip(axes, modes, strict=True):
         of_mode = _of_mode(measured, *mode)
-        row[0].set_ylabel(f"{_LABELS[mode[0]]}, {_LAYERS[mode[1]]}\nlargest $K$")
+        row[0].set_ylabel(f"{LABELS[mode[0]]}, {LAYERS[mode[1]]}\nlargest $K$")
         for axis, alpha in zip(row, alphas, strict=True):
             points = of_mode.isel(point=of_mode["alpha"] == alpha)
             if points.sizes["point"]:
@@ -115,7 +113,7 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate([[centres[0] ** 2 / middle[0]], middle, [centres[-1] ** 2 / middle[-1]]])
 
 
-_MODE_COLOURS = dict(zip(_LABELS, (BLUE, ORANGE), strict=True))
+_MODE_COLOURS = dict(zip(LABELS, (BLUE, ORANGE), strict=True))
 
 
 def _two_widths(measured: xr.Dataset) -> list[int]:
@@ -149,7 +147,7 @@ def scan_lines(mnist: xr.Dataset, overfit: xr.Dataset) -> Figure:
         (mnist["ratio"], r"$\epsilon_{1,2}/\epsilon_g$," "\nstructured inputs"),
         (overfit["end"], r"$d\epsilon_g/d\,\ln K$"),
     )
-    rest = f"{_examples(mnist['alpha'].values[0])}, {_LAYERS[mnist['layers'].values[0]]}"
+    rest = f"{_examples(mnist['alpha'].values[0])}, {LAYERS[mnist['layers'].values[0]]}"
     lines = (
         ("n_latent", mnist["n_inputs"] == N, f"$N = {N}$", "dimension of the manifold $D$"),
         ("n_inputs", mnist["n_latent"] == D, f"$D = {D}$", "number of inputs $N$"),
@@ -162,7 +160,7 @@ def scan_lines(mnist: xr.Dataset, overfit: xr.Dataset) -> Figure:
                 some = values.isel(point=alike & on_line & (mnist["labels"] == labels), time=-1)
                 for K in _two_widths(mnist):
                     _marked(axis, some.sel(width=K), along, colour=colour, filled=K > 8, dashed=K <= 8,
-                            label=f"{_LABELS[labels]}, $K \\leq {K}$")  # fmt: skip
+                            label=f"{LABELS[labels]}, $K \\leq {K}$")  # fmt: skip
     for axis in axes[0]:
         axis.axhline(CHANCE, color="0.4", ls=":", lw=1)
         axis.set_ylim(0, 0.55)
@@ -202,7 +200,7 @@ def scan_overfitting(overfit: xr.Dataset) -> Figure:
     fig, axes = plt.subplots(2, len(modes), figsize=size, sharex=True, sharey="row", squeeze=False)
     for column, mode in zip(axes.T, modes, strict=True):
         points = _of_mode(many, *mode)
-        column[0].set_title(f"{_LABELS[mode[0]]}, {_LAYERS[mode[1]]}")
+        column[0].set_title(f"{LABELS[mode[0]]}, {LAYERS[mode[1]]}")
         for K, colour in zip(_two_widths(many), (BLUE, ORANGE), strict=False):
             of_width = points.sel(width=K)
             for name, filled in (("end", True), ("early", False)):

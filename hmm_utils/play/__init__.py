@@ -1,8 +1,8 @@
-"""A network to play with: choose, press, and watch two students learn. Every curve is trained while it is watched.
+"""A network to play with: choose settings, press a button, and watch two students learn.
 
-`settings` says what can be chosen and what goes together, `session` trains it in a thread and measures, `panels`
-draws labelled results, `widgets` shows them in a notebook. A notebook needs `at_scale` and `app`; `train_pair` and
-`figure` are the same without a reader.
+:mod:`~hmm_utils.play.settings` says what can be chosen and what goes together, :mod:`~hmm_utils.play.session` trains
+it in a thread, :mod:`~hmm_utils.play.panels` draws results, :mod:`~hmm_utils.play.widgets` shows them in a notebook.
+A notebook needs :func:`at_scale` and :func:`app`; :func:`train_pair` and :func:`figure` do the same without a reader.
 """
 
 from hmm_utils.play.panels import figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,9 +15,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hmm_utils.figures.style import COLOURS, SHEET, Look
+
 __all__ = ["Panels", "canvas", "figure", "png"]
 
-# an inch is 72 points; by hand, because to solve for a layout takes as long as to draw everything
+# inches; by hand, because solving for a layout takes as long as drawing everything
 _WIDTH, _HEIGHT, _TITLE, _FOOT, _LEGEND_ROW = 9.6, 3.3, 0.3, 0.48, 0.21
 # (left, width) and (bottom, height) as parts of the width and of the height between foot and title
 _PLACES = {
@@ -30,40 +32,45 @@ _PLACES = {
 }
 _MATRICES = {"Q": ("$Q_{kl}$ of student 1", ""), "R": ("$R_{km}$ with the teacher", "$m$")}
 _INPUTS = {"test": ("-", "test inputs"), "gauss": ("--", "Gaussian inputs")}
-# before it, a student has seen less than a tenth of N samples
+# first time on the axis: N/10 samples
 _FIRST = 0.1
-# characters of a legend's font on the width of the figure, and of them what a line and its distance take
+# width of the figure, and of a legend's line with its distance, in characters of the legend's font
 _LEGEND_CHARACTERS, _LEGEND_HANDLE = 145, 8
 
 
-def _look() -> dict[str, object]:
-    return mpl.rc_params_from_file(files("hmm_utils.figures").joinpath("paper.mplstyle"), use_default_template=False)
+def _style() -> Any:
+    """Context in which a figure is drawn in the package's style, whatever the session's."""
+    return mpl.rc_context(mpl.rc_params_from_file(SHEET, use_default_template=False))
 
 
 def figure(results: Mapping[str, xr.Dataset]) -> Figure:
-    """ε_g (left) and ε₁,₂ (middle) against time for every result of `train_pair`, in a colour of its own; the key of a
-    result is its label.
+    """Test error ε_g (left) and disagreement ε₁,₂ (middle) against time; order parameters Q and R (right).
 
-    ε_g is the mean of the two students. ε₁,₂ is the part of inputs whose sign they disagree on: test inputs solid,
-    Gaussian ones dashed, and dotted what chance gives. Right: Q and R of the first student of the last result, at its
+    ε_g is the mean of the two students. ε₁,₂ is the fraction of inputs whose sign they disagree on: solid on test
+    inputs, dashed on Gaussian ones; dotted: chance. Q and R are those of the first student of the last result, at its
     last time.
+
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        Label → result of :func:`hmm_utils.play.session.train_pair`, in a colour of its own.
     """
-    with mpl.rc_context(_look()):
+    with _style():
         fig = plt.figure(layout="none")
         Panels(fig).draw(results)
     return fig
 
 
 def canvas() -> Figure:
-    """An empty figure which no notebook shows by itself, to be drawn on again and again."""
-    with mpl.rc_context(_look()):
-        fig = Figure(layout="none")
+    """Empty figure that no notebook shows by itself, to be drawn on repeatedly."""
+    with _style():
+        fig = Figure(layout="none")  # type: ignore[arg-type]  # matplotlib's types lack it
         FigureCanvasAgg(fig)
     return fig
 
 
 def png(fig: Figure) -> bytes:
-    """The figure as it is, quickly rather than small."""
+    """PNG of a figure as it is, quickly rather than small."""
     buffer = io.BytesIO()
     with mpl.rc_context({"savefig.bbox": "standard"}):
         fig.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
@@ -71,13 +78,18 @@ def png(fig: Figure) -> bytes:
 
 
 class Panels:
-    """The axes of a figure, on which `draw` shows one state of the results after another."""
+    """Axes of a figure, on which :meth:`draw` shows one state of the results after another.
+
+    Parameters
+    ----------
+    fig : Figure
+        Gets the axes.
+    """
 
     def __init__(self, fig: Figure) -> None:
-        self._fig, self._rc = fig, _look()
-        self._colours = self._rc["axes.prop_cycle"].by_key()["color"]
+        self._fig = fig
         self._lines: list[Line2D] = []
-        with mpl.rc_context(self._rc):
+        with _style():
             self._axes = {name: fig.add_axes((left, 0, width, 1)) for name, (left, width, *_) in _PLACES.items()}
             curve, between = self._axes["eps_g"], self._axes["eps_12"]
             curve.set(xscale="log", yscale="log", ylabel=r"$\epsilon_g^{\mathrm{mse}}$")
@@ -101,17 +113,22 @@ class Panels:
         self.draw({})
 
     def draw(self, results: Mapping[str, xr.Dataset], *, end: float = 0.0) -> None:
-        """Shows these results instead of what there is.
+        """Show these results instead of the previous ones.
 
-        end  time that the axes reach at least
+        Parameters
+        ----------
+        results : mapping of str to Dataset
+            As for :func:`figure`.
+        end : float
+            Least end of the time axes.
         """
-        with mpl.rc_context(self._rc):
+        with _style():
             for line in self._lines:
                 line.remove()
             self._lines = [
                 line
                 for i, result in enumerate(results.values())
-                for line in self._curves(result, self._colours[i % len(self._colours)], last=i == len(results) - 1)
+                for line in self._curves(result, COLOURS[i % len(COLOURS)], last=i == len(results) - 1)
             ]
             end = max([10 * _FIRST, end, *(float(result["time"][-1]) for result in results.values())])
             for name in ("eps_g", "eps_12"):
@@ -125,18 +142,18 @@ class Panels:
             self._axes["R"].set_title(_MATRICES["R"][0] if taught else "no teacher, no $R$", fontsize=9, pad=4)
 
     def _curves(self, result: xr.Dataset, colour: str, last: bool) -> list[Line2D]:
-        seen = result.isel(time=result["time"].values > 0)
-        t, eps_g = seen["time"].values, seen["eps_g_mse"].mean("student").values
-        how = {"color": colour, "lw": 1.8 if last else 1.1, "zorder": 3 if last else 2}
-        lines = self._axes["eps_g"].plot(t, eps_g, **how)
+        later = result.isel(time=result["time"].values > 0)
+        t, eps_g = later["time"].values, later["eps_g_mse"].mean("student").values
+        look: Look = {"color": colour, "lw": 1.8 if last else 1.1, "zorder": 3 if last else 2}
+        lines = self._axes["eps_g"].plot(t, eps_g, **look)
         if last:
-            lines += self._axes["eps_g"].plot(t[-1:], eps_g[-1:], "o", ms=5, clip_on=False, **how)
+            lines += self._axes["eps_g"].plot(t[-1:], eps_g[-1:], "o", ms=5, clip_on=False, **look)
         for inputs, (ls, _) in _INPUTS.items():
-            lines += self._axes["eps_12"].plot(t, seen["eps_12_frac"].sel(inputs=inputs), ls=ls, **how)
+            lines += self._axes["eps_12"].plot(t, later["eps_12_frac"].sel(inputs=inputs), ls=ls, **look)
         return lines
 
     def _name(self, labels: Sequence[str]) -> int:
-        """A legend above the panels, if there is more than one thing to name; returns the number of its lines."""
+        """Draw a legend above the panels, if there is more than one label; returns the number of its lines."""
         for legend in list(self._fig.legends):
             legend.remove()
         if len(labels) < 2:
@@ -145,9 +162,7 @@ class Panels:
         named = [textwrap.fill(label, widest) for label in labels]
         longest = max(len(line) for label in named for line in label.splitlines())
         columns = max(min(_LEGEND_CHARACTERS // (longest + _LEGEND_HANDLE), len(labels)), 1)
-        handles = [
-            Line2D([], [], color=self._colours[i % len(self._colours)], label=label) for i, label in enumerate(named)
-        ]
+        handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=label) for i, label in enumerate(named)]
         self._fig.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(0.06, 1.0), ncols=columns, fontsize=9,
             borderaxespad=0.2, labelspacing=0.3, columnspacing=1.6,
@@ -157,7 +172,7 @@ class Panels:
         return sum(max(label.count("\n") + 1 for label in named[row::rows]) for row in range(rows))
 
     def _place(self, legend_rows: int) -> None:
-        """Makes room for the legend: the panels keep their size, the figure grows."""
+        """Make room for the legend: the panels keep their size, the figure grows."""
         height = _FOOT + _HEIGHT + _TITLE + _LEGEND_ROW * legend_rows
         self._fig.set_size_inches(_WIDTH, height)
         for name, (left, width, bottom, part) in _PLACES.items():
@@ -177,12 +192,12 @@ class Panels:
 
 
 def _numbers(n: int) -> list[int]:
-    """Units 1 … n that have a tick: all, or a few if there are many."""
+    """Units 1 … n with a tick: all, or a few if there are many."""
     return list(range(1, n + 1, max(-(-n // 5), 1)))
 
 
 def _limits(results: Sequence[xr.Dataset]) -> tuple[float, float]:
-    """Limits of the error axis: half decades, at least three, so that they rarely move while a curve grows."""
+    """Error axis in half decades, at least three, so that its limits rarely move while a curve grows."""
     values = [np.ravel(result["eps_g_mse"].isel(time=result["time"].values > 0)) for result in results]
     positive = np.concatenate([[], *values])
     positive = positive[np.isfinite(positive) & (positive > 0)]

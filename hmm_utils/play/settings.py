@@ -1,202 +1,202 @@
-"""What can be chosen in the playground: which choices go together, and the data set that they stand for."""
+"""What can be chosen in the playground, as a view of an experiment, and the data set that it stands for."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
 from hmm_utils.data import digits, mnist
-from hmm_utils.model import datasets
+from hmm_utils.figures.style import LABELS, LAYERS
+from hmm_utils.model import datasets, parameters
 from hmm_utils.model.datasets import Dataset
-from hmm_utils.model.networks import LAYERS, random_network
-from hmm_utils.model.nonlinearities import NONLINEARITIES
+from hmm_utils.model.networks import random_network
 from hmm_utils.runs import experiments
+from hmm_utils.runs.experiments import Experiment
 
 __all__ = [
-    "INPUTS", "N_TEST", "TASKS", "Settings", "at_scale", "available_memory", "dataset", "differences",
-    "found", "impossible_value", "memory", "of_data", "problem", "without_meaning",
+    "N_TEST", "Settings", "at_scale", "available_memory", "dataset", "differences", "found", "image_count", "memory",
+    "of_data", "problem", "without_meaning",
 ]  # fmt: skip
-
-INPUTS = experiments.INPUTS
-TASKS = ("teacher", "latent", "own")
 
 N_TEST = 2000
 """Test inputs, and as many Gaussian ones: ε₁,₂ = 0.01 is then known to within 0.002."""
 
-# of what is free; the rest is for the picture, and for the reader's browser where it runs on the same machine
+# of the free memory; the rest is for the picture, and for the reader's browser where it runs on the same machine
 _SHARE = 0.8
+
+_DEFAULTS = experiments.settings()["defaults"] | experiments.settings()["profiles"]["quick"]["playground"]
+_TASKS = {"teacher": "teacher on inputs", "latent": "latent teacher", "own": "own labels"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One training of two independent students, in the words of `experiments.Experiment`.
+    """One training of two independent students: the parameters of an experiment that a reader can change.
 
-    inputs         "gaussian" (i.i.d.), "structured" (Eq. 6) or "digits" (images)
-    f, n_latent    folding and D of structured inputs
-    data           which images: "auto", "mnist" or "digits", as `digits.load` takes them
-    task           where labels come from: a "teacher" on the inputs (Eq. 4), a teacher on the "latent" coordinates
-                   (Eq. 7), or the images' "own", odd against even
-    labels         of a teacher: "sign" (±1) or "real"
-    layers         that are trained: "both" or "first"
-    n_inputs       N of inputs that are not images
-    n_train     P; None: 76N, or all images there are if these are fewer
-    width, teacher_width   K and M
-    lr, time       η and the end of training, steps/N
-    seed           of all random numbers
+    They have the names of :class:`hmm_utils.runs.experiments.Experiment`, but one width. Any value can be written
+    down; :func:`problem` says which cannot be trained, and why.
 
-    Anything can be written down; `problem` says what cannot be trained, and why.
+    Attributes
+    ----------
+    inputs : {"gaussian", "structured", "digits"}
+        i.i.d. inputs, structured inputs (Eq. 6) or images.
+    task : {"teacher", "latent", "own"}
+        Origin of the labels: a teacher on the inputs (Eq. 4), a teacher on the latent coordinates (Eq. 7), or the
+        images, odd against even.
+    width, teacher_width : int
+        K and M.
+    f, n_latent : str, int
+        Non-linearity and D of structured inputs.
+    data : {"auto", "mnist", "digits"}
+        Which images, as for :func:`hmm_utils.data.digits.load`.
+    labels : {"sign", "real"}
+        Labels of a teacher.
+    layers : {"both", "first"}
+        Layers that are trained.
+    n_inputs : int
+        N of inputs that are not images.
+    n_train : int, optional
+        P; by default 76N, or all images if these are fewer.
+    lr, time : float
+        η, and the end of training in steps/N.
+    seed : int
+        Of all random numbers.
     """
 
     inputs: str = "structured"
-    f: str = "sgn"
-    data: str = "auto"
     task: str = "latent"
-    labels: str = "sign"
-    layers: str = "both"
-    n_inputs: int = 200
-    n_latent: int = 10
-    n_train: int | None = None
     width: int = 4
-    teacher_width: int = 4
-    lr: float = 0.2
-    time: float = 1000.0
-    seed: int = 1
+    f: str = _DEFAULTS["f"]
+    data: str = _DEFAULTS["data"]
+    labels: str = _DEFAULTS["labels"]
+    layers: str = _DEFAULTS["layers"]
+    n_inputs: int = _DEFAULTS["n_inputs"]
+    n_latent: int = _DEFAULTS["n_latent"]
+    n_train: int | None = None
+    teacher_width: int = _DEFAULTS["teacher_width"]
+    lr: float = _DEFAULTS["lr"]
+    time: float = _DEFAULTS["time"]
+    seed: int = _DEFAULTS["seed"]
 
     @property
     def N(self) -> int:
-        """The number of inputs: that of the images, where the inputs are images."""
+        """Number of inputs: that of the images, where the inputs are images."""
         return digits.SIZES[found(self.data)][0] if self.inputs == "digits" else self.n_inputs
 
     @property
     def P(self) -> int:
-        """The number of training samples."""
+        """Number of training samples."""
         if self.n_train is not None:
             return self.n_train
-        return min(76 * self.N, digits.SIZES[found(self.data)][1]) if self.inputs == "digits" else 76 * self.N
+        return min(76 * self.N, image_count(self)) if self.inputs == "digits" else 76 * self.N
+
+    def experiment(self) -> Experiment:
+        """Experiment with one pair of students. Raises ValueError for impossible values."""
+        values = _DEFAULTS | {f.name: getattr(self, f.name) for f in fields(self)}
+        parameters.choice("task", self.task, _TASKS)
+        width = parameters.whole("width", values.pop("width"))
+        return Experiment(
+            name="playground", figure="", profile="quick", widths=(width,), n_pairs=1, n_draws=1, n_times=3,
+            n_test=N_TEST, n_test_along=N_TEST, **values,
+        )  # fmt: skip
 
 
 def at_scale(profile: str, **chosen: object) -> Settings:
-    """The settings of the playground at a profile's scale, with some values replaced; None keeps what there is.
+    """Start of the playground at a profile's scale, with some values replaced.
 
-    Raises ValueError for an unknown profile or name, and for a value that makes no sense.
+    Parameters
+    ----------
+    profile : {"quick", "paper"}
+        Scale.
+    **chosen
+        Values of :class:`Settings`; None keeps the profile's.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile or name, and for an impossible value.
     """
-    if profile not in experiments.PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(experiments.PROFILES)}.")
-    known = [f.name for f in fields(Settings)]
-    for name in chosen.keys() - set(known):
-        raise ValueError(f"unknown parameter {name!r}: choose from {', '.join(sorted(known))}.")
+    parameters.known("profile", profile, experiments.PROFILES)
+    for name in chosen:
+        parameters.known("parameter", name, sorted(f.name for f in fields(Settings)))
     scale = experiments.settings()["profiles"][profile]["playground"]
     settings = Settings(**(scale | {name: value for name, value in chosen.items() if value is not None}))
-    if wrong := impossible_value(settings):
-        raise ValueError(wrong)
+    settings.experiment()
     return settings
 
 
 def found(data: str) -> str:
-    """The images that `data` stands for here, "mnist" or "digits": the small ones where MNIST is not on this machine,
-    because nobody wants to wait for a download behind a button."""
+    """Images that ``data`` stands for on this machine: "mnist", or "digits" where MNIST would have to be downloaded."""
     return "mnist" if data != "digits" and mnist.is_available() else "digits"
+
+
+def image_count(settings: Settings) -> int:
+    """Images available for training."""
+    return digits.SIZES[found(settings.data)][1]
 
 
 # ---- what goes together ------------------------------------------------------------------------------------------
 
 
 def without_meaning(settings: Settings) -> frozenset[str]:
-    """The names of settings that mean nothing beside the others: D of i.i.d. inputs, N of images, M of own labels …"""
-    names: set[str] = set()
-    if settings.inputs != "structured":
-        names |= {"f", "n_latent"}
-    names |= {"n_inputs"} if settings.inputs == "digits" else {"data"}
-    if settings.task == "own":
-        names |= {"labels", "teacher_width"}
-    return frozenset(names)
+    """Names of the settings that have no effect, such as D of i.i.d. inputs, N of images and M of own labels."""
+    unused = experiments.without_meaning({"inputs": settings.inputs, "task": settings.task})
+    return frozenset(unused) & {f.name for f in fields(settings)}
 
 
 def problem(settings: Settings, *, held: int = 0) -> str | None:
-    """Why this cannot be trained, in one sentence that says what to choose instead; None if it can.
+    """Why these settings cannot be trained, in one sentence that says what to choose instead.
 
-    held  bytes of the memory in use that would be given back
+    Parameters
+    ----------
+    settings : Settings
+        What would be trained.
+    held : int
+        Bytes of memory in use that would be freed.
+
+    Returns
+    -------
+    str or None
+        None if they can be trained.
     """
-    return next(filter(None, (check(settings) for check in _CHECKS)), None) or _too_large(settings, held)
-
-
-def impossible_value(settings: Settings) -> str | None:
-    """The setting whose value makes no sense whatever the others are, in a sentence; None if there is none."""
-    s = settings
-    choices = {
-        "inputs": INPUTS, "f": tuple(NONLINEARITIES), "data": digits.DATA, "task": TASKS,
-        "labels": datasets.LABELS, "layers": LAYERS,
-    }  # fmt: skip
-    for name, accepted in choices.items():
-        if getattr(s, name) not in accepted:
-            return f"{name} = {getattr(s, name)!r}: choose one of {', '.join(accepted)}."
-    least = {"n_inputs": 2, "n_latent": 1, "width": 1, "teacher_width": 1, "seed": 0}
-    if s.n_train is not None:
-        least["n_train"] = 1
-    for name, smallest in least.items():
-        value = getattr(s, name)
-        if not isinstance(value, int) or value < smallest:
-            return f"{name} = {value!r}: give a whole number of at least {smallest}."
-    for name in ("lr", "time"):
-        value = getattr(s, name)
-        if not isinstance(value, int | float) or not 0 < value < inf or not isfinite(value):
-            return f"{name} = {value!r}: give a positive number."
+    try:
+        _checked(settings, held)
+    except ValueError as error:
+        return str(error)
     return None
 
 
-def _unfit_manifold(s: Settings) -> str | None:
-    if s.inputs == "structured" and s.n_latent > s.n_inputs:
-        return (
-            f"A manifold of D = {s.n_latent} dimensions does not fit into N = {s.n_inputs} inputs: "
-            "choose D of at most N."
-        )
-    return None
-
-
-def _labels_from_nowhere(s: Settings) -> str | None:
+def _checked(settings: Settings, held: int = 0) -> Experiment:
+    """Experiment of settings that can be trained. Raises ValueError for others."""
+    s, experiment = settings, settings.experiment()
     if s.task == "latent" and s.inputs != "structured":
         what = "Images have no known" if s.inputs == "digits" else "i.i.d. inputs have no"
         other = "the images' own labels" if s.inputs == "digits" else "structured inputs"
-        return f"{what} latent coordinates that a label could depend on: choose a teacher on the inputs, or {other}."
+        raise ValueError(
+            f"{what} latent coordinates that a label could depend on: choose a teacher on the inputs, or {other}."
+        )
     if s.task == "own" and s.inputs != "digits":
-        return "Only images come with labels of their own: choose labels of a teacher, or images as inputs."
-    return None
-
-
-def _too_few_images(s: Settings) -> str | None:
-    if s.inputs != "digits":
-        return None
-    images = digits.SIZES[found(s.data)][1]
-    if images < s.P:
-        return f"There are {images} images to train on, and P = {s.P} is more: choose a smaller P."
-    return None
-
-
-def _too_large(s: Settings, held: int) -> str | None:
+        raise ValueError("Only images come with labels of their own: choose labels of a teacher, or images as inputs.")
+    if s.inputs == "digits":
+        parameters.n_train(s.P, image_count(s), _images(s))
     need, free = memory(s), available_memory() + held
     if need > _SHARE * free:
-        return (
+        raise ValueError(
             f"P = {s.P} samples of N = {s.N} numbers take {need / 1e6:.0f} MB, and there are "
             f"{max(free, 0) / 1e6:.0f} MB free here: choose a smaller P or N."
         )
-    return None
-
-
-_CHECKS: tuple[Callable[[Settings], str | None], ...] = (
-    impossible_value, _unfit_manifold, _labels_from_nowhere, _too_few_images,
-)  # fmt: skip
+    return experiment
 
 
 def memory(settings: Settings) -> int:
-    """Bytes that the data set takes at most, while it is drawn: P + P* inputs, and as many Gaussian ones as P*."""
+    """Peak memory in bytes while the data set is drawn: P + P* inputs, and as many Gaussian ones as P*."""
     s = settings
     if s.inputs == "digits" and found(s.data) == "mnist":
         # what is stored (one byte a pixel), once more in the order drawn, and all test images
@@ -206,7 +206,7 @@ def memory(settings: Settings) -> int:
 
 
 def available_memory() -> float:
-    """Bytes that this process can still get: what the machine has free, or less where a container sets a limit."""
+    """Memory in bytes that this process can still get: what is free, or less where a container sets a limit."""
     own = psutil.Process().memory_info().rss
     free = [psutil.virtual_memory().available]
     with suppress(ValueError):
@@ -220,46 +220,44 @@ def available_memory() -> float:
 
 
 def dataset(settings: Settings, *, rng: np.random.Generator) -> Dataset:
-    """The inputs and labels that the settings stand for; drawn in the order of `experiments.dataset`.
+    """Draw the inputs and labels that the settings stand for.
 
-    A teacher has the students' g = erf, and v = 1 where only first layers are trained. Raises ValueError for settings
-    that have a `problem`.
+    Parameters
+    ----------
+    settings : Settings
+        What is drawn.
+    rng : numpy.random.Generator
+        Source of all random numbers.
+
+    Raises
+    ------
+    ValueError
+        For settings that have a :func:`problem`.
     """
-    s = settings
-    if wrong := problem(s):
-        raise ValueError(wrong)
-    if s.inputs == "digits":
-        inputs = digits.load(found(s.data), n_train=s.P, rng=rng)
-    elif s.inputs == "gaussian":
-        inputs = datasets.gaussian(s.N, s.P, N_TEST, rng=rng)
-    else:
-        inputs = datasets.structured(s.f, s.N, s.n_latent, s.P, N_TEST, rng=rng)
-    if s.task == "own":
-        return datasets.labelled_task(inputs, "odd against even")
-    seen = s.n_latent if s.task == "latent" else s.N
-    teacher = random_network(seen, s.teacher_width, rng=rng, layers=s.layers)
-    task = datasets.latent_task if s.task == "latent" else datasets.teacher_task
-    return task(inputs, teacher, labels=s.labels)
+    e = replace(_checked(settings), data=found(settings.data))
+    if e.inputs == "digits" and e.task == "teacher":
+        # no experiment of the paper has a teacher on images
+        images = digits.load(e.data, n_train=e.n_train, rng=rng)
+        teacher = random_network(images.n_inputs, e.teacher_width, rng=rng, layers=e.layers)
+        return datasets.teacher_task(images, teacher, labels=e.labels)
+    return experiments.dataset(e, rng=rng)
 
 
 # ---- in words ----------------------------------------------------------------------------------------------------
 
-_TASKS = {"teacher": "teacher on inputs", "latent": "latent teacher", "own": "own labels"}
-_LABELS = {"sign": "labels ±1", "real": "real labels"}
-_LAYERS = {"both": "both layers", "first": "first layer"}
+
+def _images(s: Settings) -> str:
+    return "MNIST" if found(s.data) == "mnist" else "8×8 digits"
 
 
 def _words(s: Settings) -> dict[str, str]:
-    """Each thing that may differ between two trainings, as a legend says it; only those that mean something."""
-    inputs = {"gaussian": "i.i.d. inputs", "structured": f"f = {s.f}", "digits": "8×8 digits"}[s.inputs]
-    if s.inputs == "digits" and found(s.data) == "mnist":
-        inputs = "MNIST"
+    """Each thing that may differ between two trainings, as a legend says it; only those that have an effect."""
     ratio = s.P / s.N
     words = {
-        "inputs": inputs,
+        "inputs": {"gaussian": "i.i.d. inputs", "structured": f"f = {s.f}", "digits": _images(s)}[s.inputs],
         "task": _TASKS[s.task],
-        "labels": _LABELS[s.labels],
-        "layers": _LAYERS[s.layers],
+        "labels": LABELS[s.labels],
+        "layers": LAYERS[s.layers],
         "n_inputs": f"N = {s.N}",
         "n_latent": f"D = {s.n_latent}",
         "n_train": f"P = {ratio:.0f}N" if ratio == round(ratio) else f"P = {s.P}",
@@ -273,9 +271,14 @@ def _words(s: Settings) -> dict[str, str]:
 
 
 def differences(settings: Sequence[Settings]) -> list[str]:
-    """For each of several trainings what tells it from the others, as labels of a legend; all of them are different.
+    """Labels of a legend: for each of several trainings what distinguishes it from the others. No label repeats.
 
-    The end of training tells nothing that a curve does not show, and counts only where nothing else differs.
+    The end of training shows in the curve itself, and is named only where nothing else differs.
+
+    Parameters
+    ----------
+    settings : sequence of Settings
+        One per training.
     """
     words = [_words(s) for s in settings]
     names = [name for name in _words(Settings()) if len({w.get(name) for w in words}) > 1]
@@ -289,8 +292,8 @@ def differences(settings: Sequence[Settings]) -> list[str]:
 
 
 def of_data(settings: Settings) -> Settings:
-    """The settings with everything forgotten that the data set does not depend on: equal for equal data."""
-    plain, unused = Settings(), {"width", "lr", "time"} | without_meaning(settings)
-    kept = {f.name for f in fields(Settings)} - unused
-    known = replace(plain, **{name: getattr(settings, name) for name in kept})
+    """Key of the data set of some settings: what it does not depend on has its default value."""
+    unused = {"width", "lr", "time"} | without_meaning(settings)
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.name in unused}
+    known = replace(settings, **defaults)
     return replace(known, n_train=settings.P, data=found(settings.data) if settings.inputs == "digits" else "auto")

@@ -1,8 +1,8 @@
 """The playground as a reader sees it: controls, three buttons, one picture. Nothing is trained or computed here.
 
-What is chosen becomes `Settings`, what is pressed goes to a `Session`, and what it has measured is drawn a few times a
-second into a picture, as slowly as the machine asks for: a frame is drawn from what is there at that moment, and none
-waits for another.
+The controls become :class:`~hmm_utils.play.settings.Settings`, the buttons act on a
+:class:`~hmm_utils.play.session.Session`, and its curves are drawn a few times a second. On a slow machine frames are
+dropped: each shows the state at its moment, and none waits for another.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import xarray as xr
 from IPython import get_ipython
 from IPython.display import Markdown, display
 
-from hmm_utils.data import digits
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.play import panels
 from hmm_utils.play.session import Session, Training
-from hmm_utils.play.settings import Settings, differences, found, impossible_value, without_meaning
+from hmm_utils.play.settings import Settings, differences, found, image_count, without_meaning
 
 __all__ = ["App", "app"]
 
-# seconds between two frames at least, and in units of what a frame costs the core: training needs it as well
+# shortest time between two frames, in seconds and in units of what a frame costs the core, which training needs as well
 _FRAME, _SHARE = 0.2, 2.0
-# and between two looks at whether there is a first snapshot
+# seconds between two looks for a first snapshot
 _LOOK = 0.02
 
-_INPUTS = {
+_Inputs = tuple[str, str | None, str | None]  # inputs, f and data
+_INPUTS: dict[str, _Inputs] = {
     "i.i.d. Gaussian": ("gaussian", None, None),
     **{f"structured, f = {f}": ("structured", f, None) for f in NONLINEARITIES},
     "MNIST": ("digits", None, "mnist"),
@@ -67,24 +67,47 @@ _NOT_ALIVE = (
 
 
 def app(settings: Settings | None = None, *, controls: Sequence[str] = CONTROLS) -> App | Markdown:
-    """Controls that start at `settings`, with a button that trains what they say; in a notebook that is executed with
-    nobody there to press it, a sentence that says so (a widget that is stored is dead, and different every time).
+    """Show controls with a button that trains what they say.
 
-    controls  names of the settings that can be changed, from `CONTROLS`; the others stay as they are
+    In a notebook that is executed without a reader, a sentence stands in their place: a stored widget is dead, and
+    different every time. Settings that do not go together are explained to the reader.
 
-    Settings that do not go together are explained to the reader. Raises ValueError for a value that is none, and for a
-    control that there is not.
+    Parameters
+    ----------
+    settings : Settings, optional
+        Where the controls start.
+    controls : sequence of str
+        Names of the settings that can be changed, from ``CONTROLS``; the others stay as they are.
+
+    Raises
+    ------
+    ValueError
+        For an impossible value and for an unknown control.
     """
     settings = Settings() if settings is None else settings
-    if wrong := impossible_value(settings):
-        raise ValueError(wrong)
+    settings.experiment()
     if unknown := [name for name in controls if name not in CONTROLS]:
         raise ValueError(f"controls = {unknown}: choose from {', '.join(CONTROLS)}.")
-    return App(settings, controls) if _somebody_is_there() else Markdown(_NOT_ALIVE)
+    return App(settings, controls) if _is_interactive() else Markdown(_NOT_ALIVE)
 
 
 class App:
-    """What `app` shows. `box` is the widget that holds the others; `session` is what the buttons act on."""
+    """Controls, buttons and picture of a :class:`~hmm_utils.play.session.Session`.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the controls start.
+    controls : sequence of str
+        Names of the settings that can be changed.
+
+    Attributes
+    ----------
+    session : Session
+        What the buttons act on.
+    box : ipywidgets.VBox
+        The widget that holds all others.
+    """
 
     def __init__(self, settings: Settings, controls: Sequence[str]) -> None:
         self.session = Session()
@@ -125,7 +148,7 @@ class App:
 
     @property
     def settings(self) -> Settings:
-        """What the controls say."""
+        """Settings that the controls show."""
         values = {name: control.value for name, control in self._controls.items()}
         if "inputs" in values:
             inputs, f, data = values["inputs"]
@@ -138,23 +161,23 @@ class App:
 
     def _changed(self) -> None:
         chosen = self.settings
-        idle = without_meaning(chosen)
+        unused = without_meaning(chosen)
         for name, control in self._controls.items():
-            control.disabled = name in idle and name != "inputs"
+            control.disabled = name in unused
         self.chosen.value = _small(_summary(chosen))
         self._guide()
         self.session.prepare(chosen)
 
     def _guide(self) -> None:
-        """What can be pressed now, and the one sentence that says why not, or what to know."""
+        """Enable the buttons that can be pressed; show the reason why not, or a notice, in one sentence."""
         chosen, last = self.settings, self.session.trainings[-1:]
         wrong = self.session.problem(chosen)
         self.train.disabled = self.session.running or wrong is not None
         self.stop.disabled = not self.session.running
         self.clear.disabled = not last
         failed = bool(last) and last[0].state in ("diverged", "failed")
-        told = wrong or (last[0].said if last else "") or _stand_in(chosen)
-        self.message.value = _sentence(told, "wrong" if wrong or failed else "notice")
+        message = wrong or (last[0].message if last else "") or _stand_in(chosen)
+        self.message.value = _sentence(message, "wrong" if wrong or failed else "notice")
 
     # ---- what is pressed -----------------------------------------------------------------------------------------
 
@@ -179,14 +202,14 @@ class App:
     # ---- what is shown -------------------------------------------------------------------------------------------
 
     async def _paint(self) -> None:
-        """Frames for as long as something is trained, and a last one."""
+        """Draw frames while a training runs, and a last one."""
         while self.session.running:
             cost = self._frame() if self.session.trainings[-1].waited is not None else 0.0
             await asyncio.sleep(max(_FRAME, _SHARE * cost) if cost else _LOOK)
         self._frame()
 
     def _frame(self) -> float:
-        """Shows what there is now; returns the seconds of a core that it took."""
+        """Show the current state; returns the seconds of a core that it took."""
         begun = thread_time()
         try:
             self.refresh()
@@ -195,13 +218,13 @@ class App:
         return thread_time() - begun
 
     def refresh(self) -> None:
-        """Shows what there is now: everything at once, and the picture only if it is another one."""
+        """Show the current state; the picture is drawn again only if it has changed."""
         trainings = self.session.trainings
         labels = differences([training.settings for training in trainings])
         known = [training.curves() for training in trainings]
         # with two times after 0 there is a curve
         curves = {k: v for k, v in zip(labels, known, strict=True) if v is not None and v.sizes["time"] > 2}
-        status = _told(trainings[-1], known[-1]) if trainings else "Nothing is trained yet."
+        status = _status(trainings[-1], known[-1]) if trainings else "Nothing is trained yet."
         shown = tuple((label, curve.sizes["time"]) for label, curve in curves.items())
         picture = self.picture.value
         if shown != self._shown or not picture:
@@ -215,7 +238,7 @@ class App:
 
 # ---- the controls ------------------------------------------------------------------------------------------------
 
-# layouts are widgets themselves: none is made before one is shown
+# layouts are widgets themselves: plain dictionaries make none before one is shown
 _NAME = {"description_width": "92px"}
 _CONTROL, _BUTTON = {"width": "auto"}, {"width": "92px"}
 # as wide as the picture in its own size
@@ -227,9 +250,9 @@ _GRID = {"grid_template_columns": "repeat(auto-fill, minmax(270px, 1fr))", "grid
 
 
 def _control(name: str, settings: Settings) -> widgets.DOMWidget:
-    """The control of one setting, at its value there; a value of the reader's own is added to a slider."""
+    """Control of one setting, at its value; a value that a slider lacks is added to it."""
     if name == "inputs":
-        value = (settings.inputs, settings.f if settings.inputs == "structured" else None, None)
+        value: _Inputs = (settings.inputs, settings.f if settings.inputs == "structured" else None, None)
         if settings.inputs == "digits":
             value = ("digits", None, "digits" if settings.data == "digits" else "mnist")
         return _menu("inputs x", _INPUTS, value)
@@ -246,7 +269,7 @@ def _menu(name: str, options: Mapping[str, object], value: object) -> widgets.Dr
 
 def _slider(name: str, values: Sequence[float], value: float) -> widgets.SelectionSlider:
     options = [(str(int(v)) if v == int(v) else f"{v:.3g}", v) for v in sorted({*values, value})]
-    # inputs are drawn for every value that is told: none is before the hand lets go
+    # inputs are drawn for every reported value: none is reported before the hand lets go
     return widgets.SelectionSlider(
         options=options, value=value, description=name, continuous_update=False, style=_NAME, layout=_CONTROL
     )
@@ -255,7 +278,7 @@ def _slider(name: str, values: Sequence[float], value: float) -> widgets.Selecti
 def _samples(ratio: float, settings: Settings) -> int:
     """P = ratio × N, or all images if that is more."""
     wanted = max(round(ratio * settings.N), 1)
-    return min(wanted, digits.SIZES[found(settings.data)][1]) if settings.inputs == "digits" else wanted
+    return min(wanted, image_count(settings)) if settings.inputs == "digits" else wanted
 
 
 # ---- in words ----------------------------------------------------------------------------------------------------
@@ -270,7 +293,7 @@ def _sentence(text: str | None, kind: str) -> str:
 
 
 def _small(text: str) -> str:
-    """A line in grey; an index g is set as one."""
+    """Line in grey, with an index g set as one."""
     text = escape(text).replace("_g", "<sub>g</sub>")
     return f'<span style="color:var(--jp-ui-font-color2, #555)">{text}</span>'
 
@@ -281,7 +304,7 @@ def _grouped(n: int) -> str:
 
 
 def _summary(s: Settings) -> str:
-    all_images = s.inputs == "digits" and digits.SIZES[found(s.data)][1] == s.P
+    all_images = s.inputs == "digits" and image_count(s) == s.P
     which = ", all there are" if all_images else ""
     return (
         f"N = {s.N} inputs, P = {_grouped(s.P)} training samples{which}; in one unit of time a student takes "
@@ -291,12 +314,12 @@ def _summary(s: Settings) -> str:
 
 def _stand_in(s: Settings) -> str | None:
     if s.inputs == "digits" and s.data == "mnist" and found(s.data) != "mnist":
-        return "MNIST is not on this machine, so the 8×8 digits stand in: `hmm data` fetches it."
+        return "MNIST is not on this machine, so the 8×8 digits stand in: `hmm data` downloads it."
     return None
 
 
-def _told(training: Training, known: xr.Dataset | None) -> str:
-    """How a training stands, in a line, when these are its curves."""
+def _status(training: Training, known: xr.Dataset | None) -> str:
+    """State of a training with these curves, in one line."""
     if known is None:
         return "Drawing the inputs …" if training.running else ("Stopped." if training.state != "failed" else "Failed.")
     now = known.isel(time=-1)
@@ -308,10 +331,10 @@ def _told(training: Training, known: xr.Dataset | None) -> str:
     )
 
 
-def _somebody_is_there() -> bool:
-    """Whether a person may press what this kernel shows: a front end that can be asked for input, or Voilà's page.
+def _is_interactive() -> bool:
+    """Whether a person may press the buttons: a front end that can be asked for input, or Voilà's page.
 
-    What executes notebooks by itself (papermill, nbclient, nbval) cannot answer.
+    Programs that execute notebooks (papermill, nbclient, nbval) cannot answer.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
