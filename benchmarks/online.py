@@ -83,7 +83,7 @@ def parts(
     scaled = np.ascontiguousarray(F / sqrt(size.n_latent), np.float32)
     c = source.latent(rng, n)
     u = c @ scaled
-    fold = streams._FAST.get(f, NONLINEARITIES[f])
+    fold = NONLINEARITIES[f].fast or NONLINEARITIES[f]
     return {
         "normal numbers": lambda: source.latent(rng, n),
         "product cF": lambda: c @ scaled,

@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # scale at which the controls start: quick or paper
 inputs: str = None  # inputs: gaussian, structured or digits (None: structured)
-f: str = None  # folding of structured inputs, Eq. (6): sgn, relu, identity, erf, tanh or abs (None: sgn)
+f: str = None  # non-linearity f of structured inputs, Eq. (6): sgn, relu, identity, erf, tanh, abs, … (None: sgn)
 data: str = None  # handwritten digits: auto, mnist or digits (None: auto)
 task: str = None  # where labels come from: teacher (on inputs), latent or own (None: latent)
 labels: str = None  # labels of a teacher: sign or real (None: sign)

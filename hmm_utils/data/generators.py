@@ -24,7 +24,7 @@ from scipy.special import expit
 from scipy.stats import kurtosis, skew
 
 from hmm_utils.files import read_dataset, replace
-from hmm_utils.model.nonlinearities import NONLINEARITIES
+from hmm_utils.model.nonlinearities import NONLINEARITIES, Nonlinearity
 
 __all__ = [
     "FUNCTIONS",
@@ -47,7 +47,7 @@ __all__ = [
 TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetensors"
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""
 
-FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = NONLINEARITIES | {"sigmoid": expit}
+FUNCTIONS: Mapping[str, Nonlinearity] = NONLINEARITIES | {"sigmoid": Nonlinearity(name="sigmoid", function=expit)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -18,8 +18,8 @@ from math import sqrt
 
 import numpy as np
 
+from hmm_utils.model import nonlinearities
 from hmm_utils.model.networks import Network, sign
-from hmm_utils.model.nonlinearities import NONLINEARITIES
 
 __all__ = [
     "LABELS",
@@ -187,9 +187,7 @@ def structured(
     Raises ValueError for an unknown name, a size below 1, or an f that does not map arrays component-wise.
     """
     _positive(n_inputs=n_inputs, n_latent=n_latent, n_train=n_train, n_test=n_test)
-    name, fold = (f, NONLINEARITIES.get(f)) if isinstance(f, str) else (getattr(f, "__name__", "f"), f)
-    if fold is None:
-        raise ValueError(f"unknown f {f!r}: choose one of {', '.join(NONLINEARITIES)}, or pass a function.")
+    f = nonlinearities.get(f)
     F = rng.standard_normal((n_latent, n_inputs), dtype=np.float32)
     C_train, C_test = (rng.standard_normal((n, n_latent), dtype=np.float32) for n in (n_train, n_test))
 
@@ -197,18 +195,18 @@ def structured(
         x = np.empty((len(C), n_inputs), dtype=np.float32)
         for start in range(0, len(C), slab):
             u = C[start : start + slab] @ F / np.float32(sqrt(n_latent))
-            folded = np.asarray(fold(u))
-            if folded.shape != u.shape:
+            values = np.asarray(f(u))
+            if values.shape != u.shape:
                 raise ValueError(
-                    f"f maps an array of shape {u.shape} to shape {folded.shape}: f must act component-wise."
+                    f"f maps an array of shape {u.shape} to shape {values.shape}: f must act component-wise."
                 )
-            x[start : start + slab] = folded
+            x[start : start + slab] = values
         return standardise(x)
 
     return Inputs(
         x_train=inputs(C_train),
         x_test=inputs(C_test),
-        description=f"structured inputs X = f(CF/√D) with f = {name}, D = {n_latent}",
+        description=f"structured inputs X = f(CF/√D) with f = {f.name}, D = {n_latent}",
         kind="structured",
         latent_train=C_train,
         latent_test=C_test,

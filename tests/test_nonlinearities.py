@@ -1,28 +1,33 @@
 """nonlinearities: the closed forms against quadrature, and both against drawn numbers and the data sets."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 
+from hmm_utils.data import streams
 from hmm_utils.model.datasets import structured
-from hmm_utils.model.nonlinearities import NONLINEARITIES, Constants, constants
+from hmm_utils.model.nonlinearities import NONLINEARITIES, Constants, Nonlinearity, constants, get
+from hmm_utils.runs import experiments
 
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
 
-@pytest.mark.parametrize("name", ["sgn", "relu", "identity", "erf", "abs"])
-def test_quadrature_gives_the_closed_forms(name):
-    """The function itself goes through quadrature, its name through the closed form: both agree to 1e-10."""
-    exact, ours = constants(name), constants(NONLINEARITIES[name])
-    np.testing.assert_allclose([ours.a, ours.b, ours.c], [exact.a, exact.b, exact.c], rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", NONLINEARITIES)
-def test_constants_are_the_moments_of_drawn_numbers(name):
-    """a, b and c are the sample means of f(u), u f(u) and f(u)² over a million u, within five standard errors."""
+@pytest.mark.parametrize("f", NONLINEARITIES.values(), ids=NONLINEARITIES)
+def test_what_is_known_of_each(f):
+    """Closed forms agree with quadrature to 1e-10, the fast version with the function to single precision, and a, b, c
+    with the sample means of f(u), u f(u) and f(u)² over a million u, within five standard errors."""
+    by_quadrature, k = constants(f.function), constants(f.name)
+    np.testing.assert_allclose(astuple(k), astuple(by_quadrature), rtol=0, atol=1e-10)
+    assert f.constants in (None, k) and NONLINEARITIES[f.name] is f
     u = np.random.default_rng(1).standard_normal(10**6)
-    f, k = NONLINEARITIES[name](u), constants(name)
+    if f.fast is not None:
+        single = u.astype(np.float32)
+        fast = f.fast(single.reshape(1000, 1000))
+        np.testing.assert_allclose(fast.ravel(), f(single.astype(float)), rtol=0, atol=1e-6)
+        assert fast.dtype == np.float32 and fast.shape == (1000, 1000)
+    f = f(u)
     for value, sample in ((k.a, f), (k.b, u * f), (k.c, f * f)):
         assert abs(sample.mean() - value) <= SE * sample.std() / 1000 + 1e-15
 
@@ -66,6 +71,28 @@ def test_standardised_constants_are_those_of_the_data_set(name):
     # which moves E u x by at most as much, relatively: 1/√(2·400·500) for the mean over samples, less over the columns.
     x = inputs.x_train.astype(float)
     assert abs((u * x).mean() - k.b) <= SE * (1 / math.sqrt(u.size) + 2 / math.sqrt(2 * 400 * 400))
+
+
+def test_a_new_one_is_one_entry(monkeypatch):
+    """Data sets, streams, layers of generators, set-ups and moments know an f from its entry alone, with the quadrature
+    and the plain function where it has no constants and no fast version."""
+    cube = Nonlinearity(name="cube", function=lambda u: u**3)
+    monkeypatch.setitem(NONLINEARITIES, "cube", cube)
+    assert get("cube") is get(cube) is cube
+    assert constants("cube").b == pytest.approx(3) and constants("cube").zeta == pytest.approx(6)
+    c, F = np.random.default_rng(0).standard_normal((5, 3), dtype="f4"), np.eye(3, 7, dtype="f4")
+    np.testing.assert_array_equal(streams.structured(F, "cube", 0).x_of(c), (c @ (F / np.float32(math.sqrt(3)))) ** 3)
+    inputs = structured("cube", 4, 2, 3, 3, rng=np.random.default_rng(1))
+    assert "f = cube, D = 2" in inputs.description
+    assert experiments.experiment("fig3_left", f="cube").f == "cube"
+
+
+def test_functions_of_ones_own_have_their_names():
+    def wave(u):
+        return np.sin(u)
+
+    assert get(wave).name == "wave" and get(np.vectorize(math.sin)).name
+    np.testing.assert_array_equal(get(wave)(np.ones(2)), wave(np.ones(2)))
 
 
 def test_unknown_name_and_moments_that_do_not_exist_are_refused():
