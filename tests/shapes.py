@@ -9,14 +9,17 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 from types import FunctionType
 
-from beartype import BeartypeConf, beartype
+import numpy as np
+from beartype import BeartypeConf, FrozenDict, beartype
 from jaxtyping import jaxtyped
 
-CHECKED: tuple[str, ...] = ()  # hmm_utils.model., hmm_utils.sgd., hmm_utils.theory. as their annotations are made true
+# joined by hmm_utils.model. and hmm_utils.theory. as their annotations are made true
+CHECKED: tuple[str, ...] = ("hmm_utils.sgd.",)
 
 
-# a whole number is a float, as for mypy
-TYPECHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))
+# a whole number is a float, as for mypy, and numpy's numbers are numbers
+NUMBERS = FrozenDict({int: int | np.integer, float: float | int | np.integer | np.floating})
+TYPECHECKER = beartype(conf=BeartypeConf(hint_overrides=NUMBERS))
 
 
 def checked(function):

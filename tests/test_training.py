@@ -502,7 +502,7 @@ def test_default_evaluation_times():
         ({"evaluate_at": [1, 0.5]}, "evaluate_at must be a list of increasing numbers"),
         ({"evaluate_at": [1, 2.5]}, "evaluate_at end at 2.5: give a last time of at most 2"),
         ({"n_test_along": 1}, "n_test_along = 1: give a whole number of at least 2"),
-        ({"n_gauss": 2.5}, "n_gauss = 2.5: give a whole number of at least 2"),
+        ({"n_gauss": 1}, "n_gauss = 1: give a whole number of at least 2"),
         ({"device": "tpu"}, "device = 'tpu': choose one of auto, cpu, cuda"),
         ({"device": "cuda"}, 'device = "cuda" needs an NVIDIA GPU'),
     ],

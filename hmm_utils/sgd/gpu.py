@@ -1,19 +1,23 @@
-"""Exact one-sample SGD, Eq. (2), for a batch of fleets at once on a GPU: the blocks of `engine` in torch.
+"""Exact one-sample SGD, Eq. (2), for a batch of fleets on a GPU: the blocks of :mod:`hmm_utils.sgd.block` in torch.
 
 G fleets of the same widths, R rows each, train side by side, each on its own stream of samples, with its own learning
-rate, on one of several data sets. With X (G, B, N) the inputs of B consecutive steps and v_k = 0 for padded units,
+rate, on one of several data sets. With X (G, B, N) the inputs of B consecutive steps and v_k = 0 for padded units, for
+every fleet and student::
 
-    S = X Xᵀ / N            A = X Wᵀ / √N         (pre-activations before the block)
-    for b = 0 … B−1:   a = A[b] + Σ_{b'<b} S[b, b'] D[b']
-                       e = y_b − Σ_k v_k g(a_k),   D[b] = η e · v · g'(a),   v += (η/N) e g(a) if v is trained
-    W += Dᵀ X / √N
+    S = X Xᵀ / N               A = X Wᵀ / √N               (pre-activations before the block)
 
-for every fleet and student. The products are batched matrix products. The recursion, B steps that must follow one
-another, is one Triton kernel on a GPU: a launch for all students of all fleets. Where there is no Triton (it comes
-with torch's CUDA build on Linux), for float64, and for students too wide for a kernel's registers it is a loop of torch
-operations, a dozen launches a step: the same numbers up to rounding, but slow on a GPU.
+    for b = 0 … B−1:
+        a_k = A_bk + Σ_{b'<b} S_bb' D_b'k
+        e   = y_b − Σ_k v_k g(a_k),    D_bk = η e v_k g'(a_k),    v_k ← v_k + (η/N) e g(a_k)  if v is trained
 
-Nothing here waits for the device but `networks`, and `samples` and `batch`, which copy to it.
+    W ← W + Dᵀ X / √N
+
+The products are batched matrix products. The recursion, B steps that must follow one another, is one Triton kernel on a
+GPU: a single launch for all students of all fleets. Without Triton (it comes with torch's CUDA build on Linux), for
+float64, and for students too wide for the registers of a kernel, it is a loop of torch operations with a dozen launches
+per step: the same numbers up to rounding, but slow on a GPU.
+
+Only :func:`networks`, :func:`samples` and :func:`batch`, which copy to or from the device, wait for it.
 """
 
 from __future__ import annotations
@@ -28,9 +32,11 @@ from math import pi, sqrt
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Shaped
 
 from hmm_utils.model.activations import ACTIVATIONS, Activation
 from hmm_utils.model.networks import LAYERS, Network
+from hmm_utils.model.parameters import choice
 
 try:
     import triton
@@ -40,12 +46,12 @@ except ImportError:
 
 __all__ = ["BLOCK", "Batch", "Samples", "advance", "batch", "errors", "networks", "outputs", "samples"]
 
-BLOCK = 64  # steps done at once, if not said otherwise
+BLOCK = 64  # steps done at once by default
 _FLOATS = 1 << 25  # numbers in the largest temporary array
-_ROWS = 1024  # inputs that are looked at together for their different values
-_CODES = 256  # different values that a uint8 tells apart
+_ROWS = 1024  # inputs searched for distinct values at once
+_CODES = 256  # distinct values of a uint8
 
-# g and g' of `activations` on torch tensors
+# g and g' of hmm_utils.model.activations for tensors.
 _FIELDS = {
     "erf": (lambda a: torch.erf(a * sqrt(1 / 2)), lambda a: sqrt(2 / pi) * torch.exp(a * a / -2)),
     "relu": (torch.relu, lambda a: (a > 0).to(a.dtype)),
@@ -59,14 +65,20 @@ _FIELDS = {
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs and labels of one or several data sets, one under the other.
+    """Inputs and labels of one or several data sets, concatenated.
 
-    x       (ΣP, N) float32, or uint8 codes of values
-    table   (data sets, 256) float32: code c of data set d stands for table[d, c]; None for inputs that are not coded
-    y       (ΣP,) float32 labels, or None
-    starts  (data sets,) int64: the first row of each data set
-    counts  (data sets,) int64: P of each data set
-    sizes   `counts`, on the host
+    Attributes
+    ----------
+    x : (ΣP, N) tensor
+        Inputs as float32, or uint8 codes of their values.
+    table : (data sets, 256) float32 tensor, optional
+        Code c of data set d stands for table[d, c]; None for inputs that are not coded.
+    y : (ΣP,) float32 tensor, optional
+        Labels.
+    starts, counts : (data sets,) int64 tensors
+        First row and number of samples P of each data set.
+    sizes : tuple of int
+        ``counts``, on the host.
     """
 
     x: torch.Tensor
@@ -78,16 +90,16 @@ class Samples:
 
 
 def _slabs(x: np.ndarray) -> Iterator[np.ndarray]:
-    """The bits of float32 inputs (P, N), some rows at a time: −0 and 0, or two NaNs, can be told apart."""
+    """Iterate over the bits of float32 inputs (P, N), some rows at a time; they distinguish −0 from 0."""
     for start in range(0, len(x), _ROWS):
         yield np.ascontiguousarray(x[start : start + _ROWS]).view(np.uint32)
 
 
 def _distinct(x: np.ndarray) -> np.ndarray | None:
-    """The different values of float32 inputs, as sorted bits, or None if a uint8 cannot tell them apart."""
+    """Find the distinct values of float32 inputs, as sorted bits; None if they are too many for a uint8."""
     found = np.empty(0, np.uint32)
     for bits in _slabs(x):
-        # sorting is slow: only what is new is sorted
+        # Sorting is slow, so only new values are sorted.
         new = bits[found[_code(found, bits)] != bits] if found.size else bits
         found = np.union1d(found, new)
         if found.size > _CODES:
@@ -96,17 +108,31 @@ def _distinct(x: np.ndarray) -> np.ndarray | None:
 
 
 def _code(values: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """uint8 codes c with values[c] = bits, for bits that are among the sorted values."""
+    """Find the uint8 codes c with values[c] = bits, for bits that are among the sorted values."""
     return np.minimum(np.searchsorted(values, bits), len(values) - 1).astype(np.uint8)
 
 
 def samples(data: Sequence[tuple[np.ndarray, np.ndarray | None]], device: str | torch.device) -> Samples:
-    """The data sets (x, y), with inputs x (P, N) and labels y (P,) or None, on a device in single precision.
+    """Copy data sets to a device in single precision.
 
-    If no data set has more than 256 different input values, as grey levels and signs have, the inputs are stored as
-    codes of one byte, which are widened to the very same numbers. Data sets that share their arrays are stored once.
+    If no data set has more than 256 distinct input values (grey levels and signs have fewer), the inputs are stored as
+    codes of one byte, which are widened to exactly the same numbers. Data sets that share their arrays are stored once.
 
-    Raises ValueError for unlike N, for labels that do not match their inputs or that only some data sets have.
+    Parameters
+    ----------
+    data : sequence of (x, y)
+        Inputs x (P, N) and labels y (P,) or None of each data set.
+    device : str or torch.device
+        Where to.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    ValueError
+        For unlike N, for labels that do not match their inputs, or that only some data sets have.
     """
     xs = [np.asarray(x, np.float32, order="C") for x, _ in data]
     if any(x.ndim != 2 or len(x) == 0 for x in xs) or len({x.shape[1] for x in xs}) != 1:
@@ -116,18 +142,19 @@ def samples(data: Sequence[tuple[np.ndarray, np.ndarray | None]], device: str | 
         shapes = [None if y is None else y.shape for y in ys]
         raise ValueError(f"labels have shapes {shapes}: give one label per input in every data set, or None in all.")
     sizes = tuple(map(len, xs))
-    stored = {}
+    stored: dict[tuple, tuple[int, np.ndarray, np.ndarray | None]] = {}
     places = [
         stored.setdefault((_memory(x), None if y is None else _memory(y)), (len(stored), x, y))[0]
         for x, y in zip(xs, ys, strict=True)
     ]
-    _, xs, ys = zip(*stored.values(), strict=True)
-    values = []
+    xs = [x for _, x, _ in stored.values()]
+    labels = [y for _, _, y in stored.values() if y is not None]
+    values: list[np.ndarray] = []
     for x in xs:
-        values.append(_distinct(x))
-        if values[-1] is None:
+        if (distinct := _distinct(x)) is None:
             break
-    coded = values[-1] is not None
+        values.append(distinct)
+    coded = len(values) == len(xs)
     ends = np.cumsum([len(x) for x in xs])
     rows = torch.empty(ends[-1], xs[0].shape[1], dtype=torch.uint8 if coded else torch.float32, device=device)
     table = np.zeros((len(xs), _CODES), np.float32)
@@ -135,13 +162,13 @@ def samples(data: Sequence[tuple[np.ndarray, np.ndarray | None]], device: str | 
         if coded:
             table[d, : len(values[d])] = values[d].view(np.float32)
             x = np.concatenate([_code(values[d], bits) for bits in _slabs(x)])
-        # tensor() copies, which from_numpy() does not and warns of arrays that must not be written
+        # tensor() copies; from_numpy() would warn of read-only arrays.
         rows[end - len(x) : end] = torch.tensor(x)
     starts = ends - [len(x) for x in xs]
     return Samples(
         x=rows,
         table=torch.from_numpy(table[places]).to(device) if coded else None,
-        y=None if ys[0] is None else torch.from_numpy(np.concatenate(ys)).to(device),
+        y=torch.from_numpy(np.concatenate(labels)).to(device) if labels else None,
         starts=torch.from_numpy(starts[places]).to(device),
         counts=torch.tensor(sizes, device=device),
         sizes=sizes,
@@ -149,12 +176,12 @@ def samples(data: Sequence[tuple[np.ndarray, np.ndarray | None]], device: str | 
 
 
 def _memory(array: np.ndarray) -> tuple:
-    """Where and how the array lies in memory: the same for arrays that are the same."""
+    """Describe where an array is in memory: equal for identical arrays."""
     return array.ctypes.data, array.shape, array.strides
 
 
 def _inputs(samples: Samples, data: torch.Tensor, rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The inputs (…, N) in these rows (…) of the data sets `data`, which broadcasts to (…)."""
+    """Look up the inputs (…, N) in these rows (…) of the data sets ``data``, which broadcasts to (…)."""
     x = samples.x[rows]
     if samples.table is not None:
         place = x.to(torch.int32) + (_CODES * data).to(torch.int32)[..., None]
@@ -169,17 +196,28 @@ def _inputs(samples: Samples, data: torch.Tensor, rows: torch.Tensor, dtype: tor
 class Batch:
     """G fleets of U students with the same widths, R hidden units in all; W, v and alive are updated in place.
 
-    W           (G, R, N): the first layers of all students of a fleet, one under the other
-    v           (G, R): their second layers
-    alive       (G, U) bool: False once a student has diverged
-    lr, lr_v    (G,) η, and η/N, or 0 where v stays
-    data        (G,) int64: the data set of each fleet
-    rows, real  (U, K) int64 and bool: row of each hidden unit of each student, padded to the largest width K; False for
-                the padding
-    place       (R,) int64: where each row stands among the U·K padded units
-    widths      of the students
-    data_sets   `data`, on the host
-    activation  g
+    Attributes
+    ----------
+    W : (G, R, N) tensor
+        First layers of all students of a fleet.
+    v : (G, R) tensor
+        Their second layers.
+    alive : (G, U) bool tensor
+        False for students that have diverged.
+    lr, lr_v : (G,) tensors
+        η, and η/N or 0 for a fixed second layer.
+    data : (G,) int64 tensor
+        The data set of each fleet.
+    rows, real : (U, K) int64 and bool tensors
+        Row of each hidden unit of each student, padded to the largest width K; ``real`` is False for padding.
+    place : (R,) int64 tensor
+        Where each row is among the U·K padded units.
+    widths : tuple of int
+        Widths of the students.
+    data_sets : tuple of int
+        ``data``, on the host.
+    activation : Activation
+        The non-linearity g.
     """
 
     W: torch.Tensor
@@ -205,12 +243,28 @@ def batch(
     device: str | torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Batch:
-    """Fleets of copies of these networks on a device.
+    """Copy fleets of networks to a device.
 
-    lr, layers, data   of each fleet: η, "both" or "first", and its place in the `Samples`
+    Parameters
+    ----------
+    fleets : sequence of sequences of Network
+        The students of each fleet.
+    lr, layers, data : sequences
+        For each fleet: η, "both" or "first", and its data set in the :class:`Samples`.
+    device : str or torch.device
+        Where to.
+    dtype : torch.dtype
+        Precision.
 
-    Raises ValueError for fleets that differ in their widths, N or activation, for an activation that is not in
-    `activations.ACTIVATIONS`, for an unknown `layers`, and unless lr, layers and data have one entry per fleet.
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    ValueError
+        For fleets that differ in their widths, N or activation, for a custom activation, for unknown ``layers``, and
+        unless lr, layers and data have one entry per fleet.
     """
     kinds = {tuple((n.width, n.n_inputs, n.activation.name) for n in fleet) for fleet in fleets}
     if len(kinds) != 1 or len({kind[1:] for kind in next(iter(kinds))}) != 1:
@@ -228,9 +282,8 @@ def batch(
             f"{len(fleets)} fleets have {len(lr)} learning rates, {len(layers)} layers and {len(data)} data sets: "
             "give one of each per fleet."
         )
-    unknown = sorted(set(layers) - set(LAYERS))
-    if unknown:
-        raise ValueError(f"layers = {unknown[0]!r}: choose one of {', '.join(LAYERS)}.")
+    for which in layers:
+        choice("layers", which, LAYERS)
     widths = tuple(n.width for n in fleets[0])
     U, K, N = len(widths), max(widths), fleets[0][0].n_inputs
     real = np.arange(K) < np.array(widths)[:, None]
@@ -257,7 +310,7 @@ def batch(
 
 
 def networks(batch: Batch) -> list[list[Network]]:
-    """Copies of the students of every fleet, in order; NaN for a student that is no longer alive."""
+    """Return copies of the students of every fleet, in order; NaN for students that have diverged."""
     Ws, vs, alive = (tensor.cpu().numpy() for tensor in (batch.W, batch.v, batch.alive))
     ends = np.cumsum(batch.widths)
     fleets = []
@@ -275,8 +328,10 @@ def networks(batch: Batch) -> list[list[Network]]:
 
 @contextmanager
 def _matmul_precision(tf32: bool) -> Iterator[None]:
-    """Float32 matrix products on the GPU in float32, or with factors rounded to TF32's 10 bits."""
+    """Do float32 matrix products on the GPU in float32, or with factors rounded to the 10 bits of TF32."""
     matmul = torch.backends.cuda.matmul
+    name: str
+    value: str | bool
     name, value = "fp32_precision", "tf32" if tf32 else "ieee"
     if not hasattr(matmul, name):  # before torch 2.9
         name, value = "allow_tf32", tf32
@@ -289,18 +344,33 @@ def _matmul_precision(tf32: bool) -> Iterator[None]:
 
 
 def _product(a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
-    """scale · a bᵀ for every matrix of the batch, in one launch."""
-    # with beta = 0 the first argument is not read
+    """Compute scale · a bᵀ for every matrix of the batch, in one launch."""
+    # With beta = 0 the first argument is not read.
     return torch.baddbmm(a.new_empty(1, 1, 1), a, b.mT, beta=0, alpha=scale)
 
 
 def _recursion_torch(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The recursion of the module's docstring in torch operations: D (G, B, R); v and alive are updated in place.
+    """Run the recursion of the module's docstring in torch operations; v and alive are updated in place.
 
-    A  (G, B, R) pre-activations before the block     S  (G, B, B) X Xᵀ/N     y  (G, B) labels
+    Parameters
+    ----------
+    batch : Batch
+        The fleets.
+    A : (G, B, R) tensor
+        Pre-activations before the block.
+    S : (G, B, B) tensor
+        X Xᵀ/N.
+    y : (G, B) tensor
+        Labels.
+
+    Returns
+    -------
+    (G, B, R) tensor
+        D.
     """
     g, dg = _FIELDS[batch.activation.name]
-    # g(0) = 0 and v = 0 keep padded units out of φ and at 0; where(), as 0 · NaN of another student would be NaN
+    # g(0) = 0 and v = 0 keep padded units out of φ and at 0. With a product in place of where(), the NaN of another
+    # student would spread.
     A = torch.where(batch.real, A[:, :, batch.rows], 0)
     v = torch.where(batch.real, batch.v[:, batch.rows], 0)
     lr, lr_v = batch.lr[:, None, None], batch.lr_v[:, None, None]
@@ -311,7 +381,7 @@ def _recursion_torch(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.Te
         batch.alive.logical_and_(e[..., 0].isfinite())
         d = lr * e * v * dg(a)
         v += lr_v * e * ga
-        # D[b] takes the place of A[b], which is not needed any more
+        # D[b] replaces A[b], which is no longer needed.
         A[:, b] = d
         A[:, b + 1 :].addcmul_(S[:, b + 1 :, b, None, None], d[:, None])
     batch.v.copy_(v.flatten(1)[:, batch.place])
@@ -325,7 +395,7 @@ if triton is not None:
         A, S, y, D, v, alive, lr, lr_v, rows, real, S_fleet, y_fleet, B, R, U, K,
         g_name: tl.constexpr, K_PADDED: tl.constexpr, B_PADDED: tl.constexpr,
     ):  # fmt: skip
-        """The recursion for one student; arguments as in `_recursion_torch`, S_fleet and y_fleet the strides."""
+        """Run the recursion for one student; arguments as in `_recursion_torch`, S_fleet and y_fleet the strides."""
         u, fleet = tl.program_id(0), tl.program_id(1).to(tl.int64)
         k, c = tl.arange(0, K_PADDED), tl.arange(0, B_PADDED)
         is_unit = tl.load(real + u * K + k, mask=k < K, other=0) != 0
@@ -339,13 +409,13 @@ if triton is not None:
         eta, eta_v = tl.load(lr + fleet), tl.load(lr_v + fleet)
         v_k = tl.load(v, mask=is_unit, other=0.0)
         lives = tl.load(alive)
-        # D of the steps so far stays in registers, one row per step
+        # D of the steps so far stays in registers, one row per step.
         done = tl.zeros((B_PADDED, K_PADDED), A.dtype.element_ty)
         s = tl.zeros((B_PADDED,), A.dtype.element_ty)
         before = tl.load(A, mask=is_unit, other=0.0)
         label = tl.load(y)
         for b in range(B):
-            # the next step's numbers are asked for now, so that they are there when it begins
+            # The numbers of the next step are loaded now, so that they have arrived when it begins.
             n = tl.minimum(b + 1, B - 1)
             next_s = tl.load(S + n * B + c, mask=c < n, other=0.0)
             next_before = tl.load(A + n * R, mask=is_unit, other=0.0)
@@ -356,7 +426,7 @@ if triton is not None:
                 ga = tl.erf(a * 0.7071067811865476)
                 dga = 0.7978845608028654 * tl.exp(a * a * -0.5)
             elif g_name == "relu":
-                # NaN must pass through g: a diverged pre-activation is not a silent zero
+                # NaN must pass through g, so that divergence is noticed.
                 ga = tl.where(a <= 0, 0.0, a)
                 dga = tl.where(a > 0, 1.0, 0.0)
             elif g_name == "identity":
@@ -380,15 +450,16 @@ _MOST_WARPS = 16
 
 
 def _warps(K: int, B: int) -> int:
-    """Warps per student: 64 or fewer of the B·K numbers D in the registers of each thread; more than 16 for too many.
+    """Choose the warps per student so that each thread has at most 64 of the B·K numbers D in registers.
 
-    Fewer warps are faster while the registers last: the two sums of a step stay within one warp.
+    Fewer warps are faster while the registers last, because the two sums of a step stay within one warp. A result above
+    16 means that the student is too wide.
     """
     return max(1, triton.next_power_of_2(K) * triton.next_power_of_2(B) // (64 * 32))
 
 
 def _recursion_triton(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`_recursion_torch` in one launch: one program per student of every fleet."""
+    """Run `_recursion_torch` in one launch: one program per student of every fleet."""
     (G, B, R), (U, K) = A.shape, batch.rows.shape
     A, D = A.contiguous(), torch.empty_like(A, memory_format=torch.contiguous_format)
     _recursion_kernel[U, G](
@@ -398,14 +469,14 @@ def _recursion_triton(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.T
         K_PADDED=triton.next_power_of_2(K),
         B_PADDED=triton.next_power_of_2(B),
         num_warps=_warps(K, B),
-        enable_fp_fusion=True,  # a · b + c with one rounding; Triton warns where this is left open
+        enable_fp_fusion=True,  # a · b + c with one rounding; Triton warns if this is not specified
     )
     return D
 
 
 @cache
 def _triton_works(device: torch.device) -> bool:
-    """Whether the kernel can be built: besides Triton it takes a C compiler, and a GPU that Triton supports."""
+    """Whether the kernel can be built, which also requires a C compiler and a GPU that Triton supports."""
     if triton is None:
         return False
     one = Network(np.zeros((1, 1)), np.zeros(1), ACTIVATIONS["identity"])
@@ -432,7 +503,7 @@ def _recursion(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.Tensor) 
 
 def _on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.tensor(array, dtype=torch.int64)
-    # from pageable memory the host would wait until the device has caught up
+    # From pageable memory the host would wait until the device has caught up.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -447,14 +518,27 @@ def _check_data(batch: Batch, samples: Samples) -> None:
 def advance(
     batch: Batch, samples: Samples, indices: np.ndarray | torch.Tensor, *, block: int = BLOCK, tf32: bool = False
 ) -> None:
-    """Trains the fleets in place, each with one SGD step on each of its samples, in the order given.
+    """Take one SGD step, Eq. (2), with each fleet on each of its samples, in the order given.
 
-    indices  (G, n) int64: the samples of each fleet, counted within its data set
-    block    number of steps done at once; it changes rounding only
-    tf32     whether the GPU may round the factors of matrix products to 10 bits: faster, to three digits
+    Parameters
+    ----------
+    batch : Batch
+        Fleets; trained in place.
+    samples : Samples
+        Labelled samples.
+    indices : (G, n) int64 array or tensor
+        Samples for each fleet, counted within its data set.
+    block : int
+        Number of steps done at once, which affects rounding only.
+    tf32 : bool
+        Whether the GPU may round the factors of matrix products to 10 bits: faster, to three digits.
 
-    Raises ValueError unless there is a row of indices for each fleet and labelled samples for each data set, and
-    IndexError for an index that is not in 0 … P−1, if the indices are on the host: on the device no one looks.
+    Raises
+    ------
+    ValueError
+        Unless there is a row of indices for each fleet and labelled samples for each data set.
+    IndexError
+        For an index that is not between 0 and P − 1. Indices on the device are not checked.
     """
     G, _, N = batch.W.shape
     if len(indices) != G or indices.ndim != 2:
@@ -473,13 +557,14 @@ def advance(
     with _matmul_precision(tf32):
         for part, B in ((rows[:, :whole], block), (rows[:, whole:], rows.shape[1] - whole)):
             if part.shape[1]:
-                # inputs and Gram matrices do not depend on the weights: those of many blocks take one launch
+                # Inputs and Gram matrices do not depend on the weights, so those of many blocks take one launch.
                 for blocks in part.unflatten(1, (-1, B)).split(max(1, _FLOATS // (G * B * N)), dim=1):
                     _advance_blocks(batch, samples, blocks)
 
 
 def _advance_blocks(batch: Batch, samples: Samples, rows: torch.Tensor) -> None:
-    """The blocks of steps on the samples in `rows` (G, blocks, B)."""
+    """Take the blocks of steps on the samples in ``rows`` (G, blocks, B)."""
+    assert samples.y is not None
     N, dtype = batch.W.shape[2], batch.W.dtype
     X = _inputs(samples, batch.data[:, None, None], rows, dtype)
     y = samples.y[rows].to(dtype)
@@ -494,9 +579,9 @@ def _advance_blocks(batch: Batch, samples: Samples, rows: torch.Tensor) -> None:
 
 
 def _all_outputs(batch: Batch, samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]]:
-    """φ (G, U, n), y that broadcasts to it, and inside (G, 1, n), for n inputs at a time.
+    """Iterate over φ (G, U, n), y that broadcasts to it, and ``inside`` (G, 1, n), for n inputs at a time.
 
-    Where data sets differ in size, the last sample of the smaller ones is repeated; `inside` is False there.
+    If data sets differ in size, the last sample of the smaller ones is repeated, and ``inside`` is False there.
     """
     G, R, N = batch.W.shape
     shared = len(samples.sizes) == 1
@@ -513,35 +598,59 @@ def _all_outputs(batch: Batch, samples: Samples) -> Iterator[tuple[torch.Tensor,
         with _matmul_precision(tf32=False):
             a = torch.matmul(batch.W, X[0].mT if shared else X.mT).mul_(1 / sqrt(N))
         vg = _FIELDS[batch.activation.name][0](a).mul_(batch.v[..., None])
-        # students of the same width that follow one another are summed together
-        runs = [(K, len(list(same))) for K, same in groupby(batch.widths)]
-        parts = vg.split([K * n for K, n in runs], dim=1)
-        phi = torch.cat([part.unflatten(1, (n, K)).sum(2) for part, (K, n) in zip(parts, runs, strict=True)], dim=1)
+        # Consecutive students of the same width are summed at once.
+        alike = [(K, len(list(same))) for K, same in groupby(batch.widths)]
+        parts = vg.split([K * n for K, n in alike], dim=1)
+        phi = torch.cat([part.unflatten(1, (n, K)).sum(2) for part, (K, n) in zip(parts, alike, strict=True)], dim=1)
         y = None if samples.y is None else samples.y[rows][:, None]
         yield phi, y, (i < P).expand(G, -1)[:, None]
 
 
-def outputs(batch: Batch, samples: Samples) -> torch.Tensor:
-    """φ of every student on the inputs of its data set, or, if there is only one, on those: (G, U, P).
+def outputs(batch: Batch, samples: Samples) -> Shaped[torch.Tensor, "G U P"]:
+    """Compute the outputs φ(x), Eq. (1), of every student on its data set, or on the only one.
 
-    Where data sets differ in size, P is the largest and φ is NaN beyond the others' ends.
+    Parameters
+    ----------
+    batch : Batch
+        Fleets.
+    samples : Samples
+        Inputs.
+
+    Returns
+    -------
+    (G, U, P) tensor
+        P is the largest if data sets differ in size, and φ is NaN beyond the others' ends.
     """
     return torch.cat([torch.where(inside, phi, torch.nan) for phi, _, inside in _all_outputs(batch, samples)], dim=-1)
 
 
-def errors(batch: Batch, samples: Samples) -> dict[str, torch.Tensor]:
-    """Errors of all students and disagreements of all pairs on these samples, with standard errors, in float64.
+def errors(batch: Batch, samples: Samples) -> dict[str, Float64[torch.Tensor, "_ U"]]:
+    """Measure the errors of all students and the disagreements of all pairs, with standard errors.
 
-    Fleets 2j and 2j+1 are the two students of pair j, trained on the same data set. Each student is measured on the
-    samples of its data set, or, if there is only one, on those. For U students per fleet:
+    Fleets 2j and 2j + 1 are the two fleets of pair j, trained on the same data set. Each student is measured on its
+    data set, or on the only one. Students with an output that is not finite are marked as no longer alive.
 
-      mse, frac        (G, U) half the mean square of φ − y, and the fraction of differing signs, sgn(0) = +1,
-                       Eq. (3); only for samples with labels
-      12_mse, 12_frac  (G/2, U) the same between the two students of a pair, Eq. (5)
-      …_se             their standard errors over the P samples: s/√P, and √(p(1 − p)/P) for a fraction p
+    Parameters
+    ----------
+    batch : Batch
+        Fleets.
+    samples : Samples
+        Samples.
 
-    A student with an output that is not finite is marked as no longer alive. What belongs to one is NaN.
-    Raises ValueError for fleets that do not come in pairs, and for data sets without samples.
+    Returns
+    -------
+    dict of float64 tensors
+        For U students per fleet, and NaN for students that have diverged:
+
+        - ``mse``, ``frac`` (G, U): half the mean square of φ − y, and the fraction of differing signs, sgn(0) = +1,
+          Eq. (3); only for labelled samples
+        - ``12_mse``, ``12_frac`` (G/2, U): the same between the two students of a pair, Eq. (5)
+        - each of these with ``_se``: its standard error over the P samples, s/√P, or √(p(1 − p)/P) for a fraction p
+
+    Raises
+    ------
+    ValueError
+        For fleets that do not come in pairs, and for data sets without samples.
     """
     if batch.data_sets[::2] != batch.data_sets[1::2]:
         raise ValueError(
@@ -550,7 +659,7 @@ def errors(batch: Batch, samples: Samples) -> dict[str, torch.Tensor]:
     sums: dict[str, torch.Tensor] = {}
     for phi, y, inside in _all_outputs(batch, samples):
         batch.alive.logical_and_(phi.isfinite().all(-1))
-        # the square of a finite float32 is finite in double precision
+        # The square of a finite float32 is finite in double precision.
         phi = phi.double()
         compared = {"12_": (phi[::2], phi[1::2], inside[::2])}
         if y is not None:
@@ -562,7 +671,7 @@ def errors(batch: Batch, samples: Samples) -> dict[str, torch.Tensor]:
                 sums[key + name] = sums.get(key + name, 0) + now.sum(-1, dtype=torch.float64)
     data = torch.zeros_like(batch.data) if len(samples.sizes) == 1 else batch.data
     P_all = samples.counts[data].double()[:, None]
-    result = {}
+    result: dict[str, torch.Tensor] = {}
     for key in ("12_", "") if "mse" in sums else ("12_",):
         P, alive = (P_all, batch.alive) if key == "" else (P_all[::2], batch.alive[::2] & batch.alive[1::2])
         mse, frac = sums[key + "mse"] / P, sums[key + "frac"] / P

@@ -24,7 +24,6 @@ from typing import TypeVar
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -110,7 +109,7 @@ def train(
     rngs: Sequence[np.random.Generator],
     evaluate_at: Sequence[float] | np.ndarray | None = None,
     eps_g: Callable[..., float] = eps_g_erf,
-    test: tuple[Float[np.ndarray, "n N"], Float[np.ndarray, " n"]] | None = None,
+    test: tuple[np.ndarray, np.ndarray] | None = None,
     block: int | None = None,
     progress: str | None = "online SGD",
 ) -> xr.Dataset:

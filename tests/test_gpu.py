@@ -538,7 +538,7 @@ def test_impossible_training_and_measuring_are_refused():
 def run_here(function, tmp_path, **environment):
     """Calls a function of this file in a fresh interpreter, in which Triton can be imported otherwise."""
     subprocess.run(
-        [sys.executable, "-c", f"import test_device; test_device.{function.__name__}()"],
+        [sys.executable, "-c", f"import test_gpu; test_gpu.{function.__name__}()"],
         cwd=Path(__file__).parent,
         env=os.environ | {"TRITON_CACHE_DIR": str(tmp_path)} | environment,
         check=True,
