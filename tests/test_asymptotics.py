@@ -92,7 +92,7 @@ def test_standardising_the_inputs_changes_nothing():
 
 
 def test_impossible_arguments_are_refused():
-    with pytest.raises(ValueError, match="δ = D/N is a positive, finite number"):
+    with pytest.raises(ValueError, match="delta = 0: give a positive, finite number"):
         estimable_fraction(SGN, 0)
-    with pytest.raises(ValueError, match="width = 0: give at least 1"):
+    with pytest.raises(ValueError, match="width = 0: give a whole number"):
         asymptotic_error(SGN, 0.1, width=0)

@@ -116,7 +116,7 @@ def test_few_gaussian_inputs_have_fewer_dimensions():
 @pytest.mark.parametrize(
     ("x", "neighbours", "sentence"),
     [
-        (uniform(40, 2), [3], "neighbours = 3: give even numbers from 2 to a tenth of the inputs, which are 40 here."),
+        (uniform(40, 2), [3], "neighbours = 3: give even numbers from 2 to a tenth of the number of inputs, 40."),
         (uniform(40, 2), [0], "neighbours = 0: "),
         (uniform(40, 2), [2, 6], "neighbours = 6: "),
         (uniform(40, 2)[0], [2], r"x has shape \(2,\) or is not finite: give a matrix of finite numbers"),

@@ -202,11 +202,11 @@ def measured(tmp_path_factory):
     return result, folder
 
 
-def test_conditions_are_told_in_full(measured):
+def test_conditions_are_stored_in_full(measured):
     """Texts of different lengths are not cut to that of the first."""
-    told = measured[0]["condition"]
-    assert str(told.sel(generator="f even").values) == "b = E u f(u) = 0"
-    assert str(told.sel(generator="sgn, one layer").values) == ""
+    conditions = measured[0]["condition"]
+    assert str(conditions.sel(generator="f even").values) == "b = E u f(u) = 0"
+    assert str(conditions.sel(generator="sgn, one layer").values) == ""
 
 
 def test_a_measurement_goes_on_where_it_stopped(measured, monkeypatch):

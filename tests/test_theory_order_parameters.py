@@ -1,15 +1,16 @@
 """hmm_utils.theory.online.order_parameters against sums written as loops, and against sampled fields."""
 
 import math
-from types import SimpleNamespace
+from inspect import unwrap
 
 import numpy as np
 import pytest
 
+from hmm_utils.model.nonlinearities import constants
 from hmm_utils.theory.online import order_parameters as op
 
 SE = 5  # standard errors allowed: one number in two million is further off by chance
-SIGN = SimpleNamespace(b=math.sqrt(2 / math.pi), zeta=1 - 2 / math.pi, c0=1.0)
+SIGN = constants("sgn")
 K, M, D, N = 3, 2, 7, 11
 
 
@@ -105,24 +106,18 @@ def test_covariance_puts_the_blocks_together():
 def test_impossible_matrices_are_refused(weights):
     """One sentence each: shapes that do not agree, no units, NaN, and no covariance."""
     w, wt, F = weights
-    with pytest.raises(ValueError, match=r"w has shape \(3, 7\)"):
-        op.hidden_manifold(w[:, :D], wt, F, SIGN)
-    with pytest.raises(ValueError, match=r"w_teacher has shape \(0, 7\)"):
-        op.hidden_manifold(w, wt[:0], F, SIGN)
-    with pytest.raises(ValueError, match=r"w has shape \(0, 11\)"):
-        op.densities(w[:0], wt, F, op.latent_modes(F))
-    with pytest.raises(ValueError, match=r"Omega has shape \(7, 7\)"):
-        op.generator(w, wt, np.eye(D), F.T)
-    with pytest.raises(ValueError, match="Phi holds values that are not finite"):
-        op.generator(w, wt, np.eye(N), np.full((N, D), np.nan))
-    with pytest.raises(ValueError, match="not square and symmetric"):
-        op.generator_modes(np.triu(np.ones((3, 3))))
-    with pytest.raises(ValueError, match=r"w_teacher has shape \(2, 7\)"):
-        op.iid(w, wt)
-    one = np.ones((1, 1))
-    with pytest.raises(ValueError, match="positive semi-definite"):
-        op.covariance(one, 2 * one, one)
-    with pytest.raises(ValueError, match="give \\(K, K\\)"):
-        op.covariance(np.eye(2), one, one)
-    with pytest.raises(ValueError, match="R holds values that are not finite"):
-        op.covariance(one, np.nan * one, one)
+    one, eye = np.ones((1, 1)), np.eye(N)
+    for function, arguments, message in (
+        (op.hidden_manifold, (w[:, :D], wt, F, SIGN), r"w has shape \(3, 7\)"),
+        (op.hidden_manifold, (w, wt[:0], F, SIGN), r"w_teacher has shape \(0, 7\)"),
+        (op.densities, (w[:0], wt, F, op.latent_modes(F)), r"w has shape \(0, 11\)"),
+        (op.generator, (w, wt, np.eye(D), F.T), r"Omega has shape \(7, 7\)"),
+        (op.generator, (w, wt, eye, np.full((N, D), np.nan)), "Phi holds values that are not finite"),
+        (op.generator_modes, (np.triu(np.ones((3, 3))),), "not square and symmetric"),
+        (op.iid, (w, wt), r"w_teacher has shape \(2, 7\)"),
+        (op.covariance, (one, 2 * one, one), "positive semi-definite"),
+        (op.covariance, (np.eye(2), one, one), r"give \(K, K\)"),
+        (op.covariance, (one, np.nan * one, one), "R holds values that are not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            unwrap(function)(*arguments)

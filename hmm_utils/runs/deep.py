@@ -1,38 +1,39 @@
 """Students of deep generators: online SGD on x = G(c) against the equations of motion for a Gaussian of the same Ω, Φ.
 
 By the Gaussian equivalence conjecture for generators (Goldt, Loureiro, Reeves, Krzakala, Mézard & Zdeborová,
-arXiv:2006.14709) ε_g follows from the covariances alone. Both sides start from the same weights here. The deviation
+arXiv:2006.14709) ε_g follows from the covariances alone. Both sides start from the same weights here. The deviation ::
 
     d(t) = |ε_g(t), mean over simulations / ε_g(t), theory − 1|
 
-is set against how far the local fields λ_k = w_k·x/√N are from a Gaussian. With the skewness κ₃ and the excess kurtosis
-κ₄ of a field, the relative entropy of its density and a Gaussian's is, to leading order in both,
+is compared with the distance of the local fields λ_k = w_k·x/√N from a Gaussian. With the skewness κ₃ and the excess
+kurtosis κ₄ of a field, the relative entropy of its density and a Gaussian's is, to leading order in both, ::
 
-    J = κ₃²/12 + κ₄²/48,
+    J = κ₃²/12 + κ₄²/48.
 
-and √J, root mean square over fields, is called their non-Gaussianity. n samples of a Gaussian leave √(1/n).
+The root mean square of √J over fields is called their non-Gaussianity; n samples of a Gaussian leave √(1/n).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from dataclasses import replace as replaced
 from functools import partial
 from hashlib import sha256
-from math import isfinite, sqrt
+from math import sqrt
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from hmm_utils import files
 from hmm_utils.data import generators, streams
 from hmm_utils.data.generators import Generator, Layer
-from hmm_utils.files import read_dataset, replace
-from hmm_utils.model import observables
+from hmm_utils.model import observables, parameters
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.runs import seeds
 from hmm_utils.sgd import online
@@ -52,22 +53,36 @@ RANDOM = ("sgn, one layer", "sgn, deep", "tanh, deep", "convolutional")
 TRAINED = "decoder"
 
 _EDGES = np.linspace(-5, 5, 51)
-# values of the spectrum that are kept, at ranks spaced evenly in the logarithm
+# stored eigenvalues, at ranks spaced evenly in the logarithm
 _N_RANKS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What decides the numbers.
+    """Values that decide the numbers; impossible ones raise ValueError.
 
-    n_inputs, n_latent  N and D of the fully connected generators
-    hidden              widths of the layers between, if deep
-    channels            of the convolutional one, which makes 3 × side × side pixels, side = 4 · 2^(layers − 1)
-    stride              of the 28 × 28 pixels of the trained decoder, every stride-th in each direction
-    few                 latent dimensions of the cases with too few of them
-    n_samples           behind Ω and Φ; n_fields behind a histogram of local fields; n_test behind ε_g on test inputs
-    n_starts            draws of teacher and student; n_simulations from each of them
-    width, teacher_width, lr, time, n_times   K, M, η, and log-spaced times from time/1000 up to `time` in steps/N
+    Attributes
+    ----------
+    n_inputs, n_latent : int
+        N and D of the fully connected generators.
+    hidden : tuple of int
+        Widths of the layers between, if deep.
+    channels : tuple of int
+        Of the convolutional generator, which makes 3 × side × side pixels, side = 4 · 2^(layers − 1).
+    stride : int
+        Of the 28 × 28 pixels of the trained decoder, every stride-th in each direction is an input.
+    few : int
+        Latent dimensions of the cases with too few of them.
+    n_samples, n_fields, n_test : int
+        Samples for Ω and Φ, for a histogram of local fields, and for ε_g on test inputs.
+    n_starts, n_simulations : int
+        Draws of teacher and student, and simulations from each of them.
+    width, teacher_width, lr : int, int, float
+        K, M and η.
+    time, n_times : float, int
+        Times are 0 and log-spaced from time/1000 to ``time``, in steps/N.
+    seed : int
+        Of all random numbers.
     """
 
     n_inputs: int
@@ -89,37 +104,24 @@ class Configuration:
     seed: int
 
     def __post_init__(self) -> None:
+        parameters.learning_rate(self.lr)
+        parameters.time(self.time)
         for name, value in asdict(self).items():
-            for number in value if isinstance(value, tuple) else (value,):
-                positive = isinstance(number, int | float) and isfinite(number) and number > 0
-                if name not in ("lr", "time", "seed") and not (positive and isinstance(number, int)):
-                    raise ValueError(f"{name} = {number}: give a whole number of at least 1.")
-                if name in ("lr", "time") and not positive:
-                    raise ValueError(f"{name} = {number}: give a positive, finite number.")
+            if name not in ("lr", "time"):
+                for number in np.atleast_1d(np.array(value, object)):
+                    parameters.whole(name, number, 0 if name == "seed" else 1)
 
     @property
     def times(self) -> np.ndarray:
+        """When ε_g is evaluated, (n_times,)."""
         return np.concatenate([[0], np.geomspace(self.time / 1000, self.time, self.n_times - 1)])
 
 
 # ---- Cases ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Case:
-    """A generator, and a student that starts on it.
-
-    layers     of a fully connected generator; None: it is none
-    start      (N, K) and rng → w (K, N) to start from
-    condition  of the theorem that is not met; empty: they are, as far as they are known
-    shape      of an input that is a picture, (rows, columns) or (colours, rows, columns); empty: it is none
-    """
-
-    generator: Generator
-    condition: str = ""
-    shape: tuple[int, ...] = ()
-    layers: tuple[Layer, ...] | None = None
-    start: Callable[..., np.ndarray] = lambda shape, rng: rng.standard_normal(shape)
+def _normal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal(shape)
 
 
 def _aligned(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -127,16 +129,43 @@ def _aligned(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return sqrt(shape[1]) * np.eye(*shape)
 
 
-def _connected(layers: tuple[Layer, ...], name: str, **others: object) -> Case:
-    return Case(generator=generators.fully_connected(layers, name), layers=layers, **others)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Case:
+    """A generator, and a student that starts on it.
+
+    Attributes
+    ----------
+    generator : Generator
+        x = G(c).
+    condition : str
+        Condition of the theorem that is violated; empty: none that is known.
+    shape : tuple of int
+        Of an input that is a picture, (rows, columns) or (colours, rows, columns); empty: it is none.
+    layers : tuple of Layer
+        Of a fully connected generator; empty for others.
+    start : callable
+        (K, N) and rng → w (K, N) to start from.
+    """
+
+    generator: Generator
+    condition: str = ""
+    shape: tuple[int, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    start: Callable[[tuple[int, int], np.random.Generator], np.ndarray] = _normal
 
 
-def _decoder(c: Configuration, n_latent: int | None = None) -> tuple[Layer, ...]:
-    """The trained decoder on every stride-th pixel, and with the n_latent units of largest weights alone, others 0."""
-    (first, last), _ = generators.load_layers(generators.TRAINED)
-    pixels = np.arange(last.F.shape[1]).reshape(28, 28)[:: c.stride, :: c.stride].ravel()
-    latent = np.argsort(-np.linalg.norm(first.F, axis=1))[:n_latent]
-    return Layer(first.F[latent], "relu", first.bias), Layer(last.F[:, pixels], "sigmoid", last.bias[pixels])
+MakeCase = Callable[["Configuration", np.random.Generator], Case]
+
+
+def _random(f: str, *, deep: bool = False, few: bool = False, condition: str = "", start: Any = _normal) -> MakeCase:
+    def case(c: Configuration, rng: np.random.Generator) -> Case:
+        sizes = (c.few if few else c.n_latent, *(c.hidden if deep else ()), c.n_inputs)
+        layers = generators.random_layers(sizes, f, rng=rng)
+        name = f"{len(layers)} random layers of f = {f}"
+        generator = generators.fully_connected(layers, name)
+        return Case(generator=generator, layers=layers, condition=condition, start=start)
+
+    return case
 
 
 def _convolutional(c: Configuration, rng: np.random.Generator) -> Case:
@@ -144,68 +173,74 @@ def _convolutional(c: Configuration, rng: np.random.Generator) -> Case:
     return Case(generator=generators.convolutional(c.n_latent, c.channels, rng=rng), shape=(3, side, side))
 
 
-def _digits(c: Configuration, n_latent: int | None, name: str, condition: str) -> Case:
-    side = len(range(0, 28, c.stride))
-    return _connected(_decoder(c, n_latent), name, condition=condition, shape=(side, side))
+def _decoder(*, few: bool = False, condition: str) -> MakeCase:
+    """Make the trained decoder on every stride-th pixel, with all latent units or those of largest weights alone."""
 
-
-def _of_sizes(
-    sizes: Callable[[Configuration], tuple[int, ...]], f: str, **others: object
-) -> Callable[[Configuration, np.random.Generator], Case]:
     def case(c: Configuration, rng: np.random.Generator) -> Case:
-        layers = generators.random_layers(sizes(c), f, rng=rng)
-        return _connected(layers, f"{len(layers)} random layers of f = {f}", **others)
+        (first, last), _ = generators.load_layers(generators.TRAINED)
+        pixels = np.arange(last.F.shape[1]).reshape(28, 28)[:: c.stride, :: c.stride]
+        latent = np.argsort(-np.linalg.norm(first.F, axis=1))[: c.few if few else None]
+        layers = (
+            Layer(first.F[latent], first.f, first.bias),
+            Layer(last.F[:, pixels.ravel()], last.f, None if last.bias is None else last.bias[pixels.ravel()]),
+        )
+        generator = generators.fully_connected(layers, "decoder of digits")
+        return Case(generator=generator, layers=layers, condition=condition, shape=pixels.shape)
 
     return case
 
 
-def _one(c: Configuration) -> tuple[int, ...]:
-    return c.n_latent, c.n_inputs
-
-
-def _deep(c: Configuration) -> tuple[int, ...]:
-    return c.n_latent, *c.hidden, c.n_inputs
-
-
-def _narrow(c: Configuration) -> tuple[int, ...]:
-    return c.few, c.n_inputs
-
-
-CASES: Mapping[str, Callable[[Configuration, np.random.Generator], Case]] = MappingProxyType(
+CASES: Mapping[str, MakeCase] = MappingProxyType(
     {
-        "sgn, one layer": _of_sizes(_one, "sgn"),
-        "sgn, deep": _of_sizes(_deep, "sgn"),
-        "tanh, deep": _of_sizes(_deep, "tanh"),
+        "sgn, one layer": _random("sgn"),
+        "sgn, deep": _random("sgn", deep=True),
+        "tanh, deep": _random("tanh", deep=True),
         "convolutional": _convolutional,
-        "decoder": lambda c, rng: _digits(c, None, "decoder of digits", "not random"),
-        "decoder, few latents": lambda c, rng: _digits(
-            c, c.few, "decoder of digits, most latents 0", "not random, D small"
-        ),
-        "sgn, few latents": _of_sizes(_narrow, "sgn", condition="D small"),
-        "sgn, aligned student": _of_sizes(_one, "sgn", condition="student on single inputs", start=_aligned),
-        "f even": _of_sizes(_one, "abs", condition="b = E u f(u) = 0"),
+        "decoder": _decoder(condition="not random"),
+        "decoder, few latents": _decoder(few=True, condition="not random, D small"),
+        "sgn, few latents": _random("sgn", few=True, condition="D small"),
+        "sgn, aligned student": _random("sgn", condition="student on single inputs", start=_aligned),
+        "f even": _random("abs", condition="b = E u f(u) = 0"),
     }
 )
 """Name → configuration and rng → the case."""
 
 
 def with_moments(c: Configuration, name: str, folder: Path | None = None) -> tuple[Case, xr.Dataset]:
-    """A case whose inputs are standardised, and the moments of its inputs: `generators.covariances`, kept in `folder`.
+    """Make a case with standardised inputs, and sample their moments.
 
-    Raises ValueError for an unknown name.
+    Parameters
+    ----------
+    c : Configuration
+        Sizes and the seed.
+    name : str
+        From :data:`CASES`.
+    folder : Path, optional
+        Where ``generators.covariances`` stores its results.
+
+    Returns
+    -------
+    case, moments : Case, Dataset
+        With the moments of ``generators.covariances``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
     """
-    if name not in CASES:
-        raise ValueError(f"unknown case {name!r}: choose one of {', '.join(CASES)}.")
+    parameters.known("case", name, CASES)
     weights, samples = _rngs(c, name, "generator")
     case = CASES[name](c, weights)
     moments = generators.covariances(case.generator, n_samples=c.n_samples, rng=samples, folder=folder)
     standard, moments = generators.standardised(case.generator, moments)
-    return replaced(case, generator=standard), moments
+    return dataclasses.replace(case, generator=standard), moments
 
 
 def pictures(case: Case, n: int, *, rng: np.random.Generator) -> np.ndarray:
-    """n inputs in the shape of pictures, (n, rows, columns) or (n, colours, rows, columns); those of a generator that
-    makes none are folded into the most nearly square rectangle."""
+    """Draw n inputs in the shape of pictures, (n, rows, columns) or (n, colours, rows, columns).
+
+    Those of a generator that makes no pictures fill the most nearly square rectangle.
+    """
     N = case.generator.n_inputs
     rows = max(d for d in range(1, int(sqrt(N)) + 1) if N % d == 0)
     x = case.generator(rng.standard_normal((n, case.generator.n_latent), dtype=np.float32))
@@ -213,7 +248,7 @@ def pictures(case: Case, n: int, *, rng: np.random.Generator) -> np.ndarray:
 
 
 def _rngs(c: Configuration, name: str, what: str) -> list[np.random.Generator]:
-    """Generators of random numbers that depend on the case alone, so that cases can be left out."""
+    """Return two generators of random numbers that depend on the case alone, so that cases can be left out."""
     words = seeds.word(name, seeds.CASES), {"generator": 0, "student": 1}[what]
     return np.random.default_rng([c.seed, *words]).spawn(2)
 
@@ -222,19 +257,43 @@ def _rngs(c: Configuration, name: str, what: str) -> list[np.random.Generator]:
 
 
 def compare(case: Case, moments: xr.Dataset, c: Configuration, *, rng: np.random.Generator) -> xr.Dataset:
-    """Simulations on fresh inputs of a standardised generator, and the theory from its moments.
+    """Simulate students of fresh inputs of a standardised generator, and solve the theory from its moments.
 
-    eps_g_mse (start, simulation, time)       from Q, R of the simulation
-    eps_g_test_mse (start, simulation, time)  on test inputs, whatever the law of the fields, and its standard error
-    theory (start, time)                      `motion.integrate` from the same weights
-    propagated (start, time)                  with Ω, Φ from layer to layer; NaN where they cannot be followed so
-    R (start), R_theory (start)               at the end: root mean square overlap with the teacher
-    skewness, excess_kurtosis (when, field)   of the students' local fields at the start and at the end
-    density (when, bin)                       of all of them, each divided by its standard deviation
-    eigenvalue (rank)                         of Ω, descending
-    participation, recoverability             of the generator
+    Parameters
+    ----------
+    case, moments : Case, Dataset
+        As :func:`with_moments` returns them.
+    c : Configuration
+        Sizes, learning rate and times.
+    rng : Generator
+        For networks and inputs.
 
-    Raises ValueError if the moments do not fit the generator or are no covariance, and what `online.train` raises.
+    Returns
+    -------
+    compared : Dataset
+        eps_g_mse (start, simulation, time)
+            From Q, R of the simulation.
+        eps_g_test_mse (start, simulation, time)
+            On test inputs, whatever the law of the fields, and its standard error.
+        theory (start, time)
+            ``motion.integrate`` from the same weights.
+        propagated (start, time)
+            The same with Ω, Φ from ``layers.propagated``; NaN where these do not exist.
+        R (start), R_theory (start)
+            At the end: root mean square overlap with the teacher.
+        skewness, excess_kurtosis (when, field)
+            Of the students' local fields at the start and at the end.
+        density (when, bin)
+            Of all of them, each divided by its standard deviation.
+        eigenvalue (rank)
+            Of Ω, descending.
+        participation, recoverability
+            Of the generator.
+
+    Raises
+    ------
+    ValueError
+        If the moments do not fit the generator or are no covariance, and as ``online.train``.
     """
     N, D = case.generator.n_inputs, case.generator.n_latent
     if moments["omega"].shape != (N, N) or moments["phi"].shape != (N, D):
@@ -246,11 +305,11 @@ def compare(case: Case, moments: xr.Dataset, c: Configuration, *, rng: np.random
         raise ValueError(f"n_times = {c.n_times}: some are within one step of N = {N}, give fewer or a longer time.")
     # refuses an Ω that is no covariance before anything is trained
     participation = generators.participation_ratio(moments["omega"])
-    runs, fields = zip(*(_start(case, moments, c, child) for child in rng.spawn(c.n_starts)), strict=True)
-    result = xr.concat(runs, "start").merge(_fields(fields))
+    starts, fields = zip(*(_start(case, moments, c, child) for child in rng.spawn(c.n_starts)), strict=True)
+    compared = xr.concat(starts, "start").merge(_fields(fields))
     rho = np.linalg.eigvalsh(moments["omega"].values)[::-1]
     ranks = np.unique(np.geomspace(1, N, _N_RANKS).round().astype(int))
-    return result.assign(
+    return compared.assign(
         eigenvalue=("rank", np.append(rho[ranks - 1], np.full(_N_RANKS - len(ranks), np.nan))),
         eigenvalue_rank=("rank", np.append(ranks, np.full(_N_RANKS - len(ranks), np.nan))),
         participation=participation,
@@ -262,14 +321,14 @@ def compare(case: Case, moments: xr.Dataset, c: Configuration, *, rng: np.random
 
 def _start(
     case: Case, moments: xr.Dataset, c: Configuration, rng: np.random.Generator
-) -> tuple[xr.Dataset, tuple[xr.DataArray, xr.DataArray]]:
-    """One teacher, one student, its simulations and their theory; the local fields at the start and at the end."""
+) -> tuple[xr.Dataset, list[xr.DataArray]]:
+    """Compare one student of one teacher; also returns the local fields at the start and at the end."""
     N, D = case.generator.n_inputs, case.generator.n_latent
     omega, phi = moments["omega"].values, moments["phi"].values
     weights, tests, streamed = rng.spawn(3)
     teacher = random_network(D, c.teacher_width, rng=weights, layers="first")
     v = random_network(N, c.width, rng=weights).v
-    # the engine's precision, so that both sides start from the very same numbers
+    # the precision of training, so that both sides start from the same numbers
     w = case.start((c.width, N), weights).astype(np.float32)
     student = Network(w, v.astype(np.float32), teacher.activation)
     source = streams.latent_task(streams.generator(case.generator, 0.0, n_latent=D), teacher)
@@ -286,49 +345,59 @@ def _start(
     ).isel(student=0, drop=True)
     steps = trained["time"].values
     theory = motion.integrate(motion.generator(student, teacher, omega, phi), steps, lr=c.lr)
-    found = trained[["eps_g_mse", "eps_g_test_mse", "eps_g_test_mse_se"]].assign(
+    compared = trained[["eps_g_mse", "eps_g_test_mse", "eps_g_test_mse_se"]].assign(
         theory=("time", theory["eps_g_mse"].values),
         propagated=("time", _propagated(case, student, teacher, steps, c.lr)),
         R=float(np.sqrt((trained["R"].isel(time=-1) ** 2).mean())),
         R_theory=float(np.sqrt((theory["R"].isel(time=-1) ** 2).mean())),
     )
-    mean = np.zeros(N)
-    fields = tuple(
-        generators.local_fields(case.generator, W, mean=mean, n_samples=c.n_fields, rng=tests)
+    fields = [
+        generators.local_fields(case.generator, W, mean=np.zeros(N), n_samples=c.n_fields, rng=tests)
         for W in (student.W, trained["W"].isel(simulation=0).values)
-    )
-    return found, fields
+    ]
+    return compared, fields
 
 
 def _propagated(case: Case, student: Network, teacher: Network, times: np.ndarray, lr: float) -> np.ndarray:
-    """ε_g(t) with the covariances of `layers.propagated`; NaN for a generator that is not random layers of odd f
-    without a bias."""
-    if case.layers is None or not are_odd(case.layers):
+    """ε_g(t) with the covariances of ``layers.propagated``; NaN for a generator that is no layers of odd f."""
+    if not case.layers or not are_odd(case.layers):
         return np.full(times.shape, np.nan)
     _, moments = generators.standardised(case.generator, propagated(case.layers))
     start = motion.generator(student, teacher, moments["omega"].values, moments["phi"].values)
     return motion.integrate(start, times, lr=lr)["eps_g_mse"].values
 
 
-def _fields(of_starts: tuple[tuple[xr.DataArray, xr.DataArray], ...]) -> xr.Dataset:
+def _fields(of_starts: Sequence[Sequence[xr.DataArray]]) -> xr.Dataset:
     """Moments and the density of the local fields of all starts."""
-    found = []
+    by_time = []
     for fields in zip(*of_starts, strict=True):
         lam = np.concatenate([lam.transpose("sample", "unit").values for lam in fields], axis=1)
         moments = generators.field_moments(xr.DataArray(lam, dims=("sample", "unit")))
         density, _ = np.histogram(lam / lam.std(axis=0), _EDGES, density=True)
         of_units = moments[["skewness", "excess_kurtosis"]].rename(unit="field")
-        found.append(of_units.assign(density=("bin", density)))
+        by_time.append(of_units.assign(density=("bin", density)))
     centres = (_EDGES[1:] + _EDGES[:-1]) / 2
-    return xr.concat(found, xr.Variable("when", ["start", "end"])).assign_coords(bin=centres)
+    return xr.concat(by_time, xr.Variable("when", ["start", "end"])).assign_coords(bin=centres)
 
 
-# ---- What is read off -----------------------------------------------------------------------------------------------
+# ---- Deviations ------------------------------------------------------------------------------------------------------
 
 
 def deviation(result: xr.Dataset, of: str = "eps_g_mse", theory: str = "theory") -> xr.Dataset:
-    """d(t) of the module's docstring: its mean and its largest value over the times that were measured (start), and its
-    mean over the last quarter of them (`late`). NaN where a simulation diverged."""
+    """Deviation d(t) of simulations from theory; NaN where a simulation diverged.
+
+    Parameters
+    ----------
+    result : Dataset
+        As :func:`compare` returns it.
+    of, theory : str
+        Which errors are compared.
+
+    Returns
+    -------
+    deviation : Dataset
+        mean and largest (start) over the times, and late, the mean over the last quarter of them.
+    """
     d = abs(result[of].mean("simulation", skipna=False) / result[theory] - 1)
     late = d.isel(time=slice(-max(d.sizes["time"] // 4, 1), None)).mean("time", skipna=False)
     return xr.Dataset({"mean": d.mean("time", skipna=False), "largest": d.max("time", skipna=False), "late": late})
@@ -336,59 +405,77 @@ def deviation(result: xr.Dataset, of: str = "eps_g_mse", theory: str = "theory")
 
 def non_gaussianity(result: xr.Dataset) -> xr.DataArray:
     """√⟨κ₃²/12 + κ₄²/48⟩ over local fields, of students at the start and at the end (when)."""
-    return np.sqrt((result["skewness"] ** 2 / 12 + result["excess_kurtosis"] ** 2 / 48).mean("field"))
+    return (result["skewness"] ** 2 / 12 + result["excess_kurtosis"] ** 2 / 48).mean("field") ** 0.5
 
 
 def summary(result: xr.Dataset) -> xr.Dataset:
-    """Everything that is read off, averaged over draws of teacher and student (generator).
+    """Summarise every generator, averaged over draws of teacher and student.
 
-    mean, largest, late        deviations of ε_g from Q and R; test_… of ε_g on test inputs
-    skewness, excess_kurtosis  root mean square over the local fields of students at the end
-    non_gaussianity            the larger of that at the start and at the end
+    Returns
+    -------
+    summary : Dataset
+        For each generator: mean, largest and late deviation of ε_g from Q and R, and test_… of ε_g on test inputs;
+        skewness and excess_kurtosis, root mean square over the local fields of students at the end; non_gaussianity,
+        the larger of that at the start and at the end; participation, recoverability, condition.
     """
     by_overlaps = deviation(result).mean("start")
     on_tests = deviation(result, "eps_g_test_mse").mean("start")
-    last = result.sel(when="end", drop=True)
-    found = xr.merge([by_overlaps, on_tests.rename({name: f"test_{name}" for name in on_tests})])
-    return found.assign(
-        skewness=np.sqrt((last["skewness"] ** 2).mean("field")),
-        excess_kurtosis=np.sqrt((last["excess_kurtosis"] ** 2).mean("field")),
-        non_gaussianity=non_gaussianity(result).max("when"),
-        **{name: result[name] for name in ("participation", "recoverability", "condition")},
+    last = result[["skewness", "excess_kurtosis"]].sel(when="end", drop=True)
+    return xr.merge(
+        [
+            by_overlaps,
+            on_tests.rename({name: f"test_{name}" for name in on_tests}),
+            (last**2).mean("field") ** 0.5,
+            non_gaussianity(result).max("when").rename("non_gaussianity"),
+            result[["participation", "recoverability", "condition"]],
+        ]
     )
 
 
-# ---- Measured -------------------------------------------------------------------------------------------------------
+# ---- All cases ------------------------------------------------------------------------------------------------------
 
 
 def measure(c: Configuration, *, folder: Path | None = None, progress: bool = True) -> xr.Dataset:
-    """`compare` for every case, along a dimension `generator`.
+    """:func:`compare` for every case, along a dimension ``generator``.
 
-    folder  where covariances and finished cases are kept, so that a run that was stopped goes on; None: nowhere
+    Parameters
+    ----------
+    c : Configuration
+        Sizes and the seed.
+    folder : Path, optional
+        Where covariances and finished cases are stored, so that a run that was stopped continues; default: nowhere.
+    progress : bool
+        Whether to show a bar.
 
-    Raises ValueError as `compare`; FileNotFoundError without the trained decoder.
+    Raises
+    ------
+    ValueError
+        As :func:`compare`.
+    FileNotFoundError
+        Without the trained decoder.
     """
+    # the environment's TQDM_DISABLE is the default
     bar = tqdm(CASES, desc="generators", **({} if progress else {"disable": True}))
     # evaluations are after whole numbers of steps: times of different N differ by less than one, 1/N
-    found = [_finished(c, name, folder).assign_coords(time=c.times) for name in bar]
+    of_cases = [_stored_or_compared(c, name, folder).assign_coords(time=c.times) for name in bar]
     # texts of different lengths would be cut to the shortest
-    conditions = [str(one["condition"].values) for one in found]
-    result = xr.concat([one.drop_vars("condition") for one in found], xr.Variable("generator", list(CASES)))
+    conditions = [str(compared["condition"].values) for compared in of_cases]
+    result = xr.concat([of.drop_vars("condition") for of in of_cases], xr.Variable("generator", list(CASES)))
     return result.assign_coords(condition=("generator", conditions)).assign_attrs(inputs="generator", notice="")
 
 
-def _finished(c: Configuration, name: str, folder: Path | None) -> xr.Dataset:
-    """The result of a case, from a file that is named by all that decides it, or computed and then stored there."""
+def _stored_or_compared(c: Configuration, name: str, folder: Path | None) -> xr.Dataset:
+    """Read the result of a case from a file that is named by all that decides it, or compute and store it there."""
     words = json.dumps([name, asdict(c), VERSION], sort_keys=True)
     place = None if folder is None else folder / f"{NAME}-{sha256(words.encode()).hexdigest()[:24]}.nc"
-    if place is not None and (stored := read_dataset(place)) is not None:
+    if place is not None and (stored := files.read_dataset(place)) is not None:
         return stored
     case, moments = with_moments(c, name, folder)
-    found = compare(case, moments, c, rng=_rngs(c, name, "student")[0]).drop_attrs()
-    found = found.assign_coords(condition=case.condition)
+    compared = compare(case, moments, c, rng=_rngs(c, name, "student")[0]).drop_attrs()
+    compared = compared.assign_coords(condition=case.condition)
     if place is not None:
-        replace(place, lambda aside: found.to_netcdf(aside, engine="h5netcdf"))
-    return found
+        files.replace(place, lambda aside: compared.to_netcdf(aside, engine="h5netcdf"))
+    return compared
 
 
 def note(result: xr.Dataset) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import xarray as xr
 
 from hmm_utils.files import write_datasets
+from hmm_utils.model import parameters
 from hmm_utils.runs import cache, comparison, deep, dimension, experiments
 
 __all__ = ["MEASUREMENTS", "Measurement", "configuration", "load", "measure", "missing", "note"]
@@ -32,7 +33,7 @@ Part = tuple[Mapping[str, object], Callable[[], xr.Dataset]]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a measurement is.
+    """Description of a measurement.
 
     Attributes
     ----------
@@ -86,19 +87,18 @@ MEASUREMENTS: Mapping[str, Measurement] = MappingProxyType(
 
 
 def configuration(name: str, profile: str, **overrides: object) -> Any:
-    """The configuration of a measurement at a profile's scale, with some values replaced; None keeps the profile's.
+    """Configure a measurement at a profile's scale, with some values replaced; None keeps the profile's.
 
     Raises
     ------
     ValueError
         For an unknown profile, a value that the measurement does not have, and impossible values.
     """
-    if profile not in experiments.PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(experiments.PROFILES)}.")
-    about, table = MEASUREMENTS[name], experiments.settings()
+    parameters.known("profile", profile, experiments.PROFILES)
+    about, table = MEASUREMENTS[parameters.known("measurement", name, MEASUREMENTS)], experiments.settings()
     values = {key: table["defaults"][key] for key in about.defaults} | table["profiles"][profile][name]
-    for key in overrides.keys() - values.keys():
-        raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(values))}.")
+    for key in overrides:
+        parameters.known("parameter", key, sorted(values))
     values |= {key: value for key, value in overrides.items() if value is not None}
     return about.configure(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
@@ -125,11 +125,11 @@ def _planned(name: str, c: object, progress: bool = False) -> dict[str, _Planned
 def measure(
     name: str, profile: str, folder: Path, *, progress: bool = True, **overrides: object
 ) -> dict[str, xr.Dataset]:
-    """The results of all parts of a measurement.
+    """Read or compute the results of all parts of a measurement.
 
     Those of a profile whose results are stored are read from ``folder``; what is missing there is computed and written
-    part by part, so that a run that was stopped continues where it was. Results with other values than the profile's
-    are neither read nor written.
+    part by part, so that a run that was stopped continues there. Results with other values than the profile's are
+    neither read nor written.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def measure(
     Raises
     ------
     ValueError
-        As `configuration`.
+        As :func:`configuration`.
     OSError
         If the file cannot be written.
     """
@@ -169,7 +169,7 @@ def measure(
 
 
 def load(name: str, profile: str, folder: Path) -> dict[str, xr.Dataset]:
-    """The results of those parts of a profile that are stored in ``folder``.
+    """Read the results of those parts of a profile that are stored in ``folder``.
 
     A file that cannot be read is set aside with a warning and holds none.
     """
@@ -182,7 +182,7 @@ def load(name: str, profile: str, folder: Path) -> dict[str, xr.Dataset]:
 
 
 def missing(name: str, profile: str, folder: Path) -> list[str]:
-    """The parts of a profile that are not stored in ``folder``."""
+    """List the parts of a profile that are not stored in ``folder``."""
     stored = load(name, profile, folder)
     return [key for key in _planned(name, configuration(name, profile)) if key not in stored]
 

@@ -34,7 +34,7 @@ CASES: Mapping[str, int] = MappingProxyType(
 
 
 def word(name: str, stored: Mapping[str, int] = MappingProxyType({})) -> int:
-    """The number that stands for a name in a seed: that of a table of stored results, or 64 bits of the name's SHA-256.
+    """Return the number of a name in a seed: that of a table of stored results, or 64 bits of the name's SHA-256.
 
     Examples
     --------

@@ -1,0 +1,1 @@
+"""Online learning in the limit of many inputs, by the Gaussian equivalence."""

@@ -1,19 +1,19 @@
 """Gaussian averages over the local fields, which close the equations of motion: in closed form for g(x) = erf(x/√2).
 
-The fields x = (λ_1 … λ_K, ν_1 … ν_M) of student and teacher are jointly Gaussian with zero mean and the covariance
+The fields x = (λ_1 … λ_K, ν_1 … ν_M) of student and teacher are jointly Gaussian with zero mean and the covariance ::
 
     C = [[Q, R], [Rᵀ, T]],   n = K + M,
 
 by the Gaussian equivalence property (Goldt, Mézard, Krzakala & Zdeborová, arXiv:1909.11500v4, Sec. III). The integrals
 I₂, I₃ and I₄ are those of Saad & Solla, Phys. Rev. E 52, 4225 (1995). Two more appear once correlations with a third,
-weakly correlated field are taken out: for a field y with small covariances c_b = E y x_b,
+weakly correlated field are taken out: for a field y with small covariances c_b = E y x_b, ::
 
     E[g'(x_k) y g(x_a)] = c_k E[g''(x_k) g(x_a)] + c_a E[g'(x_k) g'(x_a)] = c_k H_ka + c_a J_ka
 
-by partial integration. This holds for parallel fields too, where the solution of the linear regression of y on x_k and
-x_a that is usually written in its place is 0/0.
+by partial integration. This holds for parallel fields too, where the linear regression of y on x_k and x_a, which is
+usually written in its place, is 0/0.
 
-How I₄ comes out: g'(x_k) g'(x_l) = (2/π) exp(−(x_k² + x_l²)/2) is the exponent of a Gaussian. Under the measure tilted
+Derivation of I₄: g'(x_k) g'(x_l) = (2/π) exp(−(x_k² + x_l²)/2) is the exponent of a Gaussian. Under the measure tilted
 by it the fields are Gaussian with the covariance C' = C − C_{·,kl} B⁻¹ C_{kl,·} where B = 1 + C_{kl,kl} (for k = l this
 is the 2 × 2 matrix with x_k counted twice), and its norm is (2/π)/√det B. What is left is an I₂ under C'.
 """
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from math import pi
 
 import numpy as np
+from jaxtyping import Float
 from numba import njit
 from numba.extending import register_jitable
 
@@ -33,13 +34,20 @@ __all__ = ["I2", "I3", "I4", "Averages", "Closure", "H", "J", "erf"]
 
 @dataclass(frozen=True, eq=False)
 class Averages:
-    """What the equations of motion need of the fields; Δ = Σ_a u_a g(x_a) is the student's error.
+    """The averages in the equations of motion; Δ = Σ_a u_a g(x_a) is the student's error.
 
-    eps_g  ½ E Δ²: the generalisation error, Eq. (3)
-    h      (K,)   h_k = E[g''(x_k) Δ] = Σ_a u_a H_ka
-    J      (K, n) J_ka = E[g'(x_k) g'(x_a)]
-    g1     (K,)   E[g(x_k) Δ]
-    E4     (K, K) E[g'(x_k) g'(x_l) Δ²]
+    Attributes
+    ----------
+    eps_g : float
+        ½ E Δ², the generalisation error, Eq. (3).
+    h : (K,) float array
+        h_k = E[g''(x_k) Δ] = Σ_a u_a H_ka.
+    J : (K, n) float array
+        J_ka = E[g'(x_k) g'(x_a)].
+    g1 : (K,) float array
+        E[g(x_k) Δ].
+    E4 : (K, K) float array
+        E[g'(x_k) g'(x_l) Δ²].
     """
 
     eps_g: float
@@ -50,7 +58,7 @@ class Averages:
 
 
 Closure = Callable[..., Averages]
-"""closure(C, u, *, n_students) → Averages, with C (n, n), u = (v, −ṽ) (n,) and K = n_students; see `erf`."""
+"""closure(C, u, *, n_students) → Averages, with C (n, n), u = (v, −ṽ) (n,) and K = n_students; see :func:`erf`."""
 
 
 # Used by numpy on arrays and by compiled code on numbers: the same formula for both.
@@ -91,29 +99,52 @@ def _students(C: np.ndarray, K: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return C[:K], diagonal[:K, None], diagonal
 
 
-def I2(C: np.ndarray) -> np.ndarray:
-    """I₂(a, b) = E[g(x_a) g(x_b)] = (2/π) arcsin C_ab / √((1 + C_aa)(1 + C_bb)): shape (n, n).
+def I2(C: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """I₂(a, b) = E[g(x_a) g(x_b)].
 
-    Raises ValueError, as all functions here do, for a C that is not a covariance (n, n).
+    ::
+
+        I₂(a, b) = (2/π) arcsin C_ab / √((1 + C_aa)(1 + C_bb))
+
+    Parameters
+    ----------
+    C : (n, n) float array
+        Covariance of the fields.
+
+    Raises
+    ------
+    ValueError
+        As all functions here, for a C that is not a covariance.
+
+    Examples
+    --------
+    A unit's own, for a field of variance 1: (2/π) arcsin ½.
+
+    >>> float(I2(np.eye(1))[0, 0])
+    0.333...
     """
     C = _checked(C)
     return _i2(C, C.diagonal()[:, None], C.diagonal())
 
 
-def I3(C: np.ndarray) -> np.ndarray:
-    """I₃(k, j, a) = E[g'(x_k) x_j g(x_a)] = (2/π)/√Λ₃ · (C_ja (1 + C_kk) − C_kj C_ka)/(1 + C_kk): shape (n, n, n).
+def I3(C: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n n"]:
+    """I₃(k, j, a) = E[g'(x_k) x_j g(x_a)].
 
-    Λ₃ = (1 + C_kk)(1 + C_aa) − C_ka².
+    ::
+
+        I₃(k, j, a) = (2/π)/√Λ₃ · (C_ja (1 + C_kk) − C_kj C_ka)/(1 + C_kk),   Λ₃ = (1 + C_kk)(1 + C_aa) − C_ka²
     """
     C = _checked(C)
     C_kk, C_kj, C_ka, C_ja = C.diagonal()[:, None, None], C[:, :, None], C[:, None, :], C[None]
     return _j(C_ka, C_kk, C.diagonal()) * (C_ja * (1 + C_kk) - C_kj * C_ka) / (1 + C_kk)
 
 
-def I4(C: np.ndarray) -> np.ndarray:
-    """I₄(k, l, a, b) = E[g'(x_k) g'(x_l) g(x_a) g(x_b)]: shape (n, n, n, n).
+def I4(C: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n n n"]:
+    """I₄(k, l, a, b) = E[g'(x_k) g'(x_l) g(x_a) g(x_b)].
 
-    (2/π)/√det B · (2/π) arcsin C'_ab / √((1 + C'_aa)(1 + C'_bb)), with B and C' as in the module's docstring.
+    With B and C' as in the module's docstring, ::
+
+        I₄(k, l, a, b) = (2/π)/√det B · (2/π) arcsin C'_ab / √((1 + C'_aa)(1 + C'_bb))
     """
     C = _checked(C)
     diagonal = 1 + C.diagonal()
@@ -131,19 +162,19 @@ def I4(C: np.ndarray) -> np.ndarray:
     return norm[..., None, None] * _i2(tilted, variance[..., None], variance[..., None, :])
 
 
-def J(C: np.ndarray, K: int) -> np.ndarray:
-    """J_ka = E[g'(x_k) g'(x_a)] = (2/π)/√((1 + C_kk)(1 + C_aa) − C_ka²): shape (K, n)."""
+def J(C: Float[np.ndarray, "n n"], K: int) -> Float[np.ndarray, "{K} n"]:
+    """J_ka = E[g'(x_k) g'(x_a)] = (2/π)/√((1 + C_kk)(1 + C_aa) − C_ka²)."""
     return _j(*_students(C, K))
 
 
-def H(C: np.ndarray, K: int) -> np.ndarray:
-    """H_ka = E[g''(x_k) g(x_a)] = −C_ka/(1 + C_kk) · J_ka: shape (K, n)."""
+def H(C: Float[np.ndarray, "n n"], K: int) -> Float[np.ndarray, "{K} n"]:
+    """H_ka = E[g''(x_k) g(x_a)] = −C_ka/(1 + C_kk) · J_ka."""
     return _h(*_students(C, K))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def erf_averages(C, u, K):
-    """The fields of `Averages` for g(x) = erf(x/√2): compiled, and what compiled programs call.
+    """Compiled :func:`erf`: the fields of :class:`Averages`, for other compiled functions.
 
     E4 takes K²(K+M)² values of I₄; by symmetry a quarter of them.
     """
@@ -183,15 +214,23 @@ def erf_averages(C, u, K):
     return eps_g, h, J, g1, E4
 
 
-def erf(C: np.ndarray, u: np.ndarray, *, n_students: int) -> Averages:
-    """The averages for students and teachers with g(x) = erf(x/√2).
+def erf(C: Float[np.ndarray, "n n"], u: Float[np.ndarray, " n"], *, n_students: int) -> Averages:
+    """Averages for students and teachers with g(x) = erf(x/√2).
 
-    C           (n, n) covariance [[Q, R], [Rᵀ, T]] of the fields
-    u           (n,)   (v, −ṽ), so that Δ = Σ_a u_a g(x_a)
-    n_students  K
+    Parameters
+    ----------
+    C : (n, n) float array
+        Covariance [[Q, R], [Rᵀ, T]] of the fields. It is used unchecked (``order_parameters.covariance`` checks one):
+        an integrator calls this thousands of times, with matrices that are positive semi-definite up to its own error.
+    u : (n,) float array
+        (v, −ṽ), so that Δ = Σ_a u_a g(x_a).
+    n_students : int
+        K.
 
-    C is taken as it is (`order_parameters.covariance` checks one): an integrator calls this thousands of times, with
-    matrices that are positive semi-definite only up to its own error. Raises ValueError if the shapes do not agree.
+    Raises
+    ------
+    ValueError
+        If the shapes do not agree.
     """
     n = len(u)
     if C.shape != (n, n) or not 1 <= n_students <= n:

@@ -2,12 +2,12 @@
 
 An explicit method needs steps of about 2/|λ|, with λ the fastest rate of the equation, however slow its solution has
 become. If the stability function of a method with s stages is a shifted Chebyshev polynomial, it takes steps of order
-s²/|λ|: s stages do the work of s² Euler steps. The method here is made of two published parts.
+s²/|λ|: s stages do the work of s² Euler steps. The method here combines two published parts.
 
 1. RKC, of second order (Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88, 315 (1998), whose symbols are kept):
    stability function P(z) = a_s + b_s T_s(w₀ + w₁ z), w₀ = 1 + ε/s², real stability bound β = (w₀ + 1)/w₁.
 2. Richardson extrapolation to step size 0 (Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, II.9).
-   The error of n steps of RKC of length h/n is e₂/n² + e₃/n³ + …, so that of the results y_n for n = 1, 2, 3
+   The error of n steps of RKC of length h/n is e₂/n² + e₃/n³ + …, so that of the results y_n for n = 1, 2, 3 ::
 
        y = y₁/12 − (4/3) y₂ + (9/4) y₃   is of fourth,   ŷ = −(4/5) y₂ + (9/5) y₃   of third order,
 
@@ -25,6 +25,7 @@ from functools import cache
 from math import ceil, isfinite, sqrt
 
 import numpy as np
+from jaxtyping import Float
 from numba import njit
 
 __all__ = ["BOUND", "coefficients", "solve", "stages"]
@@ -43,16 +44,24 @@ _MARGIN, _RATE_HOLDS_FOR = 1.1, 25
 
 
 def stages(z: float) -> int:
-    """The smallest number of stages s ≥ 2 for which a step h is stable, z = h |λ|."""
+    """Smallest number of stages s ≥ 2 for which a step h is stable, z = h |λ|.
+
+    Examples
+    --------
+    >>> stages(100.0)
+    14
+    """
     return max(2, ceil(sqrt(1 + z / BOUND)))
 
 
 @cache
 def coefficients(s: int) -> tuple[float, np.ndarray]:
-    """μ̃₁ and the rows (μ_j, ν_j, μ̃_j, γ̃_j) for j = 2 … s of RKC: see `_step`.
+    """Coefficients of RKC with s stages: μ̃₁ and the rows (μ_j, ν_j, μ̃_j, γ̃_j) for j = 2 … s.
 
-    b_j = T_j''(w₀)/T_j'(w₀)², b₀ = b₂, b₁ = 1/w₀; a_j = 1 − b_j T_j(w₀); w₁ = T_s'(w₀)/T_s''(w₀);
-    μ̃₁ = b₁ w₁, μ_j = 2 b_j w₀/b_{j−1}, ν_j = −b_j/b_{j−2}, μ̃_j = 2 b_j w₁/b_{j−1}, γ̃_j = −a_{j−1} μ̃_j.
+    ::
+
+        b_j = T_j''(w₀)/T_j'(w₀)², b₀ = b₂, b₁ = 1/w₀; a_j = 1 − b_j T_j(w₀); w₁ = T_s'(w₀)/T_s''(w₀);
+        μ̃₁ = b₁ w₁, μ_j = 2 b_j w₀/b_{j−1}, ν_j = −b_j/b_{j−2}, μ̃_j = 2 b_j w₁/b_{j−1}, γ̃_j = −a_{j−1} μ̃_j.
     """
     w0 = 1 + _DAMPING / s**2
     T, dT, d2T = np.zeros((3, s + 1))
@@ -90,7 +99,7 @@ def _stage(mu, nu, mu_tilde_h, gamma_tilde_h, y0, y1, y2, f1, f0):
 
 @_compiled
 def _combine(weights, rows, out):
-    """out ← Σ_j weights_j rows_j, in pieces that stay in the cache."""
+    """Write Σ_j weights_j rows_j to ``out``, in pieces that stay in the cache."""
     piece = 512
     for begin in range(0, out.size, piece):
         total = out[begin : begin + piece]
@@ -111,9 +120,12 @@ def _norm(x):
 
 
 def _step(f: Derivative, y0: np.ndarray, f0: np.ndarray, h: float, s: int, space: np.ndarray) -> np.ndarray:
-    """One step of RKC with s stages:
+    """One step of RKC with s stages.
 
-    Y₀ = y, Y₁ = Y₀ + μ̃₁ h f(Y₀), Y_j = (1 − μ_j − ν_j) Y₀ + μ_j Y_{j−1} + ν_j Y_{j−2} + h [μ̃_j f(Y_{j−1}) + γ̃_j f(Y₀)].
+    ::
+
+        Y₀ = y, Y₁ = Y₀ + μ̃₁ h f(Y₀),
+        Y_j = (1 − μ_j − ν_j) Y₀ + μ_j Y_{j−1} + ν_j Y_{j−2} + h [μ̃_j f(Y_{j−1}) + γ̃_j f(Y₀)].
 
     The result is a row of `space` (3, size), which is overwritten.
     """
@@ -132,10 +144,10 @@ _RESULTS, _THIRDS, _BEFORE, _AFTER, _DENSE = slice(3), (3, 4), 5, 6, slice(2, 7)
 
 
 def _extrapolated(f: Derivative, f0: np.ndarray, h: float, s: int, rows: np.ndarray, space: np.ndarray) -> np.ndarray:
-    """rows[_AFTER] ← y after a step of length h from rows[_BEFORE], where f is f0; the rows before are written too.
+    """Take a step of length h from rows[_BEFORE], where f is f0, to rows[_AFTER]; the rows between are written too.
 
-    Returns an estimate of its error, a row of `space` (5, size), which is overwritten. s is the same for all n, as the
-    error of RKC depends on it.
+    Returns an estimate of its error, a row of ``space`` (5, size), which is overwritten. s is the same for all n, as
+    the error of RKC depends on it.
     """
     f_n, error = space[3:]
     for n, y_n in enumerate(rows[_RESULTS], 1):
@@ -151,21 +163,20 @@ def _extrapolated(f: Derivative, f0: np.ndarray, h: float, s: int, rows: np.ndar
 
 
 def _between(x: float) -> np.ndarray:
-    """Weights of rows[_DENSE] for y at t + x h: the cubic polynomial through y before and after the step and what y₃
-    says of its thirds.
+    """Weights of rows[_DENSE] for y at t + x h: the cubic polynomial through y before, at thirds of, and after a step.
 
-    Up to order h⁴ the error of y₃ grows evenly along the step. At its end it is known, y₃ − y, and a third and two
-    thirds of it are taken off. The polynomial through y and f at both ends would be as good for a smooth y; but in a
-    step with h|λ| ≫ 1 the small errors that are left of fast modes are h|λ| times as large in h f.
+    At the thirds y is y₃, whose error grows evenly along the step up to order h⁴. At the end it is known, y₃ − y, and a
+    third and two thirds of it are subtracted. The polynomial through y and f at both ends would be as good for a smooth
+    y; but in a step with h|λ| ≫ 1 the small remaining errors of fast modes are h|λ| times as large in h f.
     """
     before, after = (1 - 3 * x) * (2 - 3 * x) * (1 - x) / 2, x * (3 * x - 1) * (3 * x - 2) / 2
     first, second = 9 * x * (2 - 3 * x) * (1 - x) / 2, 9 * x * (3 * x - 1) * (1 - x) / 2
-    taken_off = first / 3 + 2 * second / 3
-    return np.array([-taken_off, first, second, before, after + taken_off])
+    correction = first / 3 + 2 * second / 3
+    return np.array([-correction, first, second, before, after + correction])
 
 
 def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.ndarray) -> tuple[float, np.ndarray]:
-    """|λ| by the power method on differences of f, and the direction in which it was found.
+    """Estimate |λ| by the power method on differences of f; also returns the direction in which it was found.
 
     Stops when |λ| changes by less than 2 %; from a direction found before that is after two or three evaluations.
     """
@@ -183,16 +194,35 @@ def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.nd
     return rate, direction
 
 
-def solve(f: Derivative, y: np.ndarray, times: np.ndarray, *, rtol: float) -> tuple[np.ndarray, dict[str, int]]:
-    """y at every one of `times`, shape (times, size), for dy/dt = f(y) with y given at time 0.
+def solve(
+    f: Derivative, y: Float[np.ndarray, " size"], times: Float[np.ndarray, " n"], *, rtol: float
+) -> tuple[Float[np.ndarray, "n size"], dict[str, int]]:
+    """Solve dy/dt = f(y) with y given at time 0.
 
-    f(y, out) writes f(y) to `out`; what `out` held before is undefined.
+    Between steps a cubic polynomial is taken.
 
-    The step is chosen such that the error of each is at most rtol |y| (Euclidean norms). Between steps, a
-    cubic polynomial is taken (`_between`).
+    Parameters
+    ----------
+    f : callable
+        f(y, out) writes f(y) to ``out``; what ``out`` held before is undefined.
+    y : (size,) float array
+        At time 0.
+    times : (n,) float array
+        Increasing, not negative.
+    rtol : float
+        Error of a step over |y| (Euclidean norms).
 
-    Also returns how much work it was: `steps`, `rejected` ones among them, and `evaluations` of f.
-    Raises ArithmeticError where the solution grows beyond all bounds.
+    Returns
+    -------
+    path : (n, size) float array
+        y at these times.
+    work : dict
+        Numbers of ``steps``, ``rejected`` ones among them, and ``evaluations`` of f.
+
+    Raises
+    ------
+    ArithmeticError
+        Where the solution grows beyond all bounds.
     """
     work = {"steps": 0, "rejected": 0, "evaluations": 0}
 

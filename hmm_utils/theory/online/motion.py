@@ -1,51 +1,54 @@
 """The equations of motion of the hidden manifold model: one-pass SGD in the limit of many inputs.
 
-A student φ(x) = Σ_k v_k g(λ_k) learns from a teacher Σ_m ṽ_m g(ν_m) with rate η, one fresh sample a step. Following the
-model of Goldt, Mézard, Krzakala & Zdeborová (arXiv:1909.11500v4; for generators arXiv:2006.14709), the order parameters
-of `order_parameters` obey closed equations in the time t = steps/N. With the Gaussian averages h, J, E4 of `averages`,
+A student φ(x) = Σ_k v_k g(λ_k) learns from a teacher Σ_m ṽ_m g(ν_m) with rate η, one fresh sample a step. Following
+Goldt, Mézard, Krzakala & Zdeborová (arXiv:1909.11500v4; for generators arXiv:2006.14709), the order parameters of
+``order_parameters`` obey closed equations in the time t = steps/N. With the averages h, J, E4 of ``averages``, ::
 
     G_kj = v_k (h_k δ_kj + J_kj v_j),    P_km = v_k J_km ṽ_m,    E_kl = v_k v_l E4_kl,
 
-for every mode, that is eigenvalue ρ of the covariance (the index of the mode is left out),
+for every mode, that is eigenvalue ρ of the covariance (the index of the mode is left out), ::
 
     dr/dt = −η [decay · G r − drive · P t̃]                                              (K, M)
     dσ/dt = −η [decay · G σ − drive · P rᵀ] + transposed + η² noise · E                 (K, K)
 
-and for all modes together
+and for all modes together ::
 
     dW/dt = −η [G Q − P Rᵀ] + transposed + η² c₀ E,     dv_k/dt = −η_v E[g(λ_k) Δ].
 
-Hidden manifold, with d = ζδ + b²ρ and δ = D/N:  decay = d/δ, drive = bρ/δ, noise = ρ d/δ, Q = ζW + b²⟨σ⟩, R = b⟨r⟩.
-Generator:  decay = noise = ρ, drive = 1/√δ, Q = ⟨ρσ⟩, R = ⟨r⟩/√δ.  i.i.d. inputs: all of these 1, and a single mode.
+The input models differ in their coefficients, with d = ζδ + b²ρ and δ = D/N: ::
+
+    hidden manifold   decay = d/δ, drive = bρ/δ, noise = ρ d/δ,   Q = ζW + b²⟨σ⟩, R = b⟨r⟩
+    generator         decay = noise = ρ, drive = 1/√δ,            Q = ⟨ρσ⟩, R = ⟨r⟩/√δ
+    i.i.d. inputs     all of these 1, and a single mode
 
 Derivation. A step moves w_k by −(η/√N) v_k Δ g'(λ_k) x. Its part along a mode correlates with (λ, ν) only weakly, so
 E[Δ g'(λ_k) y] for the mode's field y needs its covariances with the λ_j and ν_m to first order alone, which is the
-partial integration in `averages`: the terms with h and J. They stand here instead of the published regression of y on
-two fields, which is equal to them but is 0/0 for two parallel units, as students become for K > M.
+partial integration in ``averages``: the terms with h and J. They replace the published regression of y on two fields,
+which is equal to them but is 0/0 for two parallel units, as students become for K > M.
 
 The equations of all D modes are linear in the densities once G, P and E are known as functions of time. Hence the
 solution at ρ is the start at ρ times smooth functions of ρ, and averages over modes are integrals of such functions:
-`quadrature` takes them with a dozen nodes to six digits, where the modes are hundreds.
+:func:`quadrature` takes them with a dozen nodes to six digits, where the modes are hundreds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, sqrt
-from typing import TYPE_CHECKING, NamedTuple
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from numba import njit
 from numpy.polynomial.polynomial import polyval
 from scipy.linalg import eigh_tridiagonal
 
+from hmm_utils.model import parameters
 from hmm_utils.model.networks import Network
+from hmm_utils.model.nonlinearities import Constants
 from hmm_utils.theory.online import averages, chebyshev, order_parameters
-
-if TYPE_CHECKING:
-    from hmm_utils.model.nonlinearities import Constants
 
 __all__ = [
     "Coefficients",
@@ -63,11 +66,18 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficients:
-    """What distinguishes the input models in the equations of motion: see the module's docstring.
+    """Coefficients of the equations of motion that depend on the input model.
 
-    decay, drive, noise  of a mode, as polynomials in its eigenvalue ρ: (p₀, p₁, …) for p₀ + p₁ρ + …
-    in_Q, in_R           Q = zeta W + ⟨in_Q σ⟩ and R = ⟨in_R r⟩, polynomials likewise
-    c0                   E x_i², averaged over the inputs' components
+    Attributes
+    ----------
+    decay, drive, noise : tuple of float
+        Of a mode, as polynomials in its eigenvalue ρ: (p₀, p₁, …) for p₀ + p₁ρ + …
+    in_Q, in_R : tuple of float
+        Polynomials likewise: Q = zeta W + ⟨in_Q σ⟩ and R = ⟨in_R r⟩.
+    zeta : float
+        ζ of f; 0 for inputs of a generator.
+    c0 : float
+        E x_i², averaged over the inputs' components.
     """
 
     decay: tuple[float, ...]
@@ -81,16 +91,26 @@ class Coefficients:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Start:
-    """Where the equations of motion start from; K students, M teachers, any number of modes.
+    """Initial condition of the equations of motion; K students, M teachers, any number of modes.
 
-    rho            (modes,) eigenvalues, and p (modes,) their weights: ⟨…⟩ = Σ_τ p_τ …
-    sigma, r, tt   (K, K, modes), (K, M, modes), (M, M, modes) densities σ, r, t̃
-    W, T           (K, K), (M, M)
-    v, v_teacher   (K,), (M,)
-    coefficients   of the input model
+    Attributes
+    ----------
+    rho, p : (modes,) float arrays
+        Eigenvalues and their weights: ⟨…⟩ = Σ_τ p_τ …
+    sigma, r, tt : (K, K, modes), (K, M, modes) and (M, M, modes) float arrays
+        Densities σ, r, t̃.
+    W, T : (K, K) and (M, M) float arrays
+        W = w wᵀ/N and T.
+    v, v_teacher : (K,) and (M,) float arrays
+        Second layers v and ṽ.
+    coefficients : Coefficients
+        Of the input model.
 
-    Raises ValueError for K = 0 or M = 0, shapes that do not agree, values that are not finite, or order parameters that
-    are no covariance.
+    Raises
+    ------
+    ValueError
+        For K = 0 or M = 0, shapes that do not agree, values that are not finite, or order parameters that are no
+        covariance.
     """
 
     rho: np.ndarray
@@ -120,16 +140,18 @@ class Start:
                 raise ValueError(f"{name} holds values that are not finite: every entry must be a number.")
         order_parameters.covariance(self.Q, self.R, self.T)
 
-    def coefficient(self, name: str) -> np.ndarray:
-        """One of the polynomials of `coefficients` at the eigenvalues, (modes,)."""
+    def coefficient(self, name: str) -> Float[np.ndarray, " modes"]:
+        """One of the polynomials of ``coefficients`` at the eigenvalues."""
         return polyval(self.rho, getattr(self.coefficients, name)) * np.ones_like(self.rho)
 
     @property
     def Q(self) -> np.ndarray:
+        """Q = ζW + ⟨in_Q σ⟩, (K, K)."""
         return self.coefficients.zeta * self.W + self.sigma @ (self.p * self.coefficient("in_Q"))
 
     @property
     def R(self) -> np.ndarray:
+        """R = ⟨in_R r⟩, (K, M)."""
         return self.r @ (self.p * self.coefficient("in_R"))
 
 
@@ -162,15 +184,20 @@ def _of_weights(
     )
 
 
-def hidden_manifold(student: Network, teacher: Network, F: np.ndarray, constants: Constants) -> Start:
-    """All D modes, from the very weights of a simulation.
+def hidden_manifold(student: Network, teacher: Network, F: Float[np.ndarray, "D N"], constants: Constants) -> Start:
+    """Start on a hidden manifold from the weights of a simulation, with all D modes.
 
-    student    φ with W (K, N); teacher on the latent coordinates, with W (M, D)
-    F          (D, N) features, Eq. (6)
-    constants  of the folding: see `order_parameters.hidden_manifold`
-
-    At finite D the runs of a symmetric start differ by O(1/√D), which decides the length of the plateau: theory and
+    At finite D runs from a symmetric start differ by O(1/√D), which decides the length of the plateau: theory and
     simulation are compared from the same weights.
+
+    Parameters
+    ----------
+    student, teacher : Network
+        φ with W (K, N), and the teacher on the latent coordinates, with W (M, D).
+    F : (D, N) float array
+        Features, Eq. (6).
+    constants : Constants
+        Of the non-linearity f: see ``order_parameters.hidden_manifold``.
     """
     measured = order_parameters.hidden_manifold(student.W, teacher.W, F, constants)
     densities = order_parameters.densities(student.W, teacher.W, F, order_parameters.latent_modes(F))
@@ -178,8 +205,10 @@ def hidden_manifold(student: Network, teacher: Network, F: np.ndarray, constants
     return _of_weights(densities, student, teacher, measured["T"], _hidden_manifold(D / N, constants))
 
 
-def generator(student: Network, teacher: Network, Omega: np.ndarray, Phi: np.ndarray) -> Start:
-    """All N modes of the inputs of any generator, from their covariances Ω = E x xᵀ (N, N) and Φ = E x cᵀ (N, D)."""
+def generator(
+    student: Network, teacher: Network, Omega: Float[np.ndarray, "N N"], Phi: Float[np.ndarray, "N D"]
+) -> Start:
+    """Start with inputs of any generator, with all N modes, from their covariances Ω = E x xᵀ and Φ = E x cᵀ."""
     measured = order_parameters.generator(student.W, teacher.W, Omega, Phi)
     modes = order_parameters.generator_modes(Omega)
     densities = order_parameters.generator_densities(student.W, teacher.W, Phi, modes)
@@ -197,7 +226,10 @@ def generator(student: Network, teacher: Network, Omega: np.ndarray, Phi: np.nda
 
 
 def iid(student: Network, teacher: Network) -> Start:
-    """Inputs x ~ N(0, I_N) and a teacher (M, N) that acts on them, Eq. (4): the equations of Saad & Solla (1995)."""
+    """Start with inputs x ~ N(0, I_N) and a teacher (M, N) that acts on them, Eq. (4).
+
+    The equations are then those of Saad & Solla, Phys. Rev. E 52, 4225 (1995).
+    """
     measured = order_parameters.iid(student.W, teacher.W)
     densities = xr.Dataset(
         {name: measured[of].expand_dims("mode", -1) for name, of in {"sigma": "Q", "r": "R", "tt": "T"}.items()},
@@ -208,36 +240,50 @@ def iid(student: Network, teacher: Network) -> Start:
 
 
 def ensemble(
-    rho: np.ndarray,
-    p: np.ndarray,
+    rho: Float[np.ndarray, " modes"],
+    p: Float[np.ndarray, " modes"],
     *,
-    W: np.ndarray,
-    R: np.ndarray,
-    T: np.ndarray,
-    v: np.ndarray,
-    v_teacher: np.ndarray,
+    W: Float[np.ndarray, "K K"],
+    R: Float[np.ndarray, "K M"],
+    T: Float[np.ndarray, "M M"],
+    v: Float[np.ndarray, " K"],
+    v_teacher: Float[np.ndarray, " M"],
     delta: float,
     constants: Constants,
 ) -> Start:
-    """A hidden manifold whose spectrum is a density, such as that of Marchenko & Pastur: the average over features.
+    """Start on a hidden manifold averaged over features, whose spectrum is a density such as Marchenko and Pastur's.
 
-    rho, p  nodes and weights of a quadrature, Σ p = 1 and Σ p ρ = 1
-    W, R    (K, K), (K, M) order parameters to start from; W_kl ~ δ_kl and R = 0 for random students
-    T       (M, M), invertible
-
-    Students that know something of the teacher have w = w_⊥ + α F w̃/√D with α = √δ R T⁻¹/b, and w_⊥ random. Then
+    Students with an overlap R with the teacher have w = w_⊥ + α w̃F/√D with α = √δ R T⁻¹/b, and w_⊥ random. Then ::
 
         r = ρ α T/√δ,   σ = ρ (W − α T αᵀ) + ρ² α T αᵀ/δ,   t̃ = T.
 
-    R = 0 is a saddle for K = M > 1: a student on it stays there for ever.
+    R = 0 is a saddle for K = M > 1: a student on it stays there.
+
+    Parameters
+    ----------
+    rho, p : (modes,) float arrays
+        Nodes and weights of a quadrature, Σ p = 1 and Σ p ρ = 1.
+    W, R : (K, K) and (K, M) float arrays
+        Initial order parameters; W_kl ~ δ_kl and R = 0 for random students.
+    T : (M, M) float array
+        Invertible.
+    v, v_teacher : (K,) and (M,) float arrays
+        Second layers.
+    delta : float
+        δ = D/N > 0.
+    constants : Constants
+        Of the non-linearity f.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not agree, and a δ that is not positive.
     """
+    delta = parameters.positive("delta", delta)
     W, R, T = (np.asarray(a, dtype=float) for a in (W, R, T))
     rho = np.asarray(rho, dtype=float)
-    if R.ndim != 2 or T.shape != (R.shape[1],) * 2 or W.shape != (R.shape[0],) * 2 or not 0 < delta < inf:
-        raise ValueError(
-            f"W, R and T have shapes {W.shape}, {R.shape}, {T.shape} and delta = {delta}: give (K, K), (K, M), (M, M) "
-            "and a positive delta."
-        )
+    if R.ndim != 2 or T.shape != (R.shape[1],) * 2 or W.shape != (R.shape[0],) * 2:
+        raise ValueError(f"W, R and T have shapes {W.shape}, {R.shape}, {T.shape}: give (K, K), (K, M) and (M, M).")
     alpha = sqrt(delta) / constants.b * np.linalg.solve(T, R.T).T
     known = alpha @ T @ alpha.T
     return Start(
@@ -255,16 +301,20 @@ def ensemble(
 
 
 def _averaged(start: Start, rho: np.ndarray, p: np.ndarray, weights: np.ndarray) -> Start:
-    """The densities x_τ replaced by Σ_τ weights[i, τ] x_τ for the new modes i."""
+    """Replace the densities x_τ by Σ_τ weights[i, τ] x_τ for the new modes i."""
     coarse = {name: getattr(start, name) @ weights.T for name in ("sigma", "r", "tt")}
     return replace(start, rho=rho, p=p, **coarse)
 
 
 def binned(start: Start, n_bins: int) -> Start:
-    """The spectrum in n_bins groups of neighbouring eigenvalues, equal in number, each replaced by its average.
+    """Replace groups of neighbouring eigenvalues, equal in number, by their averages.
 
-    Good to the part in a hundred with ten bins or so; `quadrature` needs fewer for more digits.
-    Raises ValueError unless 1 ≤ n_bins ≤ number of modes.
+    Ten bins leave ε_g with an error of about one per cent; :func:`quadrature` needs fewer nodes for more digits.
+
+    Raises
+    ------
+    ValueError
+        Unless 1 ≤ n_bins ≤ number of modes.
     """
     n = start.rho.size
     if not 1 <= n_bins <= n:
@@ -277,11 +327,11 @@ def binned(start: Start, n_bins: int) -> Start:
 
 
 def quadrature(start: Start, n_nodes: int) -> Start:
-    """The Gauss quadrature of the spectrum itself, with n_nodes nodes: as many modes, and nearly the solution of all.
+    """Replace the modes by the n_nodes nodes of the Gauss quadrature of their spectrum.
 
     The solution at ρ is x_τ(t) = Σ A(ρ_τ, t) x_τ(0) with functions A that are smooth in ρ (see the module's
     docstring). With the nodes ρ_i and weights p_i of the Gauss rule of Σ_τ p_τ δ(ρ − ρ_τ), and ℓ_i the Lagrange
-    polynomials on them, A(ρ) ≈ Σ_i A(ρ_i) ℓ_i(ρ), so that
+    polynomials on them, A(ρ) ≈ Σ_i A(ρ_i) ℓ_i(ρ), so that ::
 
         Σ_τ p_τ A(ρ_τ) x_τ(0) ≈ Σ_i p_i A(ρ_i) x_i(0),   x_i(0) = (1/p_i) Σ_τ p_τ ℓ_i(ρ_τ) x_τ(0).
 
@@ -289,11 +339,18 @@ def quadrature(start: Start, n_nodes: int) -> Start:
     if n_nodes is the number of modes or above. One node is the theory for D ≪ N, where all ρ = 1: equations of Saad
     and Solla's form in the time steps/D, with an error O(δ).
 
-    The rule comes from the tridiagonal matrix of Lanczos' method (Golub & Welsch, Math. Comp. 23, 221 (1969)).
-    Raises ValueError for n_nodes < 1.
+    The rule comes from the tridiagonal matrix of Lanczos' method.
+
+    Raises
+    ------
+    ValueError
+        For n_nodes < 1.
+
+    References
+    ----------
+    Golub & Welsch, Math. Comp. 23, 221 (1969).
     """
-    if n_nodes < 1:
-        raise ValueError(f"n_nodes = {n_nodes}: give at least one node.")
+    n_nodes = parameters.whole("n_nodes", n_nodes)
     # orthonormal polynomials on the spectrum: basis[k, τ] = √p_τ π_k(ρ_τ)
     basis, alpha, beta = [np.sqrt(start.p / start.p.sum())], [], []
     while True:
@@ -315,10 +372,10 @@ def quadrature(start: Start, n_nodes: int) -> Start:
 
 
 def averaged_teacher(start: Start) -> Start:
-    """t̃_τ of every mode replaced by ⟨ρ t̃⟩: an approximation, made to be compared with the equations themselves.
+    """Replace t̃_τ of every mode by ⟨ρ t̃⟩: an approximation, to be compared with the equations themselves.
 
-    It is right on average over teachers, but a teacher's finite number of modes is not: at D = 100 the error of ε_g
-    reaches tens of per cent at late times, as the terms that are left out decide where the student ends.
+    It is right on average over teachers, but not for one teacher with its finite number of modes: at D = 100 the error
+    of ε_g reaches tens of per cent at late times, as the neglected terms decide where the student ends.
     """
     return replace(start, tt=np.repeat((start.tt @ (start.p * start.rho))[:, :, None], start.rho.size, axis=2))
 
@@ -329,13 +386,13 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 @_compiled
 def _pair(k, l):  # noqa: E741
-    """Where σ_kl = σ_lk is among (0, 0), (1, 0), (1, 1), (2, 0) …: as `numpy.tril_indices` lists them."""
+    """Where σ_kl = σ_lk is among (0, 0), (1, 0), (1, 1), (2, 0) …: as ``numpy.tril_indices`` lists them."""
     return k * (k + 1) // 2 + l if k >= l else l * (l + 1) // 2 + k
 
 
 @_compiled
 def covariance(sigma, r, W, T, in_Q, in_R, zeta, C):
-    """C ← [[Q, R], [Rᵀ, T]], Q = ζW + Σ_τ in_Q σ_τ and R = Σ_τ in_R r_τ, with σ (pairs, modes) and r (K, M, modes)."""
+    """Write [[Q, R], [Rᵀ, T]] to C, Q = ζW + Σ_τ in_Q σ_τ, R = Σ_τ in_R r_τ; σ is (pairs, modes), r (K, M, modes)."""
     K, M, n = r.shape
     for k in range(K):
         for l in range(k + 1):  # noqa: E741
@@ -353,7 +410,7 @@ def covariance(sigma, r, W, T, in_Q, in_R, zeta, C):
 
 @_compiled
 def derivatives(sigma, r, tt, C, v, v_teacher, h, J, E4, decay, drive, noise, c0, eta, d_sigma, d_r, d_W):
-    """dσ/dt, dr/dt and dW/dt of the module's docstring, written to the last three arguments; σ is (pairs, modes)."""
+    """Write dσ/dt, dr/dt and dW/dt of the module's docstring to the last three arguments; σ is (pairs, modes)."""
     K, M, n = r.shape
     G, P = np.empty((K, K)), np.empty((K, M))
     for k in range(K):
@@ -400,7 +457,7 @@ def derivatives(sigma, r, tt, C, v, v_teacher, h, J, E4, decay, drive, noise, c0
 
 
 class _Terms(NamedTuple):
-    """What stays as it is, in the names of `covariance` and `derivatives`; K students."""
+    """Constants of the motion, in the names of :func:`covariance` and :func:`derivatives`; K students."""
 
     K: int
     tt: np.ndarray
@@ -427,7 +484,7 @@ def _terms(start: Start, lr: float, lr_v: float) -> _Terms:
 
 @_compiled
 def _parts(y, terms):
-    """σ (pairs, modes), r, W and v as views of y, the vector of all that moves."""
+    """Split y, the vector of all that moves, into views σ (pairs, modes), r, W and v."""
     K, (_, M, n) = terms.K, terms.tt.shape
     pairs = K * (K + 1) // 2
     ends = pairs * n, (pairs + K * M) * n, (pairs + K * M) * n + K * K
@@ -437,14 +494,14 @@ def _parts(y, terms):
 
 @_compiled
 def _covariance(y, terms, C):
-    """C ← that of y."""
+    """Write the covariance of the fields at y to C."""
     sigma, r, W, _ = _parts(y, terms)
     covariance(sigma, r, W, terms.T, terms.in_Q, terms.in_R, terms.zeta, C)
 
 
 @_compiled
 def _derivatives(y, terms, C, h, J, g1, E4, out):
-    """out ← dy/dt, from the covariance of y and its averages."""
+    """Write dy/dt to ``out``, from the covariance of y and its averages."""
     sigma, r, _, v = _parts(y, terms)
     d_sigma, d_r, d_W, d_v = _parts(out, terms)
     derivatives(
@@ -456,7 +513,7 @@ def _derivatives(y, terms, C, h, J, g1, E4, out):
 
 @_compiled
 def _derivatives_of_erf(y, terms, C, out):
-    """The same for `averages.erf` in one compiled piece: with few modes, calls between parts take most of the time."""
+    """Write dy/dt for ``averages.erf`` in one compiled piece: with few modes, calls between parts take most time."""
     _covariance(y, terms, C)
     u = np.concatenate((y[-terms.K :], -terms.v_teacher))
     _, h, J, g1, E4 = averages.erf_averages(C, u, terms.K)
@@ -465,33 +522,46 @@ def _derivatives_of_erf(y, terms, C, out):
 
 def integrate(
     start: Start,
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     *,
     lr: float,
     lr_v: float | None = None,
     closure: averages.Closure = averages.erf,
     rtol: float = 1e-7,
 ) -> xr.Dataset:
-    """Solves the equations of motion from `start` at time 0, with times in steps/N.
+    """Solve the equations of motion from ``start`` at time 0, with times in steps/N.
 
-    times    increasing, not negative
-    lr       η
-    lr_v     η_v of the second layer; default η, as in `training.train` with layers="both"; 0: it stays, layers="first"
-    closure  the Gaussian averages of the activation: `averages.erf`, or another function with its signature
-    rtol     error of a step relative to the densities (see `chebyshev.solve`); 1e-7 leaves ε_g with 1e-6, about
+    Parameters
+    ----------
+    start : Start
+        At time 0.
+    times : sequence of float
+        In steps/N, increasing, not negative.
+    lr : float
+        η.
+    lr_v : float, optional
+        η_v of the second layer; default η, as in ``training.train`` with layers="both"; 0: it stays, layers="first".
+    closure : callable
+        Gaussian averages of the activation: ``averages.erf``, or another function with its signature.
+    rtol : float
+        Error of a step relative to the densities (see ``chebyshev.solve``); 1e-7 leaves ε_g with about 1e-6.
 
-    Returns a Dataset over time: eps_g_mse (time), ½ E Δ² as in Eq. (3); Q, W (time, i, j), R (time, i, m), T (m, n) and
-    v (time, i); its attributes say how much work it was. Raises ValueError for impossible arguments, ArithmeticError if
-    the student diverges.
+    Returns
+    -------
+    solution : Dataset
+        eps_g_mse (time), ½ E Δ² as in Eq. (3); Q, W (time, i, j), R (time, i, m), T (m, n) and v (time, i). The
+        attributes hold the learning rates and how much work it was.
+
+    Raises
+    ------
+    ValueError
+        For impossible arguments.
+    ArithmeticError
+        If the student diverges.
     """
-    times = np.asarray(times, dtype=float)
-    if times.ndim != 1 or times.size == 0 or not (times >= 0).all() or not (np.diff(times) > 0).all():
-        raise ValueError("times must be a list of increasing numbers of steps/N, none of them negative.")
-    if not times[-1] < inf:
-        raise ValueError("times end at infinity: give a last time that is finite.")
-    lr_v = lr if lr_v is None else lr_v
-    if not 0 < lr < inf or not 0 <= lr_v < inf:
-        raise ValueError(f"lr = {lr} and lr_v = {lr_v}: lr must be positive, lr_v not negative, and both finite.")
+    at = parameters.times(times)
+    lr = parameters.learning_rate(lr)
+    lr_v = lr if lr_v is None else parameters.learning_rate(lr_v, "lr_v")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol = {rtol}: give a number between 0 and 1.")
     terms = _terms(start, lr, lr_v)
@@ -510,8 +580,8 @@ def integrate(
             _derivatives(y, terms, C, average.h, average.J, average.g1, average.E4, out)
 
     first = np.concatenate([a.ravel() for a in (start.sigma[np.tril_indices(K)], start.r, start.W, start.v)])
-    path, work = chebyshev.solve(f, first, times, rtol=rtol)
-    eps_g, covariances = np.empty(times.size), np.empty((times.size, K + M, K + M))
+    path, work = chebyshev.solve(f, first, at, rtol=rtol)
+    eps_g, covariances = np.empty(at.size), np.empty((at.size, K + M, K + M))
     for i, y in enumerate(path):
         eps_g[i] = averaged(y).eps_g
         covariances[i] = C
@@ -525,6 +595,6 @@ def integrate(
             "W": (("time", "i", "j"), W),
             "v": (("time", "i"), v),
         },
-        coords={"time": ("time", times, {"long_name": "steps / N"})},
+        coords={"time": ("time", at, {"long_name": "steps / N"})},
         attrs={"lr": lr, "lr_v": lr_v, "rtol": rtol, "modes": n, **work},
     )

@@ -1,7 +1,7 @@
-"""What the equations of motion say where nothing is simulated: claims T1.5 to T1.7.
+"""Predictions of the equations of motion that are not compared with simulations: claims T1.5 to T1.7.
 
-The error that a student ends with, against δ = D/N and against its width K, and the error curves that do or do not
-stay on a plateau. Students and teachers have g(x) = erf(x/√2), teachers ṽ = 1.
+The final error against δ = D/N and against the width K, and error curves with and without a plateau. Students and
+teachers have g(x) = erf(x/√2), teachers ṽ = 1.
 """
 
 from __future__ import annotations
@@ -27,22 +27,27 @@ _NODES = 12
 
 
 def error_against_delta(*, n_draws: int, seed: int, deltas: tuple[float, ...] = DELTAS) -> xr.Dataset:
-    """ε_g at the end for f = sgn and K = M = 2, first layer, orthogonal teacher: eps_g (delta, lr) by integration with
-    Marchenko and Pastur's density, extrapolated (delta) = 2 ε(η/2) − ε(η) to η = 0, and analytic (delta).
+    """Compute the final ε_g against δ for f = sgn and K = M = 2, first layer trained, orthogonal teacher.
 
-    It does not depend on where students start, so that `n_draws` and `seed` do not matter.
+    It does not depend on the initial weights, so that ``n_draws`` and ``seed`` do not matter.
+
+    Returns
+    -------
+    errors : Dataset
+        eps_g (delta, lr), integrated with the Marchenko–Pastur density; extrapolated (delta) to η = 0, 2 ε(η/2) − ε(η);
+        analytic (delta), ``asymptotics.asymptotic_error``.
     """
-    folding, eye = constants("sgn"), np.eye(2)
+    sgn, eye = constants("sgn"), np.eye(2)
     eps_g = np.empty((len(deltas), len(RATES)))
     for i, delta in enumerate(deltas):
         rho, p = spectra.nodes(delta, _NODES)
         # a student that has begun to specialise is off the saddle
         start = motion.ensemble(
-            rho, p, W=eye, R=0.3 * eye, T=eye, v=np.ones(2), v_teacher=np.ones(2), delta=delta, constants=folding
+            rho, p, W=eye, R=0.3 * eye, T=eye, v=np.ones(2), v_teacher=np.ones(2), delta=delta, constants=sgn
         )
         for j, lr in enumerate(RATES):
             eps_g[i, j] = motion.integrate(start, [_RELAXED / lr], lr=lr, lr_v=0)["eps_g_mse"].item()
-    analytic = [asymptotics.asymptotic_error(folding, delta, width=2) for delta in deltas]
+    analytic = [asymptotics.asymptotic_error(sgn, delta, width=2) for delta in deltas]
     return xr.Dataset(
         {
             "eps_g": (("delta", "lr"), eps_g),
@@ -56,9 +61,16 @@ def error_against_delta(*, n_draws: int, seed: int, deltas: tuple[float, ...] = 
 def error_against_width(
     *, n_draws: int, seed: int, widths: tuple[int, ...] = WIDTHS, n_inputs: int = 2000, n_latent: int = 200
 ) -> xr.Dataset:
-    """ε_g at the end, ηt = 800, for f = sgn, η = 0.2 and M = 2 against K, for the layers trained: eps_g (draw, layers,
-    width), from random weights. Features and teacher are one draw for all students."""
-    folding, lr = constants("sgn"), 0.2
+    """Compute ε_g at ηt = 800 against K, for f = sgn, η = 0.2 and M = 2, from random weights.
+
+    Features and teacher are one draw for all students.
+
+    Returns
+    -------
+    errors : Dataset
+        eps_g (draw, layers, width), ``layers`` being those that are trained.
+    """
+    sgn, lr = constants("sgn"), 0.2
     eps_g = np.empty((n_draws, len(LAYERS), len(widths)))
     for d, rng in enumerate(np.random.default_rng([seed, 1]).spawn(n_draws)):
         F = rng.standard_normal((n_latent, n_inputs))
@@ -66,7 +78,7 @@ def error_against_width(
         for a, layers in enumerate(LAYERS):
             for k, K in enumerate(widths):
                 student = random_network(n_inputs, K, rng=rng, layers=layers)
-                start = motion.quadrature(motion.hidden_manifold(student, teacher, F, folding), _NODES)
+                start = motion.quadrature(motion.hidden_manifold(student, teacher, F, sgn), _NODES)
                 end = motion.integrate(start, [_RELAXED / lr], lr=lr, lr_v=lr if layers == "both" else 0, rtol=1e-5)
                 eps_g[d, a, k] = end["eps_g_mse"].item()
     return xr.Dataset(
@@ -88,15 +100,20 @@ TASKS: tuple[tuple[str, int], ...] = (
     ("identity", 10),
     ("identity", 78),
 )
-"""f and D of latent tasks with N = 784, and i.i.d. inputs with a teacher on them."""
+"""f and D of latent tasks with N = 784, and i.i.d. inputs with a teacher on them (D = 0)."""
 
 
 def plateaus(
     *, n_draws: int, seed: int, tasks: tuple[tuple[str, int], ...] = TASKS, n_inputs: int = 784, end: float = 3000.0
 ) -> xr.Dataset:
-    """ε_g(t) at the size of Fig. 2: N = 784, K = 3, M = 4, η = 0.2, from random weights: eps_g (draw, layers, task,
-    time) with the folding f, D and ζ/c₀ of each task, ζ/c₀ being the share of the inputs' variance that is noise to a
-    linear function of the latent coordinates."""
+    """Compute ε_g(t) at the size of Fig. 2: N = 784, K = 3, M = 4, η = 0.2, from random weights.
+
+    Returns
+    -------
+    curves : Dataset
+        eps_g (draw, layers, task, time) with f, D and ζ/c₀ of each task, ζ/c₀ being the share of the inputs' variance
+        that is noise to a linear function of the latent coordinates.
+    """
     lr, times = 0.2, np.geomspace(0.1, end, 60)
     eps_g = np.empty((n_draws, len(LAYERS), len(tasks), times.size))
     for d, rng in enumerate(np.random.default_rng([seed, 2]).spawn(n_draws)):
@@ -111,7 +128,7 @@ def plateaus(
                     start = motion.quadrature(motion.hidden_manifold(student, teacher, F, constants(f)), _NODES)
                 curve = motion.integrate(start, times, lr=lr, lr_v=lr if layers == "both" else 0, rtol=1e-5)
                 eps_g[d, a, i] = curve["eps_g_mse"]
-    foldings = [None if f == "iid" else constants(f) for f, _ in tasks]
+    of_f = [None if f == "iid" else constants(f) for f, _ in tasks]
     return xr.Dataset(
         {"eps_g": (("draw", "layers", "task", "time"), eps_g)},
         {
@@ -119,7 +136,7 @@ def plateaus(
             "time": times,
             "f": ("task", [f for f, _ in tasks]),
             "n_latent": ("task", [D for _, D in tasks]),
-            "noise": ("task", [0.0 if c is None else max(c.zeta, 0) / c.c0 for c in foldings]),
+            "noise": ("task", [0.0 if c is None else max(c.zeta, 0) / c.c0 for c in of_f]),
         },
         {"n_inputs": n_inputs, "lr": lr, "width": 3, "teacher_width": 4},
     )
@@ -132,3 +149,4 @@ PREDICTIONS: Mapping[str, Callable[..., xr.Dataset]] = MappingProxyType(
         "plateaus": plateaus,
     }
 )
+"""Name → function of ``n_draws`` and ``seed``."""

@@ -1,7 +1,7 @@
 """Gaussian averages over the local fields for any activation g, by quadrature, and for ReLU mostly in closed form.
 
-The fields are those of `averages`, which has the closed forms for erf. Nothing here needs g'': since partial
-integration gives E[x_k g'(x_k) g(x_a)] = C_kk H_ka + C_ka J_ka,
+The fields are those of ``averages``, which has the closed forms for erf. Nothing here needs g'': since partial
+integration gives E[x_k g'(x_k) g(x_a)] = C_kk H_ka + C_ka J_ka, ::
 
     H_ka = E[g''(x_k) g(x_a)] = (E[x_k g'(x_k) g(x_a)] − C_ka J_ka) / C_kk,
 
@@ -12,7 +12,7 @@ with z normal. In polar coordinates the lines x_k = 0 and x_a = 0 cut it into fo
 smooth but for a kink or a jump at 0 is smooth, and Gauss–Legendre quadrature over angle and radius converges
 exponentially.
 
-E4_kl = E[g'(x_k) g'(x_l) Δ²] is an average over all K + M fields, taken over fixed Sobol points.
+E4_kl = E[g'(x_k) g'(x_l) Δ²] is an average over all K + M fields, estimated with fixed Sobol points.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from functools import cache
 from math import pi
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import ndtri
 from scipy.stats.qmc import Sobol
 
@@ -80,7 +81,7 @@ def _pairs(C: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _sobol(n: int) -> np.ndarray:
-    """Standard normal numbers (n, points) that fill space evenly, each with its opposite."""
+    """Return standard normal numbers (n, points) that fill space evenly, each with its opposite."""
     half = ndtri(Sobol(n, scramble=True, rng=0).random_base2(_LOG2_POINTS - 1)).T
     return np.concatenate([half, -half], axis=1)
 
@@ -100,13 +101,21 @@ def _averages(I2: np.ndarray, J: np.ndarray, H: np.ndarray, E4: np.ndarray, u: n
 
 
 def closure(g: Callable[[np.ndarray], np.ndarray], dg: Callable[[np.ndarray], np.ndarray]) -> Closure:
-    """The averages for students and teachers with the activation g and its derivative, array → array.
+    """Averages for students and teachers with any activation.
 
-    g may have a kink at 0 and is smooth elsewhere. If it is as smooth as erf, averages over two fields are good to 1e-7
-    for variances of up to 5 and to 1e-5 for up to 20. E4 is good to some 5e-3 of its size.
+    For an activation as smooth as erf, averages over two fields are accurate to 1e-7 for variances of up to 5 and to
+    1e-5 for up to 20. E4 is accurate to some 5e-3 of its size.
 
-    The closure takes C (n, n), u (n,) and n_students as `averages.erf` does, and raises ValueError for shapes that do
-    not agree, numbers that are not finite or fields without variance.
+    Parameters
+    ----------
+    g, dg : callable
+        Activation and its derivative, array → array; g may have a kink at 0 and is smooth elsewhere.
+
+    Returns
+    -------
+    closure : callable
+        Takes C (n, n), u (n,) and n_students as ``averages.erf`` does; raises ValueError for shapes that do not agree,
+        numbers that are not finite and fields without variance.
     """
 
     def averages(C: np.ndarray, u: np.ndarray, *, n_students: int) -> Averages:
@@ -124,16 +133,19 @@ def closure(g: Callable[[np.ndarray], np.ndarray], dg: Callable[[np.ndarray], np
     return averages
 
 
-def relu(C: np.ndarray, u: np.ndarray, *, n_students: int) -> Averages:
-    """The averages for students and teachers with g(x) = max(0, x), with the angle cos θ = C_ka/√(C_kk C_aa):
+def relu(C: Float[np.ndarray, "n n"], u: Float[np.ndarray, " n"], *, n_students: int) -> Averages:
+    """Averages for students and teachers with g(x) = max(0, x).
 
-    I2_ka = √(C_kk C_aa) (sin θ + (π − θ) cos θ)/2π,   J_ka = (π − θ)/2π
+    With the angle cos θ = C_ka/√(C_kk C_aa) these are arc-cosine kernels and, g'' being a delta function, ::
 
-    (the arc-cosine kernels of Cho & Saul, NIPS 22), and, g'' being a delta function,
+        I2_ka = √(C_kk C_aa) (sin θ + (π − θ) cos θ)/2π,   J_ka = (π − θ)/2π,
+        H_ka = E[δ(x_k) g(x_a)] = √(C_kk C_aa − C_ka²)/(2π C_kk).
 
-    H_ka = E[δ(x_k) g(x_a)] = √(C_kk C_aa − C_ka²)/(2π C_kk).
+    Parameters, errors and the accuracy of E4 are those of :func:`closure`.
 
-    C, u, n_students and errors as for `closure`, and E4 as good as there.
+    References
+    ----------
+    Cho & Saul, Kernel methods for deep learning, NIPS 22 (2009).
     """
     C, u = _checked(C, u, n_students)
     variance, rest = C.diagonal(), _rest(C)

@@ -1,11 +1,12 @@
 """Spectra of the latent covariance Ω = FFᵀ/N: the Marchenko–Pastur law, and those of drawn or trained features.
 
-F (D, N) holds the features of N inputs, as in Eq. (6) (`datasets.Inputs.features`); δ = D/N. For i.i.d. F ~ N(0, 1)
-and N, D → ∞ the D eigenvalues ρ of Ω have the density
+F (D, N) holds the features of N inputs, as in Eq. (6) (``datasets.Inputs.features``); δ = D/N. For i.i.d. F ~ N(0, 1)
+and N, D → ∞ the D eigenvalues ρ of Ω have the density ::
 
     p(ρ) = √((ρ₊ − ρ)(ρ − ρ₋)) / (2πδρ),   ρ± = (1 ± √δ)²,
 
 with, for δ > 1, a fraction 1 − 1/δ of them at 0 (Marchenko & Pastur, Math. USSR Sb. 1, 457).
+Functions of δ raise ValueError unless it is positive and finite.
 """
 
 from __future__ import annotations
@@ -14,32 +15,44 @@ from math import sqrt
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from scipy.linalg import eigh_tridiagonal
+
+from hmm_utils.model import parameters
 
 __all__ = ["density", "edges", "eigenvalues", "histogram", "mass_at_zero", "nodes"]
 
 
-def _check(delta: float) -> None:
-    if not 0 < delta < np.inf:
-        raise ValueError(f"delta = {delta}: δ = D/N is a positive, finite number.")
-
-
 def edges(delta: float) -> tuple[float, float]:
-    """ρ± = (1 ± √δ)²: between them lie all eigenvalues that are not 0. Raises ValueError unless δ > 0."""
-    _check(delta)
-    return (1 - sqrt(delta)) ** 2, (1 + sqrt(delta)) ** 2
+    """ρ± = (1 ± √δ)²: between them lie all eigenvalues that are not 0.
+
+    Examples
+    --------
+    >>> edges(0.25)
+    (0.25, 2.25)
+    """
+    root = sqrt(parameters.positive("delta", delta))
+    return (1 - root) ** 2, (1 + root) ** 2
 
 
 def mass_at_zero(delta: float) -> float:
-    """max(0, 1 − 1/δ): N inputs span at most N of the D latent directions. Raises ValueError unless δ > 0."""
-    _check(delta)
-    return max(0.0, 1 - 1 / delta)
+    """max(0, 1 − 1/δ): N inputs span at most N of the D latent directions."""
+    return max(0.0, 1 - 1 / parameters.positive("delta", delta))
 
 
-def density(rho: np.ndarray, delta: float) -> np.ndarray:
-    """p(ρ) = √((ρ₊ − ρ)(ρ − ρ₋)) / (2πδρ) between the edges and 0 elsewhere; its integral is 1 − `mass_at_zero`.
+def density(rho: Float[np.ndarray, "*shape"], delta: float) -> Float[np.ndarray, "*shape"]:
+    """Density of the Marchenko–Pastur law, 0 outside its edges; its integral is 1 − :func:`mass_at_zero`.
 
-    Raises ValueError unless δ > 0.
+    ::
+
+        p(ρ) = √((ρ₊ − ρ)(ρ − ρ₋)) / (2πδρ)
+
+    Parameters
+    ----------
+    rho : float array
+        Where the density is taken.
+    delta : float
+        δ = D/N > 0.
     """
     low, high = edges(delta)
     rho = np.asarray(rho, dtype=float)
@@ -47,29 +60,56 @@ def density(rho: np.ndarray, delta: float) -> np.ndarray:
     return np.divide(inside, 2 * np.pi * delta * rho, out=np.zeros_like(rho), where=inside > 0)
 
 
-def nodes(delta: float, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """n eigenvalues ρ_τ, ascending, and weights p_τ with Σ_τ p_τ = 1 that stand for the whole law.
+def nodes(delta: float, n: int = 100) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Gauss quadrature of the Marchenko–Pastur law, mass at zero included.
 
-    The Gauss quadrature of the law, mass at zero included: Σ_τ p_τ h(ρ_τ) = ∫ dp(ρ) h(ρ) for polynomials h of degree
-    below 2n. The polynomials orthogonal under the law obey a recursion with constant coefficients, the (1 + δ) and √δ
-    below (for the first, the mean of the law, 1), whose matrix has the ρ_τ as eigenvalues (Golub & Welsch 1969).
+    For polynomials h of degree below 2n ::
 
-    Raises ValueError unless δ > 0 and n ≥ 1.
+        Σ_τ p_τ h(ρ_τ) = ∫ dp(ρ) h(ρ).
+
+    The polynomials orthogonal under the law obey a recursion with constant coefficients, 1 + δ and √δ (for the first,
+    the mean of the law, 1), whose matrix has the ρ_τ as eigenvalues.
+
+    Parameters
+    ----------
+    delta : float
+        δ = D/N > 0.
+    n : int
+        Number of nodes.
+
+    Returns
+    -------
+    rho, p : (n,) float arrays
+        Nodes ρ_τ, ascending, and their weights, Σ_τ p_τ = 1.
+
+    Raises
+    ------
+    ValueError
+        Unless δ > 0 and n ≥ 1.
+
+    References
+    ----------
+    Golub & Welsch, Math. Comp. 23, 221 (1969).
     """
-    _check(delta)
-    if n < 1:
-        raise ValueError(f"n = {n}: give at least 1 node.")
-    diagonal = np.full(n, 1 + delta)
+    diagonal = np.full(parameters.whole("n", n), 1 + parameters.positive("delta", delta))
     diagonal[0] = 1
     rho, vectors = eigh_tridiagonal(diagonal, np.full(n - 1, sqrt(delta)))
     # Ω has no negative eigenvalue: what is below 0 is rounding
     return np.maximum(rho, 0), vectors[0] ** 2
 
 
-def eigenvalues(F: np.ndarray) -> np.ndarray:
-    """The D eigenvalues of Ω = FFᵀ/N for features F (D, N), ascending, exactly 0 for the last D − N if D > N.
+def eigenvalues(F: Float[np.ndarray, "D N"]) -> Float[np.ndarray, " D"]:
+    """Eigenvalues of Ω = FFᵀ/N, ascending, exactly 0 for the last D − N if D > N.
 
-    Raises ValueError if F is no matrix or holds values that are not finite.
+    Parameters
+    ----------
+    F : (D, N) float array
+        Features, Eq. (6).
+
+    Raises
+    ------
+    ValueError
+        If F is no matrix or holds values that are not finite.
     """
     F = np.asarray(F, dtype=float)
     if F.ndim != 2 or not np.isfinite(F).all():
@@ -81,10 +121,25 @@ def eigenvalues(F: np.ndarray) -> np.ndarray:
     return rho[::-1]
 
 
-def histogram(rho: np.ndarray, bins: int = 50) -> xr.DataArray:
-    """Density of eigenvalues over the centres `rho` of equally wide bins; its integral is 1.
+def histogram(rho: Float[np.ndarray, " D"], bins: int = 50) -> xr.DataArray:
+    """Density of eigenvalues over equally wide bins; its integral is 1.
 
-    Raises ValueError if an eigenvalue is not finite.
+    Parameters
+    ----------
+    rho : (D,) float array
+        Eigenvalues.
+    bins : int
+        Number of bins.
+
+    Returns
+    -------
+    density : DataArray
+        Over the coordinate ``rho``, the centres of the bins.
+
+    Raises
+    ------
+    ValueError
+        If an eigenvalue is not finite.
     """
     rho = np.asarray(rho, dtype=float)
     if not np.isfinite(rho).all():
