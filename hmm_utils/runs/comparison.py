@@ -198,7 +198,8 @@ def _draw(case: Case, M: int, n_simulations: int, n_times: int, rng: np.random.G
     )
     times = simulated["time"].values
     # the indices that a simulation numbers are dimensions enough
-    compared = simulated[["Q", "R"]].assign(eps_g=simulated["eps_g_mse"]).drop_vars(set(simulated.coords) - {"time"})
+    compared = simulated[["Q", "R"]].assign(eps_g=simulated["eps_g_mse"])
+    compared = compared.drop_vars(set(compared.coords) - {"time"})
     theory = []
     for network, (_, layers, lr) in zip(networks, case.students, strict=True):
         first = motion.hidden_manifold(network, teacher, F, of_f)
