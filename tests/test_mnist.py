@@ -175,9 +175,10 @@ def test_only_missing_files_are_downloaded(tmp_path, server):
     assert server.asked == [("good", f"{SECOND}.gz")]
 
 
-def test_a_mirror_that_unpacks_is_stored_under_the_plain_name(tmp_path, server):
+def test_a_file_that_a_mirror_unpacked_is_packed_again(tmp_path, server):
     assert_complete(fetch(tmp_path, server.url("plain")))
-    assert files_below(tmp_path) == sorted(f"mnist/{name}" for name in FILES)
+    assert files_below(tmp_path) == sorted(f"mnist/{name}.gz" for name in FILES)
+    assert gzip.decompress((tmp_path / "mnist" / f"{FIRST}.gz").read_bytes()) == PAYLOADS[FIRST]
     assert_complete(fetch(tmp_path))
 
 

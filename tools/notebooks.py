@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from hmm_utils import files
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
@@ -35,9 +37,7 @@ def main(chosen: list[str]) -> int:
         ).execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
-        aside = target.with_name(f".{target.name}")
-        jupytext.write(notebook, aside, fmt="ipynb")
-        aside.replace(target)
+        files.replace(target, lambda aside, executed=notebook: jupytext.write(executed, aside, fmt="ipynb"))
     return 0
 
 

@@ -129,9 +129,5 @@ def plain(judgements: Iterable[Judgement]) -> list[dict]:
 def save(judgements: Judgements, notebook: str, out: str | Path) -> None:
     """Write OUT/claims/NOTEBOOK.json, atomically; an empty ``out`` writes nothing."""
     text = json.dumps(plain(judgements), ensure_ascii=False, indent=1, allow_nan=False)
-
-    def write(aside: Path) -> None:
-        aside.write_text(text, encoding="utf-8")
-
     if str(out):
-        files.replace(Path(out) / "claims" / f"{notebook}.json", write)
+        files.write_text(Path(out) / "claims" / f"{notebook}.json", text)

@@ -15,6 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from hmm_utils.files import write_text
+
 __all__ = ["ClaimsError", "Comparison", "claims_text", "compare", "read_claims", "read_verdicts", "write_claims"]
 
 _COLUMNS = ("claim", "statement", "section", "figure", "measured", "verdict", "notebook", "scale")
@@ -162,13 +164,9 @@ def write_claims(out: str | os.PathLike) -> tuple[Path, ...]:
         return ()
     plain = json.dumps(claims, indent=1, ensure_ascii=False)
     texts = {"claims.md": _markdown(claims), "claims.json": f"{plain}\n"}
-    return tuple(_write(Path(out) / name, text) for name, text in texts.items())
-
-
-def _write(path: Path, text: str) -> Path:
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, "utf-8")
-    return aside.replace(path)
+    for name, text in texts.items():
+        write_text(Path(out) / name, text)
+    return tuple(Path(out) / name for name in texts)
 
 
 def _markdown(claims: Sequence[Mapping]) -> str:

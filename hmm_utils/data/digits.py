@@ -83,9 +83,9 @@ def _inputs(x: tuple[np.ndarray, ...], digit: tuple[np.ndarray, ...], **about: A
 
 
 def kind_of(attributes: Mapping[Any, Any]) -> str | None:
-    """The kind of inputs, see :class:`~hmm_utils.model.datasets.Inputs`, that a result with these attributes is about.
+    """Kind of inputs, see :class:`~hmm_utils.model.datasets.Inputs`, of a result with these attributes.
 
-    Results that were stored before they held it have the name of a set-up's inputs, and digits differ in N.
+    Results that were stored before they held it have the name of a set-up's inputs, and images differ in N.
     """
     if "kind" in attributes or attributes.get("inputs") != "digits":
         return attributes.get("kind", attributes.get("inputs"))

@@ -1,10 +1,11 @@
-"""The MNIST digits of LeCun, Cortes & Burges, as raw bytes: found on disk, or else downloaded and checked.
+"""The MNIST digits of LeCun, Cortes & Burges as raw bytes: read from disk, or downloaded and checked.
 
 The four files are in the IDX format (big-endian: two zero bytes, the type code 0x08 for uint8, the number of axes, the
 length of each axis as uint32, then the data), gzip-compressed. Mirrors compress them differently, so that only the
-payload, what is left after gunzip, has a fixed SHA-256; this is what is checked, at every load.
+uncompressed payload has a fixed SHA-256, which is checked at every load.
 
-Environment: HMM_DATA_DIR moves the data directory, HMM_OFFLINE=1 forbids downloads, TQDM_DISABLE=1 hides the bars.
+Environment variables: HMM_DATA_DIR sets the data directory, HMM_OFFLINE=1 forbids downloads, TQDM_DISABLE=1 hides the
+progress bars.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import numpy as np
 import requests
@@ -34,18 +34,20 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import pooch
 
+from hmm_utils.files import replace
+
 __all__ = [
     *("FILES", "MIRRORS", "TIMEOUT", "DataError", "Mnist", "cache_dir", "data_dir", "is_available", "is_offline"),
     *("load", "problems"),
 ]
 
-# name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
 FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "train-images-idx3-ubyte": ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", (60000, 28, 28)),
     "train-labels-idx1-ubyte": ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", (60000,)),
     "t10k-images-idx3-ubyte": ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", (10000, 28, 28)),
     "t10k-labels-idx1-ubyte": ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", (10000,)),
 }
+"""Name → (SHA-256 of the payload, shape), in the order of the fields of :class:`Mnist`."""
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -53,22 +55,23 @@ MIRRORS = (
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
 )
 
-TIMEOUT = (4.0, 10.0)  # s, to connect and between two arrivals of data
+TIMEOUT = (4.0, 10.0)
+"""Seconds to connect, and between two arrivals of data."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class DataError(RuntimeError):
-    """Data that is missing, unreachable or wrong; the message is one sentence that says what to do."""
+    """Data are missing, unreachable or wrong; the message is one sentence that says what to do."""
 
 
 class Mnist(NamedTuple):
-    """MNIST as stored: pixels 0 (background) to 255, labels 0 to 9, all uint8.
+    """MNIST as stored, uint8: pixels from 0 (background) to 255, labels from 0 to 9.
 
-    x_train  (60000, 784)
-    y_train  (60000,)
-    x_test   (10000, 784)
-    y_test   (10000,)
+    Attributes
+    ----------
+    x_train, x_test : (60000, 784) and (10000, 784) uint8 arrays
+    y_train, y_test : (60000,) and (10000,) uint8 arrays
     """
 
     x_train: np.ndarray
@@ -78,18 +81,18 @@ class Mnist(NamedTuple):
 
 
 def data_dir() -> Path:
-    """$HMM_DATA_DIR if it is set and not empty, else the folder `hidden-manifold` of the user's cache."""
+    """Folder of the data: HMM_DATA_DIR if it is set and not empty, otherwise :func:`cache_dir`."""
     chosen = os.environ.get("HMM_DATA_DIR")
     return Path(chosen).expanduser() if chosen else cache_dir()
 
 
 def cache_dir() -> Path:
-    """The folder `hidden-manifold` of the user's cache."""
+    """Folder ``hidden-manifold`` of the user's cache."""
     return Path(pooch.os_cache("hidden-manifold"))
 
 
 def is_available(directory: str | os.PathLike | None = None, *, files: Mapping = FILES) -> bool:
-    """Whether all four files are in `directory` (default: `data_dir()`); their contents are not looked at."""
+    """Whether all four files are in ``directory`` (default: ``data_dir()``); their contents are not checked."""
     directory = _resolve(directory)
     return all(_find(directory, name) for name in files)
 
@@ -100,8 +103,13 @@ def is_offline() -> bool:
 
 
 def problems(directory: str | os.PathLike | None = None, *, files: Mapping = FILES) -> dict[str, str]:
-    """What is wrong with each file in `directory` (default: `data_dir()`): "" for one that is as it should be,
-    "missing", or a sentence. Nothing is downloaded."""
+    """Problem of each file in ``directory`` (default: ``data_dir()``), without downloading any.
+
+    Returns
+    -------
+    dict
+        Name → "" for an intact file, "missing", or a sentence.
+    """
     directory, found = _resolve(directory), {}
     for name, (sha256, _) in files.items():
         path = _find(directory, name)
@@ -122,16 +130,27 @@ def load(
     *,
     files: Mapping[str, tuple[str, tuple[int, ...]]] = FILES,
 ) -> Mnist:
-    """MNIST from `directory`; files that are not there are first downloaded into `directory`/mnist.
+    """MNIST from disk; missing files are first downloaded.
 
-    directory  default `data_dir()`; a file may lie in it or in its folder `mnist`, as NAME.gz or as NAME
-    mirrors    base URLs, tried in this order for each file
-    timeout    (to connect, between two arrivals of data) in seconds
-    progress   whether to show a bar per download
-    files      name → (SHA-256 of the payload, shape), in the order of the fields of `Mnist`
+    Parameters
+    ----------
+    directory : path, optional
+        Folder that contains the files, in itself or in its folder ``mnist``, as NAME.gz or NAME; by default
+        ``data_dir()``. Downloads go to ``directory``/mnist.
+    mirrors : iterable of str
+        Base URLs, tried in this order for each file.
+    timeout : (float, float)
+        Seconds to connect, and between two arrivals of data.
+    progress : bool
+        Whether to show a progress bar for each download.
+    files : mapping
+        Name → (SHA-256 of the payload, shape), in the order of the fields of :class:`Mnist`.
 
-    Raises DataError if a file is damaged (it is left as it is), if it is missing while HMM_OFFLINE is set, if no
-    mirror delivers it (the remaining files are then not tried), or if it cannot be written.
+    Raises
+    ------
+    DataError
+        If a file is damaged (it is left as it is), if it is missing while HMM_OFFLINE is set, if no mirror delivers it
+        (the remaining files are then not tried), or if it cannot be written.
     """
     directory = _resolve(directory)
     missing = [name for name in files if not _find(directory, name)]
@@ -141,7 +160,8 @@ def load(
             f"{_remedy('unset HMM_OFFLINE and run `hmm data` with a network')}."
         )
     arrays = []
-    mirrors, unreachable = tuple(mirrors), {}
+    mirrors = tuple(mirrors)
+    unreachable: dict[str, str] = {}
     for name, (sha256, shape) in files.items():
         path = _find(directory, name)
         if path:
@@ -157,7 +177,7 @@ def _resolve(directory: str | os.PathLike | None) -> Path:
 
 
 def _find(directory: Path, name: str) -> Path | None:
-    """Where the file `name` lies, or None."""
+    """Path of the file ``name``, or None."""
     places = (folder / file for folder in (directory / "mnist", directory) for file in (f"{name}.gz", name))
     # unlike Path.is_file, os.path.isfile takes a folder without permission for one without the file
     return next((place for place in places if os.path.isfile(place)), None)
@@ -168,7 +188,7 @@ def _remedy(first: str) -> str:
 
 
 def _checked_payload(raw: bytes, sha256: str) -> bytes:
-    """`raw`, decompressed if it is gzip; raises DataError with a reason of a few words unless its SHA-256 is right."""
+    """Decompress ``raw`` if it is gzip; raise DataError with a reason of a few words unless its SHA-256 is right."""
     try:
         # the first bytes decide, not the name: some servers undo the compression on the way
         payload = gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
@@ -182,7 +202,7 @@ def _checked_payload(raw: bytes, sha256: str) -> bytes:
 
 
 def _read(path: Path, sha256: str) -> bytes:
-    """The payload of a file on disk; raises DataError if it cannot be read or is not what it should be."""
+    """Payload of a file on disk; raises DataError if it cannot be read or is damaged."""
     try:
         return _checked_payload(path.read_bytes(), sha256)
     except OSError as error:
@@ -197,7 +217,7 @@ def _read(path: Path, sha256: str) -> bytes:
 
 
 def _parse_idx(payload: bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The uint8 array in an IDX payload, all axes but the first flattened; raises DataError unless it has `shape`."""
+    """Array in an IDX payload, all axes but the first flattened; raises DataError unless it has ``shape``."""
     header = struct.pack(f">HBB{len(shape)}I", 0, 0x08, len(shape), *shape)
     if not payload.startswith(header) or len(payload) != len(header) + prod(shape):
         raise DataError(
@@ -219,48 +239,50 @@ def _download(
     timeout: tuple[float, float],
     progress: bool,
 ) -> bytes:
-    """The payload of the file `name`, after storing the file in `folder`.
+    """Download a file into ``folder``, as NAME.gz, and return its payload.
 
-    `unreachable`, mirror → reason, lists mirrors not to be asked (again); those found unreachable here are added.
+    ``unreachable``, mirror → reason, lists mirrors not to be asked (again); those found unreachable here are added.
     Raises DataError if no mirror delivers the file or if it cannot be written.
     """
-    part = folder / f".{name}.{uuid4().hex}.part"
+    payload = b""
+
+    def write(aside: Path) -> None:
+        nonlocal payload
+        aside.touch()  # a folder that cannot be written to should show before any waiting
+        payload = _first_good(name, sha256, folder, aside, mirrors, unreachable, timeout, progress)
+        if not aside.read_bytes().startswith(_GZIP_MAGIC):
+            aside.write_bytes(gzip.compress(payload))
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part.touch(exist_ok=False)  # a folder that cannot be written to should show before any waiting
-        payload, is_gzip = _first_good(name, sha256, part, mirrors, unreachable, timeout, progress)
-        os.replace(part, folder / (f"{name}.gz" if is_gzip else name))
+        replace(folder / f"{name}.gz", write)
     except OSError as error:
         raise DataError(
             f"MNIST file {name}.gz cannot be written to {folder} ({error.strerror}): "
             f"set HMM_DATA_DIR to a folder that you can write to and that has 12 MB free."
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return payload
 
 
 def _first_good(
     name: str,
     sha256: str,
-    part: Path,
+    folder: Path,
+    file: Path,
     mirrors: tuple[str, ...],
     unreachable: dict[str, str],
     timeout: tuple[float, float],
     progress: bool,
-) -> tuple[bytes, bool]:
-    """The payload from the first mirror that delivers it, its file left in `part`, and whether this file is gzip.
+) -> bytes:
+    """Download from the first mirror that delivers it to ``file``, compressed or not, and return the payload.
 
-    Arguments and errors as in `_download`, save that an OSError of the disk passes through.
+    Other arguments and errors are those of ``_download``, except that an OSError of the disk passes through.
     """
     reasons = {}
     for mirror in mirrors:
         if mirror not in unreachable:
             try:
-                _fetch(f"{mirror.rstrip('/')}/{name}.gz", part, timeout, progress)
-                raw = part.read_bytes()
-                return _checked_payload(raw, sha256), raw.startswith(_GZIP_MAGIC)
+                _fetch(f"{mirror.rstrip('/')}/{name}.gz", file, timeout, progress)
+                return _checked_payload(file.read_bytes(), sha256)
             except ConnectionError as reason:
                 unreachable[mirror] = str(reason)
             except DataError as reason:
@@ -268,30 +290,31 @@ def _first_good(
     tried = ", ".join(f"{mirror} ({unreachable.get(mirror) or reasons[mirror]})" for mirror in mirrors)
     remedy = _remedy("check the network and run `hmm data` again")
     raise DataError(
-        f"MNIST file {name}.gz is missing from {part.parent} and no mirror delivered it, "
+        f"MNIST file {name}.gz is missing from {folder} and no mirror delivered it, "
         f"tried {tried or 'none since none was given'}: {remedy}."
     )
 
 
 def _fetch(url: str, path: Path, timeout: tuple[float, float], progress: bool) -> None:
-    """Download `url` to `path`, unchecked.
+    """Download ``url`` to ``path``, unchecked.
 
-    Raises, with a reason of a few words, ConnectionError if the server does not answer or falls silent (so that it is
-    not worth asking again) and DataError if it answers with an error or breaks off; an OSError of the disk passes.
+    Raises, with a reason of a few words, ConnectionError if the server does not answer or stops sending, in which case
+    it is not worth asking again, and DataError if it answers with an error or breaks off. OSErrors of the disk pass through.
     """
     connect, read = timeout
     _knock(url, connect)
     # given only where needed, since an explicit `disable` overrides TQDM_DISABLE
     disable = {} if progress else {"disable": True}
     # a bar of our own since pooch's is nameless and stays on screen; its total must not be 0 or None, which pooch
-    # takes for no bar, and is put right by pooch once the server has told it
+    # takes for no bar, and is corrected by pooch once the server has announced it
     with tqdm(total=1, unit="B", unit_scale=True, leave=False, desc=url.rsplit("/", 1)[-1], **disable) as bar:
         download = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=timeout)
         try:
             download(url, str(path), None)
         except requests.HTTPError as error:
-            error.response.close()
-            raise DataError(f"HTTP {error.response.status_code}") from None
+            response = cast(requests.Response, error.response)
+            response.close()
+            raise DataError(f"HTTP {response.status_code}") from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise DataError("cut off") from None
         except requests.ConnectTimeout:
@@ -303,7 +326,7 @@ def _fetch(url: str, path: Path, timeout: tuple[float, float], progress: bool) -
 
 
 def _knock(url: str, timeout: float) -> None:
-    """Raise ConnectionError, with a reason of a few words, unless the server of `url` accepts a connection.
+    """Raise ConnectionError, with a reason of a few words, unless the server of ``url`` accepts a connection.
 
     A connection proper is tried at every address of the host with the full timeout each, minutes for the big mirrors
     behind a firewall that drops packets; this tries one address per family. Nothing is tried where a proxy is set,
