@@ -32,36 +32,47 @@ _WORDS = {
 }  # fmt: skip
 
 
-def largest_deviation(simulations: Iterable[xr.Dataset], of: str) -> Value:
-    """Deviation of the student that is furthest from theory, with the interval that its simulations leave.
+def largest_deviations(simulations: Iterable[xr.Dataset], measures: Sequence[str]) -> list[Value]:
+    """Deviations of the students that are furthest from theory, with the intervals that their simulations leave.
 
     Parameters
     ----------
     simulations : iterable of Dataset
         Results of ``comparison``, for several f and D/N.
-    of : str
+    measures : sequence of str
         "mean" or "largest" relative deviation of ε_g over times, "largest_averaged" for the theory with averaged
         overlaps of the teacher, "Q" or "R" for the largest absolute deviation of an overlap.
     """
-    candidates = []
-    for result in simulations:
-        values, errors = comparison.deviations(result)[of][0], comparison.jackknife(result)[of][0]
-        u, at = int(np.argmax(values.values)), result.attrs
-        K, layers = int(result["width"][u]), result["layers"].values[u]
-        half = float(errors[u]) * float(stats.t.ppf(0.975, result.sizes["simulation"] - 1))
-        name = f"{_WORDS[of]} ({at['f']}, D/N = {at['n_latent'] / at['n_inputs']:.2g}, K = {K}, {layers})"
-        mean, low, high = float(values[u]), max(float(values[u]) - half, 0.0), float(values[u]) + half
-        if not math.isfinite(mean):
-            low, high = -math.inf, math.inf
-        candidates.append(Value(name, mean, low, high, result.sizes["simulation"], "runs"))
+    candidates = [
+        _largest_deviations(result, comparison.deviations(result), comparison.jackknife(result), measures)
+        for result in simulations
+    ]
     # a student that diverged is the furthest from theory
-    return max(candidates, key=lambda value: value.mean if math.isfinite(value.mean) else math.inf)
+    return [
+        max(values, key=lambda value: value.mean if math.isfinite(value.mean) else math.inf)
+        for values in zip(*candidates, strict=True)
+    ]
+
+
+def _largest_deviations(
+    result: xr.Dataset, deviations: xr.Dataset, errors: xr.Dataset, measures: Sequence[str]
+) -> list[Value]:
+    at, n, values = result.attrs, result.sizes["simulation"], []
+    for of in measures:
+        u = int(np.argmax(deviations[of].values[0]))
+        K, layers = int(result["width"][u]), result["layers"].values[u]
+        name = f"{_WORDS[of]} ({at['f']}, D/N = {at['n_latent'] / at['n_inputs']:.2g}, K = {K}, {layers})"
+        mean, half = float(deviations[of][0, u]), float(errors[of][0, u]) * float(stats.t.ppf(0.975, n - 1))
+        low, high = (max(mean - half, 0.0), mean + half) if math.isfinite(mean) else (-math.inf, math.inf)
+        values.append(Value(name, mean, low, high, n, "runs"))
+    return values
 
 
 def deviations_are_small(measures: Sequence[str], results: Results, setup: str) -> Finding:
     """T1.1 and T1.2: every deviation is below its border FEW for N ≥ LIMIT, for every f and D/N in COMPARED."""
     simulations = list(parts_of(results, setup).values())
-    parts = [below(largest_deviation(simulations, of), FEW[of]) for of in measures]
+    values = largest_deviations(simulations, measures)
+    parts = [below(value, FEW[of]) for of, value in zip(measures, values, strict=True)]
     N = min(result.attrs["n_inputs"] for result in simulations)
     if N < LIMIT:
         # a deviation that falls with N is no failure of a theory of large N
@@ -107,7 +118,8 @@ T1_3 = Claim(
 
 def averaged_overlaps_deviate(results: Results, setup: str) -> Finding:
     """T1.4: the deviation with averaged overlaps is above the border of T1.1."""
-    return above(largest_deviation(parts_of(results, setup).values(), "largest_averaged"), FEW["largest"])
+    (value,) = largest_deviations(parts_of(results, setup).values(), ["largest_averaged"])
+    return above(value, FEW["largest"])
 
 
 T1_4 = Claim(

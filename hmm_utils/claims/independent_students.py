@@ -150,27 +150,19 @@ C4 = Claim(
 
 def disagreement_vanishes_from_teacher_width(results: Results, setup: str, at: Readout = final) -> Finding:
     """C5: ε₁,₂ on Gaussian inputs finite for K < M, which is empty for M = 1, and → 0 for K ≥ M."""
-    return all_of(_narrow_disagree(results[setup], at), until_decided(_wide_agree, results, setup, at))
-
-
-def _narrow_disagree(result: xr.Dataset, at: Readout) -> Finding:
-    narrow, _ = split_widths(result)
-    if not _both_sides(result):
+    result = results[setup]
+    narrow, wide = split_widths(result)
+    if not wide or not (narrow or result.attrs["teacher_width"] == 1):
         return undecided("widths on both sides of M are needed")
+    wide_agree = until_decided(_wide_agree, results, setup, at)
     if not narrow:
-        return Finding((), HOLDS)
-    return above(mean_over_widths("ε₁,₂ Gaussian, K < M", disagreement(result, "gauss"), narrow, at), SMALL)
+        return wide_agree
+    disagree = above(mean_over_widths("ε₁,₂ Gaussian, K < M", disagreement(result, "gauss"), narrow, at), SMALL)
+    return all_of(disagree, wide_agree)
 
 
 def _wide_agree(result: xr.Dataset, at: Readout) -> Finding:
-    if not _both_sides(result):
-        return undecided("widths on both sides of M are needed")
     return vanishes("ε₁,₂ Gaussian, K ≥ M", disagreement(result, "gauss"), split_widths(result)[1], at)
-
-
-def _both_sides(result: xr.Dataset) -> bool:
-    narrow, wide = split_widths(result)
-    return bool(wide and (narrow or result.attrs["teacher_width"] == 1))
 
 
 C5 = Claim(

@@ -49,41 +49,43 @@ def judge(notebook: str, results: Results) -> Judgements:
         Results by the names of set-ups (as ``experiments.plan`` has them) and measurements: those of the notebook and,
         where a claim is compared with them, those of others. A claim without its results is undecided.
     """
-    judgements = []
-    for claim in CLAIMS:
-        if claim.notebook != notebook:
-            continue
-        used = {
-            name: result for setup in claim.setups + claim.compared for name, result in parts_of(results, setup).items()
-        }
-        finding = _find(claim, used)
-        judgements.append(
-            Judgement(
-                claim=claim.number,
-                statement=claim.statement,
-                section=claim.section,
-                figure=claim.figure,
-                notebook=notebook,
-                measured=finding.measured,
-                verdict=finding.verdict,
-                criterion=claim.criterion,
-                tolerance=claim.tolerance,
-                scale="; ".join(dict.fromkeys(_scale(name, result) for name, result in used.items())),
-                values=finding.values,
-            )
-        )
-    return Judgements(judgements)
+    return Judgements(_judgement(claim, results) for claim in CLAIMS if claim.notebook == notebook)
 
 
 def judge_stored(archive_folder: Path | None = None) -> Judgements:
-    """The verdicts on all claims, from the stored results."""
+    """Judge all claims on the stored results.
+
+    Parameters
+    ----------
+    archive_folder : Path, optional
+        Another folder than the project's ``results/``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a stored run is missing.
+    """
     folder = archive_folder or archive.FOLDER
-    found = paper.stored_runs(folder)
+    results = paper.stored_runs(folder)
     for name in measurements.MEASUREMENTS:
-        found |= measurements.load(name, paper.PROFILE, folder)
-    order = [claim.number for claim in CLAIMS]
-    judgements = [j for notebook in dict.fromkeys(claim.notebook for claim in CLAIMS) for j in judge(notebook, found)]
-    return Judgements(sorted(judgements, key=lambda judgement: order.index(judgement.claim)))
+        results |= measurements.load(name, paper.PROFILE, folder)
+    return Judgements(_judgement(claim, results) for claim in CLAIMS)
+
+
+def _judgement(claim: Claim, results: Results) -> Judgement:
+    used = {
+        name: result for setup in claim.setups + claim.compared for name, result in parts_of(results, setup).items()
+    }
+    finding = _find(claim, used)
+    about = ("statement", "section", "figure", "notebook", "criterion", "tolerance")
+    return Judgement(
+        claim=claim.number,
+        **{name: getattr(claim, name) for name in about},
+        measured=finding.measured,
+        verdict=finding.verdict,
+        scale="; ".join(dict.fromkeys(_scale(name, result) for name, result in used.items())),
+        values=finding.values,
+    )
 
 
 def _find(claim: Claim, used: Results) -> Finding:

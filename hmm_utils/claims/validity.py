@@ -17,6 +17,7 @@ import xarray as xr
 
 from hmm_utils.claims.hidden_manifold import CHANCE
 from hmm_utils.claims.independent_students import RATIO
+from hmm_utils.claims.measuring import exp, log
 from hmm_utils.runs import experiments
 from hmm_utils.sgd.training import evaluation_times
 
@@ -27,8 +28,10 @@ _SETTING = ("alpha", "labels", "layers", "n_latent", "n_inputs")
 
 
 def _point(name: str, result: xr.Dataset) -> xr.Dataset:
-    """The errors of a point in double precision, at the times that were asked for instead of the whole steps that these
-    became, which differ between N; where it lies in the scan as coordinates."""
+    """Errors of a point in double precision, with its place in the scan as coordinates.
+
+    Times are those of the configuration: the whole steps nearest to them differ between N.
+    """
     at = result.attrs
     times = evaluation_times(at["time"], at["n_times"])
     errors = result[["eps_g_frac", "eps_12_frac"]].astype(float).sel(time=times, method="nearest")
@@ -44,7 +47,7 @@ def _point(name: str, result: xr.Dataset) -> xr.Dataset:
 
 
 def _errors(results: Mapping[str, xr.Dataset]) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """ε_g, and ε₁,₂ on structured and on Gaussian inputs, of all points.
+    """Errors ε_g, and ε₁,₂ on structured and on Gaussian inputs, of all points.
 
     Raises ValueError if there are none, or if they differ in widths, times or draws.
     """
@@ -52,18 +55,18 @@ def _errors(results: Mapping[str, xr.Dataset]) -> tuple[xr.DataArray, xr.DataArr
         raise ValueError("there are no points: give at least one.")
     points = [_point(name, result) for name, result in results.items()]
     errors = xr.concat(points, "point", join="exact", coords=[*_SETTING], compat="equals")
-    between = errors["eps_12_frac"]
-    return errors["eps_g_frac"], *(between.sel(inputs=name, drop=True) for name in ("test", "gauss"))
+    test, gauss = (errors["eps_12_frac"].sel(inputs=name, drop=True) for name in ("test", "gauss"))
+    return errors["eps_g_frac"], test, gauss
 
 
 def _sum(values: xr.DataArray) -> xr.DataArray:
-    """Σ over K ≤ K_max, for every K_max; NaN from the first student on that has diverged."""
+    """Sum over K ≤ K_max, for every K_max; NaN from the first student on that has diverged."""
     return values.cumsum("width", skipna=False)
 
 
 def _slope(eps: xr.DataArray) -> xr.DataArray:
-    """dε/dlnK over K ≤ K_max by least squares, (nΣxy − ΣxΣy)/(nΣx² − (Σx)²) with x = lnK; NaN for a single width."""
-    x = np.log(eps["width"])
+    """Slope dε/dlnK over K ≤ K_max: (nΣxy − ΣxΣy)/(nΣx² − (Σx)²) with x = lnK; NaN for a single width."""
+    x = log(eps["width"])
     n, Sx, Sxx = _sum(xr.ones_like(x)), _sum(x), _sum(x**2)
     return (n * _sum(x * eps) - Sx * _sum(eps)) / (n * Sxx - Sx**2).where(n > 1)
 
@@ -74,21 +77,45 @@ def _mean(values: xr.DataArray) -> xr.DataArray:
 
 
 def _smallest(curve: xr.DataArray) -> xr.DataArray:
-    """min over t' ≤ t, early stopping; NaN from when a student has diverged."""
+    """Minimum over t' ≤ t, early stopping; NaN from when a student has diverged."""
     return curve.copy(data=np.minimum.accumulate(curve.values, axis=curve.get_axis_num("time")))
 
 
 def like_mnist(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """C9 for every point, largest width K_max and end of training t, over (point, width, time): means over draws.
+    """Apply C9 to every point, largest width K_max and end of training t.
 
-    ratio    ε₁,₂/ε_g on structured inputs, each averaged over K ≤ K_max      agrees   whether 1/RATIO < ratio < RATIO
-    slope    dε₁,₂/dlnK on Gaussian inputs, K ≤ K_max                         grows    whether slope > 0
-    chance   ε₁,₂ on Gaussian inputs at K_max                                 differs  whether chance > CHANCE
-    learnt   whether ε̂_g(t), the smallest ε_g so far averaged over K ≤ K_max, is below RATIO ε̂_g at the end of the run
-             and has come LEARNT of the way there from ½: before training, too, students err and disagree in half of
-             all cases, and the claim speaks of networks after convergence
-    diverged whether a student with K ≤ K_max has diverged in a draw; then nothing holds
-    holds    whether a point agrees, grows, differs and has learnt
+    Parameters
+    ----------
+    results : mapping of str to Dataset
+        Results of the points by name, with the same widths, times and number of draws.
+
+    Returns
+    -------
+    measured : Dataset
+        Means over draws (point, width, time)::
+
+            ratio    ε₁,₂/ε_g on structured inputs, each averaged over K ≤ K_max
+            slope    dε₁,₂/dlnK on Gaussian inputs, K ≤ K_max
+            chance   ε₁,₂ on Gaussian inputs at K_max
+
+        and what follows from them::
+
+            agrees   1/RATIO < ratio < RATIO
+            grows    slope > 0
+            differs  chance > CHANCE
+            learnt   ε̂_g(t) < RATIO ε̂_g(end)  and  ½ − ε̂_g(t) > LEARNT [½ − ε̂_g(end)]
+            holds    all four
+            diverged whether a student with K ≤ K_max has diverged in a draw; then nothing holds
+
+    Raises
+    ------
+    ValueError
+        If there are no points, or if they differ in widths, times or draws.
+
+    Notes
+    -----
+    ε̂_g(t) is the smallest ε_g up to t, averaged over K ≤ K_max. Before training, too, students err and disagree in
+    half of all cases, and the claim is about networks after convergence.
     """
     eps_g, test, gauss = _errors(results)
     total = _sum(eps_g.mean("student", skipna=False))
@@ -111,13 +138,20 @@ def like_mnist(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def overfits(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """What C17 says of latent labels, for every point, K_max and t as in `like_mnist`: means over draws.
+    """Apply what C17 states about latent labels to every point, with arguments and errors as in :func:`like_mnist`.
 
-    end      dε_g/dlnK at t                       early    the same with the smallest ε_g of each student up to t
-    level    ε_g averaged over K ≤ K_max          times    level over that of the point with D = 10 at the largest N and
-             (geometric mean over runs)                    the same P/N, labels and layers; NaN if there is none
-    diverged as in `like_mnist`
-    holds    whether 0 < early < end and times > RATIO
+    Returns
+    -------
+    measured : Dataset
+        Means over draws (point, width, time)::
+
+            end      dε_g/dlnK at t
+            early    the same with the smallest ε_g of each student up to t
+            level    ε_g averaged over K ≤ K_max, geometric mean over runs
+            times    level over that of the point with D = 10 at the largest N and the same P/N, labels and layers;
+                     NaN if there is none
+            holds    0 < early < end and times > RATIO
+            diverged as in like_mnist
     """
     eps_g, _, _ = _errors(results)
     total = _sum(eps_g.mean("student", skipna=False))
@@ -126,7 +160,7 @@ def overfits(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
         {
             "end": _mean(_slope(eps_g.mean("student", skipna=False))),
             "early": _mean(_slope(_smallest(eps_g).mean("student", skipna=False))),
-            "level": np.exp(_mean(np.log(level.where(level > 0)))),
+            "level": exp(_mean(log(level.where(level > 0)))),
             "diverged": _mean(total).isnull(),
         }
     )
@@ -136,8 +170,7 @@ def overfits(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _at_ten_dimensions(found: xr.Dataset) -> xr.DataArray:
-    """The level (point, width, time) that each point is compared with: at D = 10 and the largest N, at the same P/N,
-    labels and layers; NaN where there is none."""
+    """Level (point, width, time) that each point is compared with; NaN where there is none."""
     few = experiments.experiment("fig3_left", "paper").n_latent
     settings = list(zip(*(found[axis].values for axis in ("alpha", "labels", "layers")), strict=True))
     levels = xr.full_like(found["level"], np.nan)
@@ -148,11 +181,20 @@ def _at_ten_dimensions(found: xr.Dataset) -> xr.DataArray:
     return levels
 
 
-
 def in_words(holds: xr.DataArray) -> list[str]:
-    """In words, a line per point: where flags (point, time) are true, at which times; only points with at least one,
-    and first those where the last flag is true."""
-    at_end, before = [], []
+    """Describe where and when flags are true.
+
+    Parameters
+    ----------
+    holds : (point, time) bool DataArray
+
+    Returns
+    -------
+    lines : list of str
+        One for each point with a true flag; first those where the last flag is true.
+    """
+    at_end: list[str] = []
+    before: list[str] = []
     for flags in holds.transpose("point", "time"):
         times = flags["time"].values[flags.values]
         if times.size == 0:
@@ -164,7 +206,7 @@ def in_words(holds: xr.DataArray) -> list[str]:
 
 
 def _setting(point: xr.DataArray) -> str:
-    """A point in words."""
+    """Describe a point."""
     alpha, D, N = (point[axis].item() for axis in ("alpha", "n_latent", "n_inputs"))
     labels = {"sign": "labels ±1", "real": "real labels"}[point["labels"].item()]
     layers = {"first": "first layer", "both": "both layers"}[point["layers"].item()]
