@@ -1,4 +1,4 @@
-"""Re-executes the committed notebooks from their percent scripts: `make notebooks [ONLY=01]`.
+"""Execute the committed notebooks from their percent scripts: ``make notebooks [ONLY=01]``.
 
 The .py is the source. Each is turned into a notebook, executed in the quick profile without progress bars (whose text
 would be stored and compared), and only a complete one replaces the .ipynb beside it.
@@ -16,6 +16,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 def main(chosen: list[str]) -> int:
+    """Execute the notebooks whose names start with one of ``chosen``; all if it is empty."""
     os.environ["TQDM_DISABLE"] = "1"
     import jupytext
     import nbformat

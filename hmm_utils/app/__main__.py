@@ -1,6 +1,6 @@
-"""The command `hmm`: list and run the notebooks, get the data, show the claims, look for what is wrong.
+"""The command ``hmm``: list and run the notebooks, get the data, show the claims, check the installation.
 
-Exit codes: 0 all went well, 1 something failed on the way, 2 the request was refused and nothing ran, 130 interrupted.
+Exit codes: 0 success, 1 failure on the way, 2 the request was refused and nothing ran, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hmm_utils
 from hmm_utils.app import notebooks
@@ -32,9 +32,17 @@ COMMITTED = Path(__file__).resolve().parents[2] / "results" / "verdicts.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `hmm` with these arguments (None: those of the process) and return its exit code.
+    """Run ``hmm`` and return its exit code.
 
-    Raises SystemExit where argparse does: 2 for arguments it cannot parse, 0 after --help and --version.
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+
+    Raises
+    ------
+    SystemExit
+        Where argparse does: 2 for arguments that it cannot parse, 0 after ``--help`` and ``--version``.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a letter of the claims must not cost the user the table at the end of a long run.
@@ -52,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error)
         return 1
     except BrokenPipeError:
-        # whoever reads, head or less, has seen enough; at its end Python would complain about the rest
+        # The reader, head or less, has closed the pipe; Python would complain about the rest when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -72,22 +80,31 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(commands)
     _add_run(commands)
-    _add_results(commands)
-    _add_data(commands)
+    _add(commands, "results", _results, "show the stored results of the paper's figures", json_too=True)
+    _add(commands, "data", _data, "check the MNIST files, and download them if they are missing")
     _add_claims(commands)
-    _add_doctor(commands)
+    text = "check versions, data, stored results and machine, and suggest fixes; exit 1 if there is a problem"
+    _add(commands, "doctor", _doctor, text, json_too=True)
     return parser
 
 
-def _add(commands: argparse._SubParsersAction, name: str, command: object, text: str) -> argparse.ArgumentParser:
+def _add(
+    commands: argparse._SubParsersAction,
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+    *,
+    json_too: bool = False,
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     parser.set_defaults(command=command)
+    if json_too:
+        parser.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
-    parser = _add(commands, "list", _list, "show the notebooks and their parameters")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser = _add(commands, "list", _list, "show the notebooks and their parameters", json_too=True)
     parser.add_argument("--notebooks", metavar="DIR", help=argparse.SUPPRESS)
 
 
@@ -109,15 +126,6 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--notebooks", metavar="DIR", help=argparse.SUPPRESS)
 
 
-def _add_results(commands: argparse._SubParsersAction) -> None:
-    parser = _add(commands, "results", _results, "show the stored results of the paper's figures")
-    parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def _add_data(commands: argparse._SubParsersAction) -> None:
-    _add(commands, "data", _data, "check the MNIST files, and download them if they are missing")
-
-
 def _add_claims(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "claims", _claims, "judge the paper's claims on the stored results at its own scale")
     parser.add_argument(
@@ -131,16 +139,14 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
 
 
-def _add_doctor(commands: argparse._SubParsersAction) -> None:
-    text = "look at packages, data, stored results and machine, and say what is wrong; exit 1 if anything is"
-    parser = _add(commands, "doctor", _doctor, text)
-    parser.add_argument("--json", action="store_true", help="for programs")
+def _print_json(records: object) -> None:
+    print(json.dumps(records, indent=1, ensure_ascii=False))
 
 
 def _list(options: argparse.Namespace) -> int:
     known = notebooks.discover(notebooks.notebooks_folder(options.notebooks))
     if options.json:
-        print(json.dumps([_plain(info) for info in known.values()], indent=1, ensure_ascii=False))
+        _print_json([_plain(info) for info in known.values()])
     else:
         print("\n\n".join(_described(info) for info in known.values()))
     return 0
@@ -153,16 +159,20 @@ def _plain(info: notebooks.NotebookInfo) -> dict:
 def _described(info: notebooks.NotebookInfo) -> str:
     where = ", ".join([*([f"Sec. {info.section}"] if info.section else []), *info.figures])
     head = f"{info.name}: {info.title}" + (f" ({where})" if where else "")
-    rows = [(p.name, p.type, json.dumps(p.default, ensure_ascii=False), p.help) for p in info.parameters]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-    return "\n".join([head, *(line for row in rows for line in _parameter_lines(row, widths))])
+    starts = _aligned([(p.name, p.type, json.dumps(p.default, ensure_ascii=False)) for p in info.parameters])
+    lines = (line for start, p in zip(starts, info.parameters, strict=True) for line in _hanging(start, p.help))
+    return "\n".join([head, *lines])
 
 
-def _parameter_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    start = "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  "
-    room = max(30, _columns() - len(start))
-    first, *more = textwrap.wrap(row[-1], room) or [""]
-    return [(start + first).rstrip(), *(" " * len(start) + line for line in more)]
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of a table as lines, its columns two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _hanging(start: str, text: str) -> list[str]:
+    first, *more = textwrap.wrap(text, max(30, _columns() - len(start) - 4)) or [""]
+    return [f"  {start}  {first}".rstrip(), *(" " * (len(start) + 4) + line for line in more)]
 
 
 def _columns() -> int:
@@ -202,7 +212,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dict[str, Experiment]]:
-    """What a profile whose results are stored asks for; nothing for one that is computed in the notebooks."""
+    """List the runs that a profile with stored results asks for; none for a profile that is computed in the notebooks."""
     from hmm_utils.runs import experiments
 
     if not experiments.is_archived(options.profile):
@@ -222,8 +232,8 @@ def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
 
     sweeps = _sweeps(prepared, options)
     if not sweeps:
-        runs = [f"{notebook}: {name}" for notebook, plan in prepared.plans.items() for name in plan]
-        print("\n".join([*runs, f"{len(runs)} runs to compute, in the notebooks."]))
+        names = [f"{notebook}: {name}" for notebook, plan in prepared.plans.items() for name in plan]
+        print("\n".join([*names, f"{len(names)} runs to compute, in the notebooks."]))
         return 0
     n_runs, draws = sum(map(len, sweeps)), 0
     for runs in sweeps:
@@ -238,13 +248,13 @@ def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
 
 
 def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
-    """Computes what the stored results lack, before the notebooks that read them run; whether that went well."""
+    """Compute what the stored results lack, before the notebooks that read them run; return whether that succeeded."""
     sweeps = _sweeps(prepared, options)
     if not sweeps:
         return True
     from hmm_utils.runs import archive, cache, paper
 
-    how = {"device": dict(options.values).get("device", "auto")}
+    how: dict[str, Any] = {"device": dict(options.values).get("device", "auto")}
     try:
         if options.scheduler:
             from hmm_utils.runs import cluster
@@ -263,26 +273,24 @@ def _swept(prepared: running.Prepared, options: argparse.Namespace) -> bool:
 def _results(options: argparse.Namespace) -> int:
     from hmm_utils.runs import archive, paper
 
-    kept = list(archive.list_runs(archive.FOLDER, paper.plan()))
-    missing = [name for name in paper.plan() if name not in {one.name for one in kept}]
+    plan = paper.plan()
+    stored = list(archive.list_runs(archive.FOLDER, plan))
+    missing = [name for name in plan if name not in {run.name for run in stored}]
     if options.json:
-        rows = [dataclasses.asdict(one) | {"age": one.age} for one in kept]
-        print(json.dumps({"stored": rows, "missing": missing}, indent=1, ensure_ascii=False))
+        _print_json({"stored": [dataclasses.asdict(run) | {"age": run.age} for run in stored], "missing": missing})
         return 0
     head = ("figure", "run", "draws", "engine", "age", "complete", "scale")
     rows = [
-        (k.figure, k.name, str(k.draws), str(k.engine), k.age, "yes" if k.complete else "no", k.scale) for k in kept
+        (r.figure, r.name, str(r.draws), str(r.engine), r.age, "yes" if r.complete else "no", r.scale) for r in stored
     ]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(line.rstrip() for line in _aligned([head, *rows])))
     if missing:
         print(f"Missing: {', '.join(missing)}. `hmm run all --profile paper` computes what is missing.")
     return 0
 
 
 def _where(out: str, finished: Sequence[running.Outcome], written: Sequence[Path]) -> str:
-    """Where to look for what a run has made."""
+    """Where the results of a run are."""
     figures = Path(out) / "figures"
     places = {
         "executed notebooks": ", ".join(str(outcome.path) for outcome in finished),
@@ -302,7 +310,7 @@ def _data(options: argparse.Namespace) -> int:
     except mnist.DataError as error:
         _complain(error)
         return 1
-    print(f"MNIST is in {mnist.data_dir()}: {len(mnist.FILES)} files, every hash as it should be.")
+    print(f"MNIST is in {mnist.data_dir()}: {len(mnist.FILES)} files, all hashes correct.")
     return 0
 
 
@@ -314,10 +322,10 @@ def _doctor(options: argparse.Namespace) -> int:
         return 1
     findings = doctor.examine()
     if options.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        _print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         print(doctor.as_text(findings, _columns()))
-    return 1 if any(finding.wrong for finding in findings) else 0
+    return int(any(finding.wrong for finding in findings))
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -327,13 +335,15 @@ def _claims(options: argparse.Namespace) -> int:
         raise report.ClaimsError(f"There are no claims in {out}: make them with `hmm run all --out {out}`.")
     if options.check:
         return _check(report.compare(claims, report.read_verdicts(options.check)))
-    plain = options.json
-    print(json.dumps(claims, indent=1, ensure_ascii=False) if plain else report.claims_text(claims, _columns()))
+    if options.json:
+        _print_json(claims)
+    else:
+        print(report.claims_text(claims, _columns()))
     return 0
 
 
 def _stored_claims() -> list[dict]:
-    from hmm_utils.claims import judge_stored, plain
+    from hmm_utils.claims.judging import judge_stored, plain
 
     try:
         return plain(judge_stored())
@@ -347,7 +357,7 @@ def _check(found: report.Comparison) -> int:
         print(sentence)
     if found.not_run:
         _complain(f"Not compared, because not run here: {', '.join(found.not_run)}.")
-    return 1 if found.different else 0
+    return int(bool(found.different))
 
 
 if __name__ == "__main__":

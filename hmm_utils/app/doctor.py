@@ -80,7 +80,7 @@ def _from_home(text: str) -> str:
 
 
 def as_text(findings: Sequence[Finding], columns: int = 120) -> str:
-    """The findings for a terminal of this width, those with advice marked, and the number of problems."""
+    """Format findings for a terminal of this width, those with advice marked, and the number of problems."""
     width = max((len(finding.topic) for finding in findings), default=0)
     lines = []
     for finding in findings:
@@ -204,7 +204,7 @@ def _threads(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
 
 
 def _cpu_share(root: Path = _CGROUP) -> float:
-    """The cores' worth of time that a container gets; inf where nothing limits it."""
+    """Cores whose time a container gets; inf where nothing limits it."""
     try:
         quota, period = (root / "cpu.max").read_text().split()
         return int(quota) / int(period)
@@ -252,7 +252,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _existing(place: Path) -> Path:
-    """The folder itself or the first one above it that exists."""
+    """Find the folder itself or the first one above it that exists."""
     return next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
 
 

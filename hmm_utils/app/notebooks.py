@@ -90,7 +90,7 @@ class NotebookInfo:
 
 
 def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
-    """The folder of the notebooks: ``given``, or the project's, or ``notebooks`` in the current folder.
+    """Find the folder of the notebooks: ``given``, or the project's, or ``notebooks`` in the current folder.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def notebooks_folder(given: str | os.PathLike | None = None) -> Path:
 
 
 def discover(folder: Path) -> dict[str, NotebookInfo]:
-    """The project's notebooks in a folder by name, in the order of their names; others are ignored.
+    """Read the project's notebooks in a folder, in the order of their names; others are ignored.
 
     Raises
     ------
@@ -159,9 +159,19 @@ def _parameter(line: str, path: Path) -> Parameter:
 
 
 def choose(names: Sequence[str], known: Mapping[str, NotebookInfo]) -> list[NotebookInfo]:
-    """The notebooks of these names (`01_plateaus`, `01`, `01_plateaus.ipynb`, `all`), each once.
+    """Find the notebooks of these names, each once.
 
-    Raises Refused for a name that is none.
+    Parameters
+    ----------
+    names : sequence of str
+        ``01_plateaus``, ``01``, ``01_plateaus.ipynb``, a path, or ``all``.
+    known : mapping
+        What :func:`discover` returned.
+
+    Raises
+    ------
+    Refused
+        For a name that no notebook has, or more than one.
     """
     if "all" in names:
         return list(known.values())
@@ -181,14 +191,14 @@ def _one(name: str, known: Mapping[str, NotebookInfo]) -> NotebookInfo:
 
 
 def unknown(what: str, word: str, known: Collection[str]) -> Refused:
-    """The refusal of a word that is not known; `what` begins the sentence."""
+    """Make the refusal of a word that is not known; ``what`` begins the sentence."""
     close = difflib.get_close_matches(word, known, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     return Refused(f'{what} "{word}"{meant}: choose among {listed(known)}.')
 
 
 def listed(words: Collection[str]) -> str:
-    """The words with commas and an "and"."""
+    """Join words by commas and an "and"."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -199,11 +209,26 @@ def listed(words: Collection[str]) -> str:
 def assign(
     values: Sequence[tuple[str, str]], chosen: Sequence[NotebookInfo]
 ) -> tuple[dict[str, dict[str, object]], list[str]]:
-    """The values that each chosen notebook gets, and a note for each that some notebooks have no use for.
+    """Distribute values over notebooks.
 
-    values  pairs of a parameter's name and the text of its value
+    Parameters
+    ----------
+    values : sequence of (str, str)
+        A parameter's name and the text of its value.
+    chosen : sequence of NotebookInfo
+        The notebooks that are run.
 
-    Raises Refused for a name that no notebook knows and for a value that is not of its type.
+    Returns
+    -------
+    overrides : dict
+        The values of each notebook.
+    notes : list of str
+        A sentence for each value that some notebooks have no use for.
+
+    Raises
+    ------
+    Refused
+        For a name that no notebook knows, and for a value that is not of its type.
     """
     overrides: dict[str, dict[str, object]] = {info.name: {} for info in chosen}
     notes = []
@@ -217,8 +242,8 @@ def assign(
             except Refused as refusal:
                 # The same name may have another type elsewhere.
                 raise Refused(f"{taker}: {refusal}") from None
-        if deaf := [info.name for info in chosen if info.name not in takers]:
-            notes.append(f"{name} is no parameter of {listed(deaf)}: ignored there.")
+        if others := [info.name for info in chosen if info.name not in takers]:
+            notes.append(f"{name} is no parameter of {listed(others)}: ignored there.")
     return overrides, notes
 
 
@@ -234,9 +259,12 @@ def _check_name(name: str, names: Sequence[str], chosen: Sequence[NotebookInfo])
 
 
 def convert(text: str, parameter: Parameter) -> object:
-    """The value that `text`, read as YAML, gives to a parameter.
+    """Read the value that a text, as YAML, gives to a parameter.
 
-    Raises Refused if it is not of the parameter's type.
+    Raises
+    ------
+    Refused
+        If it is not of the parameter's type.
     """
     import yaml
 
@@ -245,7 +273,7 @@ def convert(text: str, parameter: Parameter) -> object:
     except yaml.YAMLError:
         raise Refused(f'{parameter.name}: "{text}" cannot be read as YAML: check brackets and quotes.') from None
     except (ValueError, OverflowError):
-        raise Refused(f'{parameter.name}: "{text}" looks like a number or a date, but is none: mend it.') from None
+        raise Refused(f'{parameter.name}: "{text}" looks like a number or a date, but is none: correct it.') from None
     if parameter.default is None and (value is None or text == "None"):
         return None
     if parameter.type == "float" and type(value) is int:
@@ -259,7 +287,7 @@ def convert(text: str, parameter: Parameter) -> object:
 
 
 def _loader() -> type:
-    """A safe YAML loader for which 1e-2 is a number, as in YAML 1.2."""
+    """Make a safe YAML loader for which 1e-2 is a number, as in YAML 1.2."""
     import yaml
 
     class Loader(yaml.SafeLoader):

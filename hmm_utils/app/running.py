@@ -48,10 +48,14 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 class Job:
     """One notebook to execute.
 
-    source, target   the notebook and where its executed copy goes
-    partial, failed  where the copy is until then, and where it goes if it fails
-    given            the values injected into it; all other parameters keep their defaults
-    record           what is written into the copy's metadata before the run is measured
+    Attributes
+    ----------
+    source, target : Path
+        The notebook and where its executed copy goes.
+    given : mapping
+        The values injected into it; all other parameters keep their defaults.
+    record : mapping
+        What is written into the copy's metadata.
     """
 
     name: str
@@ -62,18 +66,25 @@ class Job:
 
     @property
     def partial(self) -> Path:
+        """Where the copy is until it is complete."""
         return self.target.with_name(f".{self.name}.partial.ipynb")
 
     @property
     def failed(self) -> Path:
+        """Where the copy goes if the notebook fails."""
         return self.target.with_name(f"{self.name}.failed.ipynb")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Jobs that are ready to run, the sentences the user should read first, and what each notebook will ask for.
+    """Jobs that are ready to run.
 
-    plans  notebook → what `experiments.plan` makes of its values
+    Attributes
+    ----------
+    notes : tuple of str
+        Sentences that the user should read first.
+    plans : mapping
+        The runs that each notebook will ask for, as ``experiments.plan`` returns them.
     """
 
     jobs: tuple[Job, ...]
@@ -83,7 +94,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `path` is the finished or failed copy (None: there is none), `error` empty if finished."""
+    """How a job ended: ``path`` is the finished or failed copy, if there is one; ``error`` is empty if it finished."""
 
     name: str
     path: Path | None
@@ -103,11 +114,29 @@ def prepare(
     overwrite: bool = False,
     notebooks: str | os.PathLike | None = None,
 ) -> Prepared:
-    """The jobs of `hmm run`: every name, value and path checked, nothing executed and nothing written.
+    """Make the jobs of ``hmm run``: every name, value and path is checked, nothing is executed or written.
 
-    values  pairs of a parameter's name and the text of its value
+    Parameters
+    ----------
+    names : sequence of str
+        See :func:`hmm_utils.app.notebooks.choose`.
+    profile : str
+        Scale of the runs.
+    values : sequence of (str, str)
+        A parameter's name and the text of its value.
+    out : path
+        Folder of the results.
+    n_jobs : int
+        How many notebooks are to run side by side.
+    overwrite : bool
+        Whether finished results may be replaced.
+    notebooks : path, optional
+        Their folder; the project's if not given.
 
-    Raises Refused for whatever cannot be run as it is asked for.
+    Raises
+    ------
+    Refused
+        For whatever cannot be run as requested.
     """
     from hmm_utils.runs import experiments
 
@@ -147,7 +176,7 @@ def _check_out(out: Path, folder: Path) -> None:
 
 
 def _replacements(jobs: Sequence[Job], overwrite: bool) -> list[str]:
-    """A note for each finished result that would be replaced."""
+    """Make a note for each finished result that would be replaced."""
     present = [str(job.target) for job in jobs if job.target.exists()]
     if present and not overwrite:
         there = "is already there" if len(present) == 1 else "are already there"
@@ -173,7 +202,7 @@ def _versions() -> dict[str, str]:
 
 
 def _checkout(folder: Path) -> dict[str, object]:
-    """The commit of the checkout that `folder` lies in, and whether it has changes beside; "unknown" outside git."""
+    """Find the commit of the checkout that contains ``folder``, and whether files differ; "unknown" outside git."""
     commit, dirty = checkout.commit(folder, untracked=True) or ("unknown", None)
     return {"commit": commit, "dirty": dirty}
 
@@ -241,7 +270,7 @@ class _Kernels:
                 asyncio.run_coroutine_threadsafe(manager.provisioner.kill(), loop)
 
     def manager(self, folder: Path) -> type:
-        """A kernel manager for notebooks of this folder."""
+        """Make the kernel manager for notebooks of this folder."""
         from jupyter_client.kernelspec import KernelSpecManager
         from jupyter_client.manager import AsyncKernelManager
         from traitlets import default
@@ -298,12 +327,12 @@ def _execute(job: Job, kernels: _Kernels, progress: Callable[[str], object], std
 
 
 def _literal(path: Path) -> str:
-    """A path that papermill, which formats it, leaves as it is."""
+    """Escape a path, which papermill formats."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _channels(folder: str) -> object:
-    """The configuration of a kernel that is talked to through `folder`, which no other kernel may use."""
+    """Configure a kernel that communicates through ``folder``, which no other kernel may use."""
     import zmq
     from traitlets.config import Config
 
@@ -318,13 +347,13 @@ def _channels(folder: str) -> object:
 
 
 def _left_early(notebook: Any) -> str:
-    """The error of a notebook that ended by ``sys.exit(0)``, which papermill takes for finished."""
+    """Find the error of a notebook that ended by ``sys.exit(0)``, which papermill takes for finished."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
     return next((f"{o.ename}: {o.evalue}" for o in outputs if o.output_type == "error"), "")
 
 
 def _summary(raised: Exception) -> str:
-    """The last lines of an error and the line of the notebook that raised it."""
+    """Quote the last lines of an error and the line of the notebook that raised it."""
     if not hasattr(raised, "ename"):
         return f"{type(raised).__name__}: {raised}".strip()
     error = cast(Any, raised)  # papermill's PapermillExecutionError

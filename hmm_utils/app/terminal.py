@@ -23,7 +23,7 @@ _UP = "\x1b[A"  # how tqdm goes back from the second bar to the first
 
 
 def overall_bar(total: int) -> tqdm:
-    """A bar over this many notebooks."""
+    """Make a bar over this many notebooks."""
     form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}]"
     return tqdm(total=total, desc="run", bar_format=form, dynamic_ncols=True)
 
@@ -137,7 +137,7 @@ def without_progress(text: str) -> str:
 
 
 def _message(line: str) -> str:
-    """What a terminal finally shows of a line, without the progress bar."""
+    """Keep what a terminal finally shows of a line, without the progress bar."""
     if "\r" not in line and _UP not in line:
         return line
     last = line.replace(_UP, "").rpartition("\r")[2].strip()
