@@ -212,7 +212,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dict[str, Experiment]]:
-    """List the runs that a profile with stored results asks for; none for a profile that is computed in the notebooks."""
+    """List the runs that a profile with stored results asks for; none where notebooks compute them."""
     from hmm_utils.runs import experiments
 
     if not experiments.is_archived(options.profile):
