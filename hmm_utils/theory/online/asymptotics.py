@@ -58,7 +58,7 @@ def estimable_fraction(constants: Constants, delta: float) -> float:
     --------
     >>> from hmm_utils.model.nonlinearities import constants
     >>> estimable_fraction(constants("sgn"), 0.1)
-    0.946...
+    0.940...
     """
     delta = parameters.positive("delta", delta)
     if constants.b == 0:
