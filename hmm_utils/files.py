@@ -1,6 +1,6 @@
 """Files that are complete or absent: written beside their place and moved there, set aside if they cannot be read.
 
-xarray and h5py are imported by the functions that need them, so that the command line starts quickly.
+numpy, xarray and h5py are imported by the functions that need them, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
 __all__ = [
@@ -80,6 +79,7 @@ def set_aside(path: Path, why: str) -> Path:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of numbers by name, by :func:`replace`."""
+    import numpy as np
 
     def write(aside: Path) -> None:
         with open(aside, "wb") as file:
@@ -96,6 +96,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     dict or None
         None if there is no such file, or if it is damaged; it is then set aside.
     """
+    import numpy as np
+
     try:
         # a zip file has a checksum for each array; numpy does not close a file that turns out to be none
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -2,7 +2,7 @@
 
 import pytest
 import shapes  # noqa: F401 (before the package: checks annotated shapes)
-from throwaway import replace_plan, write_notebooks
+from helpers.throwaway import replace_plan, write_notebooks
 
 from hmm_utils.app import __main__ as main_module
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from throwaway import CLAIMS, NAMES, write_notebook
+from helpers.throwaway import CLAIMS, NAMES, write_notebook
 
 from hmm_utils.app import __main__ as main_module
 from hmm_utils.data import mnist

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from throwaway import NAMES, write_notebook
+from helpers.throwaway import NAMES, write_notebook
 
 from hmm_utils.app import notebooks
 from hmm_utils.app.notebooks import Parameter, Refused, choose, convert, discover

@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -33,9 +34,14 @@ def name(request):
     return request.param
 
 
+@cache
+def committed(name):
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
 @pytest.fixture
 def notebook(name):
-    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    return committed(name)
 
 
 def code(notebook):
@@ -75,8 +81,8 @@ def defaults(notebook):
 # ---- which there are ---------------------------------------------------------------------------------------------
 
 
-def test_every_notebook_is_a_pair_and_known():
-    """Every .py has its .ipynb and the reverse, and these are the notebooks that hmm_utils.runs.experiments knows."""
+def test_every_notebook_is_a_pair_and_says_what_it_is():
+    """Every .py has its .ipynb and the reverse, and each describes itself in its metadata."""
     scripts, notebooks = (
         sorted(path.stem for path in FOLDER.glob(f"*.{kind}") if not path.name.startswith("."))
         for kind in ("py", "ipynb")
@@ -100,21 +106,12 @@ def test_outputs_are_stored(notebook):
     assert any(text.strip() for cell in code(notebook) for text in texts(cell))
 
 
-def test_no_error_is_stored(notebook):
-    """No cell ended with an exception."""
-    assert [o.ename for cell in code(notebook) for o in cell.outputs if o.output_type == "error"] == []
-
-
-def test_no_progress_bar_is_stored(notebook):
-    """The text of progress bars, which is another one in every run, is not stored."""
+def test_nothing_accidental_is_stored(notebook):
+    """No error, no warning (what a reader should know is said in the text), no progress bar."""
     for cell in code(notebook):
+        assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in cell.outputs), cell.source
         for text in texts(cell):
             assert "\r" not in text and not re.search(r"\d+%\|", text), f"a progress bar below:\n{cell.source}"
-
-
-def test_nothing_on_stderr_is_stored(notebook):
-    """No warning is stored: what a reader should know is said in the text."""
-    assert [o.text for cell in code(notebook) for o in cell.outputs if o.get("name") == "stderr"] == []
 
 
 def test_a_cell_is_compared_with_its_stored_text(notebook):
@@ -159,29 +156,19 @@ def test_no_local_path_is_stored(name, notebook):
 
 
 def test_lines_of_the_parameters_cell(name, notebook):
-    """There is one parameters cell; each line declares a type, a literal default of that type (or None) and a help.
-    A notebook that trains something says where."""
+    """One parameters cell; each line declares a type, a literal default of that type (or None) and a help, all of which
+    `hmm` and papermill find. Without choices a notebook runs at the quick profile and leaves no files behind; one that
+    trains something has a parameter that says where."""
     found = parameters(notebook)
-    for parameter, kind, default, _ in found:
-        value = ast.literal_eval(default)
-        assert value is None or type(value).__name__ == kind, f"{parameter}: {kind} = {default}"
-    names = [parameter for parameter, *_ in found]
-    assert len(set(names)) == len(names)
-    assert {"profile", "seed", "out"} <= set(names)
-    assert ("device" in names) == bool(NOTEBOOKS[name].setups)
-
-
-def test_papermill_reads_every_parameter(notebook):
-    """papermill finds every line of the parameters cell with its type, default and help."""
-    seen = inspect_notebook(notebook)
-    by_papermill = [(p["name"], p["inferred_type_name"], p["default"], p["help"]) for p in seen.values()]
-    assert by_papermill == parameters(notebook)
-
-
-def test_committed_run_is_a_quick_one_that_writes_nothing(notebook):
-    """Without choices a notebook runs at the quick profile and leaves no files behind."""
-    values = {name: ast.literal_eval(default) for name, _, default, _ in parameters(notebook)}
-    assert (values["profile"], values["out"]) == ("quick", "")
+    values = {parameter: ast.literal_eval(default) for parameter, _, default, _ in found}
+    assert all(v is None or type(v).__name__ == kind for v, (_, kind, *_) in zip(values.values(), found, strict=True))
+    assert len(values) == len(found) and "seed" in values and (values["profile"], values["out"]) == ("quick", "")
+    assert ("device" in values) == bool(NOTEBOOKS[name].setups)
+    seen = inspect_notebook(notebook).values()
+    assert [(p["name"], p["inferred_type_name"], p["default"], p["help"]) for p in seen] == found
+    assert [(p.name, p.type, p.default, p.help) for p in NOTEBOOKS[name].parameters] == [
+        (name, kind, values[name], text) for name, kind, _, text in found
+    ]
 
 
 @pytest.mark.parametrize("profile", experiments.PROFILES)
@@ -226,16 +213,12 @@ def test_no_machinery_in_cells(notebook):
 
 def test_first_cell_says_what_to_expect(notebook):
     """A notebook opens with its title, and with what you'll do, learn and need."""
+    assert all(cell.source.strip() for cell in notebook.cells)
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert re.match(r"# \S", first.source)
     places = [first.source.find(f"What you'll {verb}") for verb in ("do", "learn", "need")]
     assert -1 not in places and places == sorted(places)
-
-
-def test_no_cell_is_empty(notebook):
-    """No cell is left over from editing."""
-    assert [i for i, cell in enumerate(notebook.cells) if not cell.source.strip()] == []
 
 
 def test_links_lead_somewhere(notebook):
@@ -250,14 +233,14 @@ def test_notebooks_are_linked():
     """Every notebook but the first is linked from another one."""
     linked = set()
     for name in NOTEBOOKS:
-        text = "\n".join(markdown(nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)))
+        text = "\n".join(markdown(committed(name)))
         linked |= {link.removesuffix(".ipynb") for link in LINK.findall(text)} - {name}
     assert set(NOTEBOOKS) - linked <= {min(NOTEBOOKS)}
 
 
 def test_the_index_leads_everywhere():
     """The index has a paragraph and a link for every other notebook, with the figures that it holds."""
-    index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
+    index = committed("index")
     paragraphs = [text for source in markdown(index) for text in source.split("\n\n") if text.startswith("**[")]
     named = {LINK.search(text)[1].removesuffix(".ipynb"): text for text in paragraphs}
     assert list(named) == [name for name in NOTEBOOKS if name != "index"]
@@ -270,14 +253,14 @@ def test_the_index_leads_everywhere():
 def test_the_index_lists_every_claim():
     """The table of the index has a row for each claim with what is said, where, the notebook that judges it, and the
     committed verdict."""
-    index = nbformat.read(FOLDER / "index.ipynb", as_version=4)
+    index = committed("index")
     (table,) = (
         o["data"]["text/markdown"] for c in code(index) for o in c.outputs if "text/markdown" in o.get("data", {})
     )
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
     assert [row[0] for row in rows] == [claim.number for claim in claims.CLAIMS]
-    committed = report.read_verdicts(ROOT / "results" / "verdicts.json")
-    for claim, row, known in zip(claims.CLAIMS, rows, committed, strict=True):
+    known_verdicts = report.read_verdicts(ROOT / "results" / "verdicts.json")
+    for claim, row, known in zip(claims.CLAIMS, rows, known_verdicts, strict=True):
         assert row[1:3] == [claim.statement, f"{claim.section}, {claim.figure}"]
         assert LINK.fullmatch(row[3])[1] == f"{claim.notebook}.ipynb"
         assert (claim.number, row[4]) == (known["claim"], f"*{known['verdict']}*")
@@ -300,23 +283,24 @@ def cells(notebook):
 
 
 def test_notebook_is_that_of_its_script(scratch):
-    """The .ipynb has the cells (kinds, sources, tags) and the kernel that its .py gives anew."""
+    """The .ipynb has the cells (kinds, sources, tags), the kernel and the metadata that its .py gives."""
     path, config = scratch
-    committed = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+    stored = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
     jupytext.write(jupytext.read(path.with_suffix(".py"), config=config), path.with_suffix(".ipynb"), config=config)
-    anew = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
-    assert cells(committed) == cells(anew)
-    assert committed.metadata.kernelspec == anew.metadata.kernelspec
-    assert committed.metadata.kernelspec.name == "python3"
+    generated = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+    assert cells(stored) == cells(generated)
+    for key in ("kernelspec", "hidden_manifold"):
+        assert stored.metadata[key] == generated.metadata[key]
+    assert stored.metadata.kernelspec.name == "python3"
 
 
 def test_script_is_that_of_its_notebook(scratch):
-    """The .py that the .ipynb gives anew, under the project's settings, is the committed one to the byte."""
+    """The .py that the .ipynb gives, under the project's settings, is the committed one to the byte."""
     path, config = scratch
     notebook = jupytext.read(path.with_suffix(".ipynb"), config=config)
-    anew = jupytext.writes(notebook, fmt="py:percent", config=config)
+    generated = jupytext.writes(notebook, fmt="py:percent", config=config)
     # bytes decoded, so that line ends count and pytest shows a difference line by line
-    assert anew == path.with_suffix(".py").read_bytes().decode("utf-8")
+    assert generated == path.with_suffix(".py").read_bytes().decode("utf-8")
 
 
 def test_both_halves_read_alike(scratch):

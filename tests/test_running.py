@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from throwaway import BARS, NAMES, write_notebook, write_notebooks
+from helpers.throwaway import BARS, NAMES, write_notebook, write_notebooks
 
 from hmm_utils import __version__
 from hmm_utils.app import running
@@ -27,7 +27,7 @@ time.sleep(60)"""
 
 # `hmm` in a process of its own, for what depends on signals or on the environment at start-up.
 DRIVER = """import signal, sys
-from throwaway import replace_plan
+from helpers.throwaway import replace_plan
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 replace_plan(setattr)
 from hmm_utils.app.__main__ import main
