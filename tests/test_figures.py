@@ -25,26 +25,35 @@ def by_hand(values):
 # ---- independent students ----------------------------------------------------------------------------------------
 
 
-def test_three_series_against_width():
+@pytest.mark.parametrize(("value", "kind"), [(final, "gaussian"), (final, "mnist"), (early_stopping, "digits8x8")])
+def test_three_series_against_width(value, kind):
     """Blue dots are ε_g averaged over pairs, draws and initialisations, green diamonds ε₁,₂ on Gaussian inputs, orange
-    crosses ε₁,₂ on test inputs, all at the last time, against K, with bars of one standard error over runs."""
-    result = random_result()
-    (axis,) = figures.independent_students({"a title": result}).axes
-    eps_12 = result["eps_12_frac"].transpose("inputs", "draw", "init", "width", "time")[..., -1]
+    crosses ε₁,₂ on test inputs, at the last time or where each student is best, against K, with bars of one standard
+    error over runs. Legend and axis name them: hats for early stopping, and MNIST only where it was MNIST."""
+    result = random_result().assign_attrs(kind=kind)
+    (axis,) = figures.independent_students({"": result}, value=value).axes
+
+    def numbers(errors, *student):
+        curves = errors.transpose(*student, "draw", "init", "width", "time").values
+        return curves[..., -1] if value is final else curves.min(-1)
+
+    hat = r"\epsilon" if value is final else r"\hat\epsilon"
+    inputs = "MNIST images" if kind == "mnist" else "test inputs"
+    eps_12 = result["eps_12_frac"]
     expected = {
-        (BLUE, "o"): result["eps_g_frac"].transpose("student", "draw", "init", "width", "time")[..., -1].values.mean(0),
-        (GREEN, "D"): eps_12.sel(inputs="gauss").values,
-        (ORANGE, "x"): eps_12.sel(inputs="test").values,
+        (BLUE, "o"): (rf"${hat}_g$", numbers(result["eps_g_frac"], "student").mean(0)),
+        (GREEN, "D"): (rf"${hat}_{{1,2}}$, Gaussian inputs", numbers(eps_12.sel(inputs="gauss"))),
+        (ORANGE, "x"): (rf"${hat}_{{1,2}}$, {inputs}", numbers(eps_12.sel(inputs="test"))),
     }
-    drawn = bars(axis)
-    assert drawn.keys() == expected.keys()
-    for key, values in expected.items():
-        x, y, low, high = drawn[key]
+    drawn, (handles, texts) = bars(axis), axis.get_legend_handles_labels()
+    assert drawn.keys() == expected.keys() and labels(axis) == texts
+    named = {to_hex(handle.lines[0].get_color()): text for handle, text in zip(handles, texts, strict=True)}
+    for key, (name, values) in expected.items():
         mean, error = by_hand(values.reshape(6, 3))
-        np.testing.assert_array_equal(x, [1, 2, 5])
-        np.testing.assert_allclose(y, mean, rtol=1e-12)
-        np.testing.assert_allclose(high, mean + error, rtol=1e-12)
-        np.testing.assert_allclose(low, mean - error, rtol=1e-12)
+        np.testing.assert_allclose(drawn[key], [[1, 2, 5], mean, mean - error, mean + error], rtol=1e-12)
+        assert named[key[0]] == name
+    early = "" if value is final else r", early stopping $\hat\epsilon$"
+    assert axis.get_ylabel() == f"fractional error{early}"
 
 
 def test_a_panel_per_result():
@@ -61,35 +70,6 @@ def test_a_panel_per_result():
         for x, y, _, high in bars(axis).values():
             np.testing.assert_array_equal(x, result["width"])
             assert y.max() < high.max() < top
-    ys = [bars(axis)[BLUE, "o"][1] for axis in axes]
-    assert not np.array_equal(ys[0][:2], ys[1])
-
-
-def test_series_are_named():
-    """The legend names ε_g and ε₁,₂ on either kind of inputs, and speaks of MNIST only where it was MNIST."""
-    other = random_result()
-    mnist = other.assign_attrs(kind="mnist")
-    for result, inputs in ((other, "test inputs"), (mnist, "MNIST images")):
-        (axis,) = figures.independent_students({"": result}).axes
-        handles, texts = axis.get_legend_handles_labels()
-        colours = [to_hex(handle.lines[0].get_color()) for handle in handles]
-        named = dict(zip(colours, texts, strict=True))
-        assert named[BLUE] == r"$\epsilon_g$"
-        assert named[GREEN] == r"$\epsilon_{1,2}$, Gaussian inputs"
-        assert named[ORANGE] == rf"$\epsilon_{{1,2}}$, {inputs}"
-        assert labels(axis) == texts
-
-
-def test_early_stopping():
-    """With early stopping the smallest error of each student over time is drawn, and the symbols have hats."""
-    result = random_result()
-    (axis,) = figures.independent_students({"": result}, value=early_stopping).axes
-    eps_12 = result["eps_12_frac"].sel(inputs="gauss").transpose("draw", "init", "width", "time").values.min(-1)
-    np.testing.assert_allclose(bars(axis)[GREEN, "D"][1], eps_12.reshape(6, 3).mean(0), rtol=1e-12)
-    eps_g = result["eps_g_frac"].transpose("draw", "init", "student", "width", "time").values.min(-1)
-    np.testing.assert_allclose(bars(axis)[BLUE, "o"][1], eps_g.reshape(12, 3).mean(0), rtol=1e-12)
-    assert all(r"\hat\epsilon" in text for text in [*labels(axis), axis.get_ylabel()])
-    assert axis.get_ylabel().startswith("fractional error, early stopping")
 
 
 def test_a_row_per_value():
@@ -107,16 +87,11 @@ def test_a_row_per_value():
         assert [axis.get_ylabel() for axis in row] == [axis.get_ylabel() for axis in alone]
         for axis, expected in zip(row, alone, strict=True):
             assert labels(axis) == labels(expected)
-            np.testing.assert_array_equal(axis.get_xticks(), [1, 2, 5])
-            ours, theirs = bars(axis), bars(expected)
-            assert ours.keys() == theirs.keys()
-            for key in ours:
-                np.testing.assert_array_equal(np.array(ours[key]), np.array(theirs[key]))
+            np.testing.assert_equal(bars(axis), bars(expected))
     for column in rows.T:
         assert len({axis.get_ylim() for axis in column}) == 1
         assert column[0].get_ylim()[1] > max(high.max() for axis in column for *_, high in bars(axis).values())
-    taller, one = fig.get_figheight(), figures.independent_students(results).get_figheight()
-    assert taller > 1.5 * one
+    assert fig.get_figheight() > 1.5 * figures.independent_students(results).get_figheight()
     assert words(fig).count("one: ") == 1
 
 
@@ -127,27 +102,19 @@ def test_diverged_students_are_left_out():
     result = result.assign({key: result[key].where(~gone) for key in ("eps_g_frac", "eps_12_frac")})
     (axis,) = figures.independent_students({"": result}).axes
     values = result["eps_12_frac"].sel(inputs="test", width=2).transpose("draw", "init", "time").values[0, [0, 2], -1]
-    _, y, low, high = bars(axis)[ORANGE, "x"]
     mean, error = by_hand(values)
-    assert (y[1], high[1], low[1]) == pytest.approx((mean, mean + error, mean - error))
-    assert np.isfinite(y).all()
+    drawn = np.array(bars(axis)[ORANGE, "x"])
+    assert drawn[:, 1] == pytest.approx([2, mean, mean - error, mean + error]) and np.isfinite(drawn).all()
 
 
-def test_one_run_has_no_bars():
-    """A single run has a point without a bar."""
-    (axis,) = figures.independent_students({"": random_result(n_draws=1, n_pairs=1)}).axes
-    for _, y, low, high in bars(axis).values():
-        assert np.isfinite(y).all()
-        np.testing.assert_array_equal(high - low, 0)
-
-
-def test_perfect_students_are_on_the_axis():
-    """Errors of zero are drawn at the bottom of a panel of some height, not magnified."""
-    result = random_result()
+def test_one_perfect_run():
+    """A single run has points without bars; errors of zero lie at the bottom of a panel, and are not magnified."""
+    result = random_result(n_draws=1, n_pairs=1)
     zeros = result.assign({key: result[key] * 0 for key in ("eps_g_frac", "eps_12_frac")})
     (axis,) = figures.independent_students({"": zeros}).axes
-    bottom, top = axis.get_ylim()
-    assert bottom == 0 and top > 0.01
+    for _, y, low, high in bars(axis).values():
+        assert np.array_equal(y, [0, 0, 0]) and np.array_equal(low, high)
+    assert axis.get_ylim()[0] == 0 and axis.get_ylim()[1] > 0.01
 
 
 def test_inset_holds_learning_curves():
@@ -158,7 +125,6 @@ def test_inset_holds_learning_curves():
     (axis,) = fig.axes
     (small,) = axis.child_axes
     assert small.get_xscale() == "log"
-    assert len(small.lines) == 2
     for line, result, style in zip(small.lines, (first, both), ("--", "-"), strict=True):
         assert line.get_linestyle() == style
         np.testing.assert_array_equal(line.get_xdata(), result["time"][1:])
@@ -257,36 +223,15 @@ def drawn(kind, results):
 
 
 @pytest.mark.parametrize("kind", ["students", "curves"])
-def test_scale_is_told(kind):
-    """A figure of a smaller run than the paper's says so below the panels, for each result by its name."""
-    results = {"left": random_result(), "right": random_result("fig3_right", seed=1, n_inputs=12)}
-    fig = drawn(kind, results)
-    for (label, result), n in zip(results.items(), (10, 12), strict=True):
-        line = f"{label}: {experiments.scale_note(result)}"
-        assert line in words(fig)
-        for text in (f"N = {n} (784)", "time = 3 (10000)", "initialisations = 6 (30)"):
-            assert text in line
-    assert re.search(r"16 %|standard error", words(fig))
-
-
-def test_full_scale_is_told():
-    """At the paper's scale there are no numbers to compare."""
-    # two initialisations in each of fifteen draws, as in the paper's profile
-    result = random_result(n_pairs=2, n_draws=15, widths=(1, 2))
-    result = result.assign_attrs(n_inputs=784, n_train=76 * 784, n_test=10_000, time=10_000)
-    text = words(figures.independent_students({"all": result}))
-    assert "all: the paper's scale" in text and "in brackets" not in text
-
-
-@pytest.mark.parametrize("kind", ["students", "curves"])
-def test_stand_in_for_mnist_is_told(kind):
-    """A figure that was made with 8×8 digits says so, and repeats the notice of a stand-in once."""
-    digits, notice = random_result("fig1_left"), "These are not the digits you are looking for."
-    for said in ("", notice):
-        result = digits.assign_attrs(notice=said)
-        text = words(drawn(kind, {"a": result, "b": result}))
-        assert "a: 8×8 digits instead of MNIST; N = 64 (784), time = 3 (10000)" in text
-        assert text.count(notice) == bool(said)
+def test_scale_and_notices_are_stated(kind):
+    """Below the panels stands the scale of each result by its name, a notice of its data once, and what bars are."""
+    notice = "These are not the digits you are looking for."
+    results = {"left": random_result("fig1_left").assign_attrs(notice=notice), "right": random_result("fig3_right")}
+    results["again"] = results["left"]
+    text = words(drawn(kind, results))
+    for label, result in results.items():
+        assert f"{label}: {experiments.scale_note(result)}" in text
+    assert text.count(notice) == 1 and re.search(r"16 %|standard error", text)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -410,35 +355,19 @@ def test_dimension_without_the_usual_neighbourhood(measured):
     assert [len(ring.get_xdata()) for ring in rings] == [0, 1, 0]
 
 
-def test_save_replaces_only_by_something_complete(tmp_path, monkeypatch):
-    """A file gets its name when all of it is written; an earlier one stays until then, for good if drawing fails."""
-    folder = tmp_path / "figures"
-    folder.mkdir()
-    for kind in ("png", "pdf"):
-        (folder / f"a.{kind}").write_text("earlier")
+def test_a_figure_that_cannot_be_saved_leaves_the_earlier_file(tmp_path, monkeypatch):
     fig = plt.figure()
-    moves, replace = [], Path.replace
-
-    def watched(aside, target):
-        complete = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF\n"}[Path(target).suffix]
-        moves.append((Path(aside).read_bytes().endswith(complete), Path(target).read_text(), Path(target).name))
-        return replace(aside, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", watched)
-        figures.save(fig, "a", str(tmp_path))
-    assert moves == [(True, "earlier", "a.png"), (True, "earlier", "a.pdf")]
-    assert sorted(path.name for path in folder.iterdir()) == ["a.pdf", "a.png"]
+    figures.save(fig, "a", tmp_path)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
 
     def broken(path, **_):
         Path(path).write_text("half")
         raise OSError("disk full")
 
-    before = (folder / "a.png").read_bytes()
     monkeypatch.setattr(fig, "savefig", broken)
     with pytest.raises(OSError, match="disk full"):
         figures.save(fig, "a", tmp_path)
-    assert (folder / "a.png").read_bytes() == before
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
 
 
 def test_save_writes_nothing_without_a_folder(tmp_path, monkeypatch):

@@ -41,6 +41,13 @@ def until(condition):
         time.sleep(0.005)
 
 
+def finished(chosen, one=None):
+    """A training that has ended by itself."""
+    begun = (one or Session()).start(chosen)
+    until(lambda: not begun.running)
+    return begun
+
+
 # ---- What goes together ---------------------------------------------------------------------------------------------
 
 
@@ -143,6 +150,9 @@ def test_too_large_is_measured_against_what_is_free(monkeypatch):
     monkeypatch.setattr(settings, "available_memory", lambda: need / 0.81)
     assert "choose a smaller P or N" in problem(SMALL)
     assert problem(SMALL, held=need) is None
+    one = Session()
+    one._data = SMALL, None
+    assert one.problem(SMALL) is None
 
 
 def test_a_container_has_less_memory(monkeypatch):
@@ -240,11 +250,6 @@ def test_order_parameters(chosen, seen):
     assert np.abs(R).max() > 0.1, "there is something to compare"
 
 
-def test_no_teacher_no_overlap():
-    result = train_pair(replace(SMALL, inputs="digits", task="own", n_train=100, time=2.0))
-    assert result["R"].sizes["m"] == 0 and result["Q"].shape[-2:] == (3, 3)
-
-
 def test_times_grow_quickly_at_first():
     """From 0.1 on by a few per cent, and never more than a fortieth of the whole."""
     times = session.evaluation_times(1000.0)
@@ -257,6 +262,7 @@ def test_curves_grow_in_a_thread():
     """The press returns at once; what is there grows, is never taken back, and ends as `train_pair` gives it."""
     s = replace(SMALL, time=300.0)
     one = Session()
+    one.prepare(s).join()
     begun = one.start(s)
     assert begun.running and one.running
     until(lambda: begun.waited is not None)
@@ -294,7 +300,7 @@ def test_a_snapshot_measured_after_stop_is_dropped(monkeypatch):
             yield snapshot
 
     monkeypatch.setattr(session, "watch", late)
-    begun = one.start(SMALL)
+    begun = finished(SMALL, one)
     until(lambda: begun.state == "stopped")
     assert begun.curves().sizes["time"] == 3
 
@@ -331,8 +337,7 @@ def test_equal_data_are_drawn_once(monkeypatch):
     one = Session()
 
     def train(**changed):
-        one.start(replace(SMALL, **({"time": 1.0} | changed)))
-        until(lambda: not one.running)
+        finished(replace(SMALL, **({"time": 1.0} | changed)), one)
         return len(drawn)
 
     assert [train(), train(lr=0.1), train(width=1, time=5.0)] == [1, 1, 1]
@@ -345,20 +350,14 @@ def test_equal_data_are_drawn_once(monkeypatch):
     for thread in waiting:
         thread.join()
     assert [s.f for s in drawn[6:]] == ["tanh"]
-    assert one.prepare(replace(SMALL, n_latent=31)) is None
-
-
-def test_prepared_or_not_the_numbers_are_the_same():
-    one = Session()
-    one.prepare(SMALL).join()
-    begun = one.start(SMALL)
-    until(lambda: not begun.running)
-    xr.testing.assert_identical(begun.curves(), train_pair(SMALL))
+    wrong, before = replace(SMALL, n_latent=31), one.trainings
+    with pytest.raises(ValueError, match="exceeds n_inputs"):
+        one.start(wrong)
+    assert one.prepare(wrong) is None and one.trainings == before
 
 
 def test_a_diverging_student_is_reported():
-    begun = Session().start(replace(SMALL, labels="real", lr=1e9, time=1e4))
-    until(lambda: not begun.running)
+    begun = finished(replace(SMALL, labels="real", lr=1e9, time=1e4))
     assert begun.state == "diverged"
     assert begun.message.startswith("A student diverged before time") and "choose a smaller η." in begun.message
 
@@ -377,16 +376,8 @@ def test_an_error_in_the_thread_is_a_sentence(error, message, monkeypatch):
         raise error
 
     monkeypatch.setattr(session, "dataset", fail)
-    begun = Session().start(SMALL)
-    until(lambda: not begun.running)
+    begun = finished(SMALL)
     assert (begun.state, begun.message) == ("failed", message)
-
-
-def test_what_cannot_be_trained_is_not_started():
-    one = Session()
-    with pytest.raises(ValueError, match="exceeds n_inputs"):
-        one.start(replace(SMALL, n_latent=31))
-    assert one.trainings == []
 
 
 def test_six_trainings_are_shown_until_cleared():
@@ -415,9 +406,10 @@ def results():
 
 def test_lines_are_the_data(results):
     """ε_g is the mean of the students, ε₁,₂ solid on test, dashed on Gaussian inputs; from the first time after 0."""
-    fig = panels.figure(dict(list(results.items())[:2]))
+    two = {name: results[name] for name in ("one", "two")}
+    fig = panels.figure(two)
     curve, between = fig.axes[:2]
-    for i, result in enumerate(list(results.values())[:2]):
+    for i, result in enumerate(two.values()):
         later = result.isel(time=slice(1, None))
         np.testing.assert_array_equal(curve.lines[i].get_ydata(), later["eps_g_mse"].mean("student"))
         np.testing.assert_array_equal(curve.lines[i].get_xdata(), later["time"])
@@ -445,6 +437,7 @@ def test_matrices_are_those_of_the_last_result(results):
 
 
 def test_without_a_teacher_there_is_no_overlap_to_show(results):
+    assert results["digits"]["R"].sizes["m"] == 0 and results["digits"]["Q"].shape[-2:] == (3, 3)
     fig = panels.figure({"digits": results["digits"]})
     assert not fig.axes[4].images[0].get_visible() and "no teacher" in fig.axes[4].get_title()
     assert fig.axes[2].images[0].get_visible()
@@ -494,8 +487,9 @@ def app():
         one.session.stop()
 
 
-def control(app, name):
-    return app._controls[name]
+def choose(app, **values):
+    for name, value in values.items():
+        app._controls[name].value = value
 
 
 def shown_times(app):
@@ -506,12 +500,7 @@ def shown_times(app):
 
 def story(test):
     """A test that goes on while a training runs."""
-
-    @functools.wraps(test)
-    def told(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return told
+    return functools.wraps(test)(lambda **fixtures: asyncio.run(test(**fixtures)))
 
 
 async def eventually(condition):
@@ -544,11 +533,11 @@ async def test_pressed_a_curve_grows_and_stops(app):
     await asyncio.sleep(0.5)
     assert one.picture.value == still
 
-    control(one, "lr").value = 0.5
+    choose(one, lr=0.5)
     one.train.click()
     await eventually(lambda: len(shown_times(one)) == 2)
     one.stop.click()
-    await eventually(lambda: one._painter.done())
+    await eventually(one._painter.done)
     (legend,) = one._figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["η = 0.2", "η = 0.5"]
     assert not one.clear.disabled
@@ -560,7 +549,7 @@ async def test_pressed_a_curve_grows_and_stops(app):
 async def test_a_training_that_ends_by_itself_is_shown_to_the_end(app):
     one = app(replace(SMALL, time=5.0))
     one.train.click()
-    await eventually(lambda: one._painter.done())
+    await eventually(one._painter.done)
     assert shown_times(one) == [5.0] and "finished: time 5 of 5" in one.status.value
     assert not one.train.disabled and one.stop.disabled
 
@@ -595,78 +584,51 @@ async def test_frames_are_dropped_not_queued(cost, pause, app, monkeypatch):
 )
 def test_what_means_nothing_is_greyed_out(chosen, idle, app):
     one = app()
-    for name, value in chosen.items():
-        control(one, name).value = value
+    choose(one, **chosen)
     assert {name for name, c in one._controls.items() if c.disabled} == idle
     assert one.message.value == "" and not one.train.disabled
 
 
-@pytest.mark.parametrize(
-    ("chosen", "sentence"),
-    [
-        ({"inputs": ("gaussian", None, None)}, "i.i.d. inputs have no latent coordinates"),
-        ({"task": "own"}, "Only images come with labels of their own"),
-        ({"n_latent": 50}, "n_latent = 50 exceeds n_inputs = 30"),
-    ],
-)
-def test_what_does_not_go_together_is_explained(chosen, sentence, app):
+def test_what_does_not_go_together_is_explained(app):
     """The button cannot be pressed, a sentence says why, and both are gone when the choice is undone."""
     one = app()
-    before = {name: control(one, name).value for name in chosen}
-    for name, value in chosen.items():
-        control(one, name).value = value
-    assert one.train.disabled and sentence in one.message.value
-    for name, value in before.items():
-        control(one, name).value = value
+    choose(one, n_latent=50)
+    assert one.train.disabled and "n_latent = 50 exceeds n_inputs = 30" in one.message.value
+    choose(one, n_latent=5)
     assert not one.train.disabled and one.message.value == ""
-
-
-def test_too_large_for_the_memory_is_explained(app, monkeypatch):
-    monkeypatch.setattr(settings, "available_memory", lambda: 1e6)
-    one = app()
-    assert not one.train.disabled
-    control(one, "n_train").value = 152.0
-    control(one, "n_inputs").value = 1000
-    assert one.train.disabled and "152000 samples of N = 1000 numbers take" in one.message.value
 
 
 def test_a_missing_mnist_is_reported(app):
     """The 8×8 digits stand in, with a notice that does not keep anybody from training."""
     one = app()
-    control(one, "task").value = "own"
-    control(one, "inputs").value = ("digits", None, "mnist")
+    choose(one, task="own", inputs=("digits", None, "mnist"))
     assert "MNIST is not on this machine" in one.message.value and not one.train.disabled
     assert one.settings.N == 64
-    control(one, "n_train").value = 76.0
+    choose(one, n_train=76.0)
     assert one.settings.P == 1347 and "all there are" in one.chosen.value
-    control(one, "inputs").value = ("digits", None, "digits")
+    choose(one, inputs=("digits", None, "digits"))
     assert one.message.value == ""
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "sentence", "status"),
+    [
+        (session, "dataset", "Training failed with RuntimeError: the disk &lt;is&gt; full.", "Failed."),
+        (panels, "png", "The picture cannot be drawn: the disk &lt;is&gt; full.", ""),
+    ],
+)
 @story
-async def test_an_error_in_the_thread_is_shown(app, monkeypatch):
+async def test_an_error_is_shown(module, name, sentence, status, app, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("the disk <is> full")
 
-    one = app(replace(SMALL, seed=5))
+    one = app(replace(SMALL, seed=5, time=5.0))
+    monkeypatch.setattr(module, name, fail)
     one.session._data = None
-    monkeypatch.setattr(session, "dataset", fail)
     one.train.click()
-    await eventually(lambda: one._painter.done())
-    assert "Training failed with RuntimeError: the disk &lt;is&gt; full." in one.message.value
-    assert "Failed." in one.status.value and not one.train.disabled
-
-
-@story
-async def test_an_error_of_the_picture_is_shown(app, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("no font")
-
-    one = app(replace(SMALL, time=5.0))
-    monkeypatch.setattr(panels, "png", fail)
-    one.train.click()
-    await eventually(lambda: one._painter.done())
-    assert "The picture cannot be drawn: no font." in one.message.value
+    await eventually(one._painter.done)
+    assert sentence in one.message.value and status in one.status.value
+    assert status == "" or not one.train.disabled
 
 
 @pytest.mark.parametrize(
@@ -688,7 +650,7 @@ def test_fewer_controls(app):
     """What cannot be changed stays as it is."""
     one = app(Settings(**VANILLA, n_inputs=30, n_train=300), controls=["width", "lr"])
     assert list(one._controls) == ["width", "lr"]
-    control(one, "lr").value = 1.0
+    choose(one, lr=1.0)
     assert one.settings == Settings(**VANILLA, n_inputs=30, n_train=300, lr=1.0)
 
 
@@ -696,20 +658,15 @@ def test_p_follows_n(app):
     """The slider is P/N."""
     one = app(replace(SMALL, n_inputs=100, n_train=None))
     assert one.settings.P == 7600
-    control(one, "n_inputs").value = 50
+    choose(one, n_inputs=50)
     assert one.settings.P == 3800 and "P = 3\u202f800 training samples" in one.chosen.value
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"controls": ["K"]}, r"controls = \['K'\]: choose from inputs, task"),
-        ({"settings": Settings(f="sin")}, "f = 'sin': choose one of"),
-    ],
-)
-def test_what_cannot_be_shown_is_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        play.app(**wrong)
+def test_what_cannot_be_shown_is_refused():
+    with pytest.raises(ValueError, match=r"controls = \['K'\]: choose from inputs, task"):
+        play.app(controls=["K"])
+    with pytest.raises(ValueError, match="f = 'sin': choose one of"):
+        play.app(Settings(f="sin"))
 
 
 def kernel(**content):
@@ -720,14 +677,10 @@ def kernel(**content):
 @pytest.mark.parametrize(
     ("shell", "server", "alive"),
     [
-        (kernel(allow_stdin=True), "", True),
-        (kernel(allow_stdin=False), "", False),
-        (kernel(allow_stdin=False), "voila/0.5.11", True),
-        (kernel(), "", False),
-        (SimpleNamespace(), "", False),
-        (None, "", False),
+        (kernel(allow_stdin=True), "", True), (kernel(allow_stdin=False), "", False), (kernel(), "", False),
+        (kernel(allow_stdin=False), "voila/0.5.11", True), (SimpleNamespace(), "", False), (None, "", False),
     ],
-)
+)  # fmt: skip
 def test_controls_only_where_somebody_can_press(shell, server, alive, monkeypatch):
     """A notebook that is executed by itself gets a sentence, and stores no widget."""
     monkeypatch.setattr(widgets, "get_ipython", lambda: shell)
@@ -743,6 +696,8 @@ def test_controls_only_where_somebody_can_press(shell, server, alive, monkeypatc
         assert "JupyterLab" in given.data and "make play" in given.data
 
 
-def test_a_training_says_how_long_it_took():
+def test_a_training_says_how_long_it_takes(monkeypatch):
     one = Training(SMALL)
-    assert 0 <= one.seconds < PATIENCE and one.running
+    begun = one._begun
+    monkeypatch.setattr(session, "monotonic", lambda: begun + 3)
+    assert one.seconds == pytest.approx(3) and one.running

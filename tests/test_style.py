@@ -42,16 +42,10 @@ def styled(closed):  # noqa: F811
 
 # Machado, Oliveira & Fernandes (2009), full severity, on linear RGB
 SEEN = {
-    "normal": np.eye(3),
-    "protanopia": np.array(
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
-    ),
-    "deuteranopia": np.array(
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
-    ),
-    "tritanopia": np.array(
-        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
-    ),
+    "normal": [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    "protanopia": [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
+    "deuteranopia": [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881],
+    "tritanopia": [1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.303900],
 }
 
 
@@ -59,7 +53,7 @@ def lab(colour, seen):
     """CIELAB (D65) of a colour as it is seen."""
     rgb = np.array(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(SEEN[seen] @ linear, 0, 1)
+    linear = np.clip(np.reshape(SEEN[seen], (3, 3)) @ linear, 0, 1)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     x, y, z = np.array([1 / 0.9505, 1, 1 / 1.089]) * (to_xyz @ linear)
     f = [np.cbrt(t) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29 for t in (x, y, z)]
@@ -246,8 +240,8 @@ def check(name, fig):
             box = text.get_window_extent().padded(-1)
             inside = box.x0 >= 0 and box.x1 <= fig.bbox.width and box.y0 >= 0 and box.y1 <= fig.bbox.height
             assert inside, f"{name}: {text.get_text()!r} leaves the figure"
-            for other, there in placed:
-                assert not box.overlaps(there), f"{name}: {text.get_text()!r} lies on {other!r}"
+            for other, its_box in placed:
+                assert not box.overlaps(its_box), f"{name}: {text.get_text()!r} lies on {other!r}"
             placed.append((text.get_text(), box))
 
     plots = panels(fig)
@@ -258,7 +252,7 @@ def check(name, fig):
         inset = axis not in fig.axes
         for side, of in ((0, "xlabel"), (1, "ylabel")):
             kin = [axis] if inset or isinstance(axis, Axes3D) else [a for a in fig.axes if shares(fig, axis, a, side)]
-            # the folding in the figure of the model has the name of its function above
+            # in the figure of the model, the name of f stands above its graph
             assert any(getattr(a, f"get_{of}")() for a in kin) or name == "model", f"{name}: a panel has no {of}"
     legends = [*fig.legends, *(axis.get_legend() for axis in plots if axis.get_legend())]
     lines = [line for legend in legends for line in legend.findobj(Line2D)]
@@ -275,8 +269,8 @@ def check(name, fig):
         for axis in plots for c in axis.collections
     )  # fmt: skip
     if bars:
-        told = r"bars: ± 1 standard error over|means over simulations with bars of ± 1 standard error"
-        assert re.search(told, said), f"{name}: what are the bars?"
+        stated = r"bars: ± 1 standard error over|means over simulations with bars of ± 1 standard error"
+        assert re.search(stated, said), f"{name}: what are the bars?"
     if bands:
         assert re.search(r"bands: (16 % to 84 % of runs|± 1 standard error)", said), f"{name}: what are the bands?"
     for axis in plots:
@@ -299,7 +293,7 @@ def test_every_figure_can_be_read_in_print(which):
 
 def test_no_figure_is_left_out():
     """Each function that draws is in one of the sets above."""
-    there = [*paper_figures.__all__, *dynamics.__all__, *deep_generators.__all__, *figures.__all__]
-    assert set().union(*(names for _, names in SETS.values())) == {f"{f}" for f in there} - {
+    drawing = [*paper_figures.__all__, *dynamics.__all__, *deep_generators.__all__, *figures.__all__]
+    assert set().union(*(names for _, names in SETS.values())) == {f"{f}" for f in drawing} - {
         "save", "use_style", "BLUE", "GREEN", "ORANGE",
     }  # fmt: skip

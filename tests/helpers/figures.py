@@ -44,9 +44,9 @@ def bars(axis):
     series = {}
     for container in axis.containers:
         line, _, (collection,) = container.lines
+        x, y = np.asarray(line.get_data(), dtype=float)
         low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
-        key = (to_hex(line.get_color()), line.get_marker())
-        series[key] = (line.get_xdata(), np.asarray(line.get_ydata(), dtype=float), low, high)
+        series[to_hex(line.get_color()), line.get_marker()] = (x, y, low, high)
     return series
 
 
