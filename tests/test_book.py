@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -22,6 +23,7 @@ TITLE = "# Plateaus\n\n*[v1](https://arxiv.org/abs/1909.11500v1).*\n\n**What you
 PARAMETERS = "lr: float = 0.2  # learning rate\nwidths: list = None  # widths a|b\nseed: int = 1  # s"
 DRAWING = 'from hmm_utils import figures\n\nfigure = figures.overlaps({})\nfigures.save(figure, "fig2_overlaps", out)'
 PICTURE = {"image/png": "iVBORw0KGgo=", "text/plain": "Figure"}
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "VBox(children=(…))"}
 
 
@@ -33,6 +35,7 @@ def cell(source, data=None, *, tags=(), count=1):
 def notebook(folder, *cells, name="02_plateaus", title=TITLE, described=True):
     first = [nbformat.v4.new_markdown_cell(title), cell(PARAMETERS, tags=["parameters"])]
     metadata = {"hidden_manifold": {"title": "Plateaus", "section": "3.2"}} if described else {}
+    metadata |= {"widgets": {WIDGETS: {"state": {}, "version_major": 2, "version_minor": 0}}}
     folder.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=first + list(cells), metadata=metadata), folder / f"{name}.ipynb")
     return folder
@@ -54,6 +57,20 @@ def test_figures_have_labels_captions_and_claims(tmp_path):
     assert first["name"] == "fig2-overlaps"
     assert re.match(r"\*\*Figure 2\.1\.\*\* \w.* R\\_km = ", first["caption"]) and "---" not in first["caption"]
     assert second["caption"] == "**Figure 2.2.** *Fig.\N{NO-BREAK SPACE}2 left of the paper, at the paper's scale.*"
+
+
+def test_captions_are_text_and_code():
+    def drawing():
+        """Weights w_k, ``|w_k|²``, of [both].
+
+        Parameters
+        ----------
+        x : int
+        """
+
+    caption = chapters._caption("figure = own.drawing(1)", {"own": SimpleNamespace(drawing=drawing)})
+    assert caption == r"Weights w\_k, ``|w_k|²``, of \[both\]."
+    assert chapters._caption("figure = gone.drawing(1)", {}) == ""
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,9 @@ def test_the_box(tmp_path):
 
 def test_widgets_are_replaced_and_code_is_linked(tmp_path):
     link = nbformat.v4.new_markdown_cell("See [the code](../hmm_utils/sgd/block.py).")
-    shown, linked = chapter(tmp_path, cell("show()", WIDGET), link).notebook.cells[3:]
+    made = chapter(tmp_path, cell("show()", WIDGET), link).notebook
+    shown, linked = made.cells[3:]
+    assert "widgets" not in made.metadata
     (output,) = shown.outputs
     assert set(output.data) == {"text/markdown"} and "see the box above" in output.data["text/markdown"]
     assert linked.source == "See [the code](../api/hmm_utils.sgd.block.rst)."
@@ -156,6 +175,7 @@ def test_every_claim_has_its_row(book):
         name, sign, short = claims_table.kind(claim["verdict"])
         assert f'class="verdict {name}"' in row and sign in row and short in row
         assert f"](chapters/{claim['notebook']}.ipynb)" in row and re.search(r"\[Figure [\w.]+\]\(#[\w-]+\)", row)
+    assert "◐</span> holds only if …</span> training goes on" in table
     counts = [int(n) for n in re.findall(r"</span> (\d+) ", claims_table.summary(claims))]
     assert sum(counts) == len(claims)
 
