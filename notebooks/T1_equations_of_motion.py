@@ -31,8 +31,8 @@
 # **What you'll do.** Watch the local fields of students on structured inputs become Gaussian. Solve the equations that this
 # leaves for online SGD, and lay their curves over simulations that start from the very same weights.
 #
-# **What you'll learn.** That the folding $f$ enters through two numbers only; that the theory needs one equation per eigenvalue of
-# $\mathbf F^T\mathbf F/N$ and what goes wrong with fewer; where students end; and what decides whether there is a plateau.
+# **What you'll learn.** That the non-linearity $f$ enters through two numbers only; that the theory needs one equation per eigenvalue of
+# $\mathbf F\mathbf F^T/N$ and what goes wrong with fewer; where students end; and what decides whether there is a plateau.
 #
 # **What you'll need.** About a minute with the `quick` profile on one core. With `paper`, cases that are stored are read and the others computed,
 # one after the other: three quarters of an hour on one core for all of them.
@@ -56,13 +56,13 @@ rng = np.random.default_rng(seed)
 # %% [markdown]
 # ## The Gaussian equivalence
 #
-# An input is $x_i=f(u_i)-a$ with $u_i=\sum_rF_{ir}c_r/\sqrt D$. A student sees it through $\lambda_k=\mathbf w_k\cdot\mathbf x/\sqrt N$, a sum of
+# An input is $x_i=f(u_i)-a$ with $u_i=\sum_rc_rF_{ri}/\sqrt D$. A student sees it through $\lambda_k=\mathbf w_k\cdot\mathbf x/\sqrt N$, a sum of
 # many weakly correlated terms; the teacher acts on $\mathbf c$ through $\nu_m=\tilde{\mathbf w}_m\cdot\mathbf c/\sqrt D$, which is Gaussian anyhow. For $N,D\to\infty$
 # all of them together are Gaussian. Their covariance,
 #
-# $$Q=\zeta W+b^2\Sigma,\qquad R=\frac bD\,S\tilde w^T,\qquad T=\frac1D\tilde w\tilde w^T,\qquad S=\frac1{\sqrt N}wF,$$
+# $$Q=\zeta W+b^2\Sigma,\qquad R=\frac bD\,S\tilde w^T,\qquad T=\frac1D\tilde w\tilde w^T,\qquad S=\frac1{\sqrt N}wF^T,$$
 #
-# knows of the folding only $a=\mathbb E f(u)$, $b=\mathbb E\,uf(u)$ and $\zeta=\mathbb E f(u)^2-a^2-b^2$, the variance that is noise to a linear function of $\mathbf c$:
+# depends on the non-linearity only through $a=\mathbb E f(u)$, $b=\mathbb E\,uf(u)$ and $\zeta=\mathbb E f(u)^2-a^2-b^2$, the variance that is noise to a linear function of $\mathbf c$:
 
 # %% tags=["nbval-check-output"]
 for f in ("sgn", "erf", "relu", "identity", "abs"):
@@ -79,7 +79,7 @@ figure = dynamics.histograms(samples)
 figures.save(figure, "T1_histograms", out)
 
 # %% [markdown]
-# How fast? Skewness and excess kurtosis are zero for a Gaussian. Even foldings are the hard case: $|u|$ has $b=0$, all of it is noise, and what is
+# How fast? Skewness and excess kurtosis are zero for a Gaussian. Even $f$ are the hard case: $|u|$ has $b=0$, all of it is noise, and what is
 # left of $\mathbf c$ in $\lambda$ is a quadratic form.
 
 # %%
@@ -90,8 +90,8 @@ figure = dynamics.gaussianity(converging)
 figures.save(figure, "T1_gaussianity", out)
 
 # %% [markdown]
-# **Reading the figure.** Odd foldings have symmetric fields: their skewness is that of a finite sample (dashed) at every $N$. What they lack
-# is in the fourth moment, which falls as $1/N$ or so for all of them. Even and one-sided foldings are skewed besides: every $x_i$ holds a term of
+# **Reading the figure.** Odd $f$ have symmetric fields: their skewness is that of a finite sample (dashed) at every $N$. What they lack
+# is in the fourth moment, which falls as $1/N$ or so for all of them. Even and one-sided $f$ are skewed as well: every $x_i$ holds a term of
 # $|\mathbf c|^2/D-1$, which all inputs share and which shrinks only as $1/\sqrt D$.
 #
 # Where $b=0$ the theorem holds and leaves nothing to learn: $R=bS\tilde w^T/D$ vanishes, and stays there.
@@ -108,7 +108,7 @@ for f in ("sgn", "abs"):
 # %% [markdown]
 # ## One equation per mode
 #
-# In the eigenbasis of $\Omega=\mathbf F^T\mathbf F/N$ (eigenvalues $\rho_\tau$) the averages over samples that SGD needs are Gaussian integrals of the current $Q,R,T$,
+# In the eigenbasis of $\Omega=\mathbf F\mathbf F^T/N$ (eigenvalues $\rho_\tau$) the averages over samples that SGD needs are Gaussian integrals of the current $Q,R,T$,
 # and the densities $\sigma^{kl}_\tau$, $r^{km}_\tau$ of $\Sigma$ and $R$ obey, with $\delta=D/N$ and $d_\tau=\zeta\delta+b^2\rho_\tau$,
 #
 # $$\frac{dr_\tau}{dt}=-\frac\eta\delta\left[d_\tau\,G\,r_\tau-b\rho_\tau\,P\,\tilde t_\tau\right],\qquad
@@ -122,8 +122,8 @@ for f in ("sgn", "abs"):
 # %%
 live = measurements.measure(comparison.NAME, profile, archive.FOLDER, seed=seed)
 stored = live if profile == "paper" else measurements.load(comparison.NAME, "paper", archive.FOLDER)
-here = comparison.simulations(live)
-figure = dynamics.trajectories(here)
+simulated = comparison.simulations(live)
+figure = dynamics.trajectories(simulated)
 figures.save(figure, "T1_errors", out)
 
 # %% [markdown]
@@ -133,9 +133,9 @@ figures.save(figure, "T1_errors", out)
 # $N=4000$:
 
 # %% tags=["T1.1"]
-there = comparison.simulations(stored)
-if there and there is not here:
-    figure = dynamics.trajectories(there)
+at_paper_scale = comparison.simulations(stored)
+if at_paper_scale and profile != "paper":
+    figure = dynamics.trajectories(at_paper_scale)
     figures.save(figure, "T1_errors_stored", out)
 
 # %% [markdown]
@@ -143,25 +143,25 @@ if there and there is not here:
 # they part:
 
 # %% tags=["T1.2"]
-figure = dynamics.overlaps(dict(list((there or here).items())[:3]))
+figure = dynamics.overlaps(dict(list((at_paper_scale or simulated).items())[:3]))
 figures.save(figure, "T1_overlaps", out)
 
 # %% tags=["nbval-check-output"]
 print("close to theory, all entries within 0.1 and ε_g within 30 % on average:")
-for found in here.values():
-    off = comparison.deviations(found)
-    print(f"{found.f:5} D/N = {found.n_latent / found.n_inputs:.1f}: {bool(max(off.Q.max(), off.R.max()) < 0.1 and off['mean'].max() < 0.3)}")
+for compared in simulated.values():
+    off = comparison.deviations(compared)
+    print(f"{compared.f:5} D/N = {compared.n_latent / compared.n_inputs:.1f}: {bool(max(off.Q.max(), off.R.max()) < 0.1 and off['mean'].max() < 0.3)}")
 
 # %% [markdown]
 # In numbers, for every student:
 
 # %%
-for found in (here | there).values():
-    off = comparison.deviations(found).isel(draw=0)
-    for u, (K, layers, lr) in enumerate(zip(found.width.values, found.layers.values, found.lr.values, strict=True)):
+for compared in (simulated | at_paper_scale).values():
+    off = comparison.deviations(compared).isel(draw=0)
+    for u, (K, layers, lr) in enumerate(zip(compared.width.values, compared.layers.values, compared.lr.values, strict=True)):
         of = off.isel(student=u)
         print(
-            f"{found.f:4} N = {found.n_inputs:4} D = {found.n_latent:4} K = {K} {layers:5} η = {lr}: ε_g off by {float(of['mean']):6.2%} on average, "
+            f"{compared.f:4} N = {compared.n_inputs:4} D = {compared.n_latent:4} K = {K} {layers:5} η = {lr}: ε_g off by {float(of['mean']):6.2%} on average, "
             f"{float(of.largest):6.2%} at most; ΔQ {float(of.Q):.3f}, ΔR {float(of.R):.3f}; averaged teacher {float(of.largest_averaged):.0%}"
         )
 
@@ -173,7 +173,7 @@ for found in (here | there).values():
 # $r_\tau=(b\rho_\tau/d_\tau)G^{-1}P\,\tilde t_\tau$, is a sum over modes of just these. An error that is small because much cancels misses all that did not:
 
 # %% tags=["T1.4"]
-worst = max((there or here).values(), key=lambda found: float(comparison.deviations(found).largest_averaged[0, 0]))
+worst = max((at_paper_scale or simulated).values(), key=lambda compared: float(comparison.deviations(compared).largest_averaged[0, 0]))
 figure = dynamics.averaging(worst)
 figures.save(figure, "T1_averaging", out)
 
@@ -253,7 +253,7 @@ figures.save(figure, "T1_width", out)
 # ## Plateaus: the paper's question, answered by its equations
 #
 # Section 3.2 of the paper sees a plateau with i.i.d. inputs and none with latent labels (C6–C10), and asks why. Here are the equations at the size
-# of Fig. 2: $N=784$, $K=3$, $M=4$, $\eta=0.2$, with three foldings and, for comparison, none at all.
+# of Fig. 2: $N=784$, $K=3$, $M=4$, $\eta=0.2$, with three non-linearities and, for comparison, none at all.
 
 # %% tags=["T1.6"]
 seen = stored.get("t1/plateaus", live["t1/plateaus"])
@@ -270,8 +270,8 @@ for layers in seen.layers.values:
 
 # %% [markdown]
 # So it is not the latent task as such. A plateau is the time in which all units are alike, and it is seen if the error it has is well above the
-# one at the end. The noise of the folding sets that end: with $\zeta/c_0=0.36$ for the sign and $D/N\gtrsim0.1$ the floor, about
-# $\zeta\delta/b^2$, lies near the height of the plateau and there is nothing to drop to. Take the noise away, by a gentle folding
+# one at the end. The noise of $f$ sets that end: with $\zeta/c_0=0.36$ for the sign and $D/N\gtrsim0.1$ the floor, about
+# $\zeta\delta/b^2$, lies near the height of the plateau and there is nothing to drop to. Take the noise away, by a gentle $f$
 # ($\mathrm{erf}$, $\zeta/c_0=0.05$) or of few directions ($D/N=0.01$ in the figure of the limit above, where $R$ starts small), and latent labels show a
 # plateau and a drop. At $D=10$ starting overlaps of size $1/\sqrt D$ are hardly small and the few modes unequal: every draw has a course of its own, some
 # with a shoulder, and where both layers learn these are enough to lift the mean of two hundred draws above the border of what counts as a plateau.
@@ -279,7 +279,7 @@ for layers in seen.layers.values:
 # %% [markdown]
 # ## Verdicts
 #
-# On what was computed here, and then on what is stored. T1.1 and T1.2 are about large $N$ and about all three foldings at both $D/N$; cases that have
+# On what was computed here, and then on what is stored. T1.1 and T1.2 are about large $N$ and about all three $f$ at both $D/N$; cases that have
 # not been computed are named, and the claim is undecided until they are.
 
 # %%

@@ -116,8 +116,8 @@ figures.save(figure, "t2_samples", out)
 
 # %%
 live = measurements.measure(deep.NAME, profile, archive.FOLDER, **chosen)
-here = live[deep.NAME]
-figure = deep_generators.learning(here)
+result = live[deep.NAME]
+figure = deep_generators.learning(result)
 figures.save(figure, "t2_learning", out)
 
 # %% [markdown]
@@ -130,10 +130,10 @@ figures.save(figure, "t2_learning", out)
 # How different the covariances are, and with them the curves:
 
 # %%
-figure = deep_generators.spectra(here)
+figure = deep_generators.spectra(result)
 figures.save(figure, "t2_spectra", out)
-for name in here.generator.values:
-    one = here.sel(generator=name)
+for name in result.generator.values:
+    one = result.sel(generator=name)
     print(f"{name:22}: a linear function of x explains {float(one.recoverability):.0%} of the variance of c")
 
 # %% [markdown]
@@ -143,7 +143,7 @@ for name in here.generator.values:
 # ## Are the fields Gaussian?
 
 # %%
-figure = deep_generators.fields(here)
+figure = deep_generators.fields(result)
 figures.save(figure, "t2_fields", out)
 
 # %% [markdown]
@@ -166,7 +166,7 @@ print(f"excess kurtosis: aligned {float(kurtosis[0]):.1f}, random {abs(float(kur
 # too small to tell less than about 0.02.
 
 # %%
-summary = deep.summary(here)
+summary = deep.summary(result)
 columns = ["condition", "non_gaussianity", "mean", "largest", "test_mean", "test_largest", "participation"]
 summary[columns].to_dataframe()[columns].round(3)
 
@@ -190,7 +190,7 @@ figures.save(figure, "t2_gaussianity", out)
 # milliseconds instead of seconds. It takes pre-activations to be Gaussian of a fixed variance, and keeps the first order in their correlations.
 
 # %%
-figure = deep_generators.propagation(here)
+figure = deep_generators.propagation(result)
 figures.save(figure, "t2_propagation", out)
 
 # %% [markdown]
