@@ -79,7 +79,7 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, lr=lr, time=time, n_inputs=n_inputs, teacher_width=teacher_width,
     n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("00_setup", profile, chosen)
+plan = experiments.plan(["vanilla"], profile, chosen)
 
 # %% [markdown]
 # ## The model in one picture

@@ -65,7 +65,7 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("01_independent_students", profile, chosen)
+plan = experiments.plan(["fig1_left", "fig1_right", "fig1_right_signs"], profile, chosen)
 
 # %% [markdown]
 # ## The experiment

@@ -63,7 +63,7 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("02_plateaus", profile, chosen)
+plan = experiments.plan(["fig2_left_iid", "fig2_left_digits"], profile, chosen)
 
 # %% [markdown]
 # ## The experiment

@@ -91,7 +91,10 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_inputs=n_inputs, n_latent=n_latent, f=f,
     teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, data=data, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("03_hidden_manifold_model", profile, chosen)
+setups = [
+    "fig2_right_teacher", "fig2_right_latent", "fig3_left", "fig3_right", "fig4_pretraining", "fig4", "fig4_inset",
+]  # fmt: skip
+plan = experiments.plan(setups, profile, chosen)
 modes = [layers] if isinstance(layers, str) else layers
 
 # %% [markdown]

@@ -66,7 +66,7 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, activation=activation, n_inputs=n_inputs,
     n_latent=n_latent, teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("A_data_generating_function", profile, chosen)
+plan = experiments.plan(["fig5_teacher", "fig5_latent", "fig6_latent", "fig6_teacher"], profile, chosen)
 
 # %% [markdown]
 # ## Two questions about $f$

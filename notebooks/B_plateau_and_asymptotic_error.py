@@ -64,7 +64,7 @@ chosen = dict(
     widths=widths, n_pairs=n_pairs, n_draws=n_draws, lr=lr, time=time, n_times=n_times, n_inputs=n_inputs, n_latent=n_latent,
     f=f, teacher_width=teacher_width, n_train=n_train, labels=labels, layers=layers, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("B_plateau_and_asymptotic_error", profile, chosen)
+plan = experiments.plan(["fig7_latent", "fig7_teacher"], profile, chosen)
 
 # %% [markdown]
 # ## The experiment

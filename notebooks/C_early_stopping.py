@@ -68,7 +68,7 @@ chosen = dict(
     n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, data=data, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("C_early_stopping", profile, chosen)
+plan = experiments.plan(["fig1_left", "fig3_left", "fig3_right"], profile, chosen)
 
 # %% [markdown]
 # ## The experiment

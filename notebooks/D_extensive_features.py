@@ -65,8 +65,8 @@ chosen = dict(
     n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("D_extensive_features", profile, chosen)
-low = experiments.plan("03_hidden_manifold_model", profile, chosen | {"n_latent": None})
+plan = experiments.plan(["fig9_latent", "fig9_teacher"], profile, chosen)
+low = experiments.plan(["fig3_left", "fig3_right"], profile, chosen | {"n_latent": None})
 
 # %% [markdown]
 # ## The experiment

@@ -68,7 +68,7 @@ chosen = dict(
     n_inputs=n_inputs, n_latent=n_latent, f=f, teacher_width=teacher_width, n_train=n_train, labels=labels,
     layers=layers, data=data, seed=seed,
 )  # fmt: skip
-plan = experiments.plan("E_relu_students", profile, chosen)
+plan = experiments.plan(["fig10_left", "fig10_latent", "fig10_teacher"], profile, chosen)
 
 # %% [markdown]
 # ## The experiment

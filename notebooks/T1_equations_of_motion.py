@@ -50,7 +50,7 @@ from hmm_utils.figures import dynamics
 from hmm_utils.theory.online import equivalence, motion, spectra
 
 figures.use_style()
-experiments.plan("T1_equations_of_motion", profile, dict(seed=seed))
+experiments.plan([], profile, dict(seed=seed))
 rng = np.random.default_rng(seed)
 
 # %% [markdown]

@@ -58,7 +58,7 @@ chosen = dict(
     inputs=inputs, f=f, data=data, task=task, labels=labels, layers=layers, n_inputs=n_inputs, n_latent=n_latent,
     n_train=n_train, width=width, teacher_width=teacher_width, lr=lr, time=time, seed=seed,
 )  # fmt: skip
-experiments.plan("playground", profile, chosen)
+experiments.plan([], profile, chosen, extra_parameters=["inputs", "task", "width"])
 settings = play.at_scale(profile, **chosen)
 
 # %% [markdown]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,11 @@ import distributed
 import numpy as np
 import pytest
 import xarray as xr
-from filelock import Timeout
-from test_sweep import counted, quiet, tiny_plan
+from helpers.experiments import counted, run_cached, tiny_plan
 
 from hmm_utils.data import mnist
 from hmm_utils.model.networks import random_network
-from hmm_utils.runs import cache, cluster, draws, experiments, sweep
+from hmm_utils.runs import cache, cluster, experiments, sweep
 from hmm_utils.sgd import block, hardware
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -130,13 +129,13 @@ def test_a_cluster_gives_what_is_computed_here(client, tmp_path, monkeypatch):
     """Bit for bit, with a teacher that was trained before too; nothing is computed here, and nothing twice."""
     plan = tiny_plan("fig3_left", "fig4")
     teacher = random_network(20, 4, rng=np.random.default_rng(3))
-    expected = quiet(plan, tmp_path / "here", teacher=teacher, workers=1)
+    expected = run_cached(plan, tmp_path / "here", teacher=teacher, workers=1)
     computed = counted(monkeypatch)
-    found = quiet(plan, tmp_path / "there", teacher=teacher, client=client)
+    found = run_cached(plan, tmp_path / "there", teacher=teacher, client=client)
     equal(found, expected)
     assert not computed
     monkeypatch.setattr(client, "submit", None)
-    equal(quiet(plan, tmp_path / "there", teacher=teacher, client=client), expected)
+    equal(run_cached(plan, tmp_path / "there", teacher=teacher, client=client), expected)
     assert {path.suffix for path in (tmp_path / "there").iterdir()} <= {".nc", ".lock"}
 
 
@@ -153,7 +152,7 @@ def test_runs_of_every_profile_go_to_the_cluster(client, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["fig1_left", "fig4"])
 def test_no_data_are_sent(name, client, tmp_path, monkeypatch):
     """What goes to a worker is the configuration, and the weights of a teacher where there is one."""
-    plan, sent = tiny_plan(name, n_draws=1), []
+    plan, sent = tiny_plan(name, n_draws=1, data="auto"), []
     teacher = random_network(784, 50, rng=np.random.default_rng(0))
     weights = teacher.W.nbytes + teacher.v.nbytes if name == "fig4" else 0
     submit = client.submit
@@ -165,7 +164,7 @@ def test_no_data_are_sent(name, client, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "submit", weighed)
     monkeypatch.setattr(sweep, "_have_mnist", lambda: True)
     try:
-        quiet(plan, tmp_path, teacher=teacher, client=client)
+        run_cached(plan, tmp_path, teacher=teacher, client=client)
     except mnist.DataError:
         assert name == "fig1_left", "these workers have no MNIST"
     # 3 kB are enough for the names and values of an experiment
@@ -176,7 +175,7 @@ def test_files_say_where_they_were_made(tmp_path, client, monkeypatch):
     """Versions, machine and time are those of the worker, not of the process that writes the file."""
     monkeypatch.setattr(cache, "provenance", lambda: {"machine": "this one"})
     plan = tiny_plan("fig3_left", n_draws=1)
-    quiet(plan, tmp_path, client=client)
+    run_cached(plan, tmp_path, client=client)
     (unit,) = sweep.units(plan, tmp_path)
     at = cache.load(tmp_path, unit.key).attrs
     assert "cores" in at["machine"] and "numpy" in at["versions"] and at["seconds"] >= 0
@@ -188,8 +187,7 @@ def test_a_draw_takes_one_thread(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     seen = []
     monkeypatch.setattr(experiments, "run_draws", lambda *_, **__: seen.append(hardware.threads()) or [xr.Dataset()])
-    e = tiny_plan("fig3_left")["fig3_left"]
-    cluster._draw(cluster._versions(), e, 0, None, "cpu")
+    cluster._compute(sweep.units(tiny_plan("fig3_left"), Path())[0], "cpu")
     assert seen == [1] and hardware.threads() == 8
     with hardware.limit_threads(4):
         thread = threading.Thread(target=lambda: seen.append(hardware.threads()))
@@ -206,72 +204,6 @@ def test_dask_is_imported_only_where_it_is_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# ---- The store ------------------------------------------------------------------------------------------------------
-
-
-def test_what_another_sweep_computes_is_waited_for(client, tmp_path, monkeypatch):
-    """A locked draw is not submitted; it is read when it is there."""
-    plan = tiny_plan("fig3_left")
-    quiet(plan, tmp_path / "other", workers=1)
-    folder = tmp_path / "store"
-    folder.mkdir()
-    first, second = sweep.units(plan, folder)
-    lock, submitted, submit = draws.lock(folder, first.key), [], client.submit
-    lock.acquire()
-    monkeypatch.setattr(client, "submit", lambda *a, **k: submitted.append(a[3]) or submit(*a, **k))
-
-    def sleep(_):  # nothing is at work any more, and the other sweep is done
-        assert cache.path(folder, second.key).exists()
-        cache.path(folder, first.key).write_bytes(cache.path(tmp_path / "other", first.key).read_bytes())
-        lock.release()
-
-    monkeypatch.setattr(cluster.time, "sleep", sleep)
-    quiet(plan, folder, client=client)
-    assert submitted == [1]
-
-
-def test_draws_are_locked_while_the_cluster_computes_them(client, tmp_path, monkeypatch):
-    """No other sweep takes a draw that was submitted, and all locks are free in the end, also after a failure."""
-    plan = tiny_plan("fig3_left")
-    units, submit, held = sweep.units(plan, tmp_path), client.submit, []
-
-    def watched(*given, **how):
-        with pytest.raises(Timeout):
-            draws.lock(tmp_path, units[given[3]].key).acquire()
-        held.append(given[3])
-        return submit(*given, **how)
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(client, "submit", watched)
-    monkeypatch.setattr(cache, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        quiet(plan, tmp_path, client=client)
-    assert held == [0, 1]
-    for unit in units:
-        with draws.lock(tmp_path, unit.key):
-            pass
-
-
-def test_only_so_many_draws_are_locked_at_once(client, tmp_path, monkeypatch):
-    """Locks are open files, of which a process can have only so many."""
-    monkeypatch.setattr(cluster, "_SUBMITTED", 2)
-    plan, held, result = tiny_plan("fig3_left", n_draws=4), [], cluster._result
-
-    def free(unit):
-        with suppress(Timeout), draws.lock(tmp_path, unit.key):
-            return True
-
-    def watched(future, unit):
-        held.append(sum(not free(unit) for unit in sweep.units(plan, tmp_path)))
-        return result(future, unit)
-
-    monkeypatch.setattr(cluster, "_result", watched)
-    quiet(plan, tmp_path, client=client)
-    assert len(held) == 4 and max(held) == 2
-
-
 # ---- What cannot be -------------------------------------------------------------------------------------------------
 
 
@@ -279,9 +211,9 @@ def test_what_a_draw_raises_comes_through(client, tmp_path):
     """As from this process."""
     plan = tiny_plan("fig3_left", n_draws=1)
     with pytest.raises(ValueError, match=r'^device = "cuda" needs an NVIDIA GPU'):
-        quiet(plan, tmp_path, client=client, device="cuda")
+        run_cached(plan, tmp_path, client=client, device="cuda")
     with pytest.raises(ValueError, match=r"^workers = 2 are processes of this machine: give them or the client"):
-        quiet(plan, tmp_path, client=client, workers=2)
+        run_cached(plan, tmp_path, client=client, workers=2)
 
 
 def test_workers_without_mnist(client, tmp_path, monkeypatch):
@@ -293,34 +225,31 @@ def test_workers_without_mnist(client, tmp_path, monkeypatch):
         r" a folder that holds MNIST\.$"
     )
     with pytest.raises(mnist.DataError, match=sentence):
-        quiet(tiny_plan("fig1_left", n_draws=1), tmp_path, client=client)
+        run_cached(tiny_plan("fig1_left", data="auto"), tmp_path, client=client)
     assert not list(tmp_path.glob("*.nc"))
 
 
 def test_mnist_here_or_on_the_workers(client, tmp_path, monkeypatch):
     """What data = "auto" means is not left to each worker; what is named is computed."""
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
-    plan = tiny_plan("fig1_left", n_draws=1, n_train=50)
+    plan = tiny_plan("fig1_left", data="auto", n_train=50)
     with pytest.raises(mnist.DataError, match=r'^fig1_left has data = "auto" and MNIST is not on this machine, .*\.$'):
-        quiet(plan, tmp_path, client=client)
-    named = tiny_plan("fig1_left", n_draws=1, n_train=50, data="digits")
-    equal(quiet(named, tmp_path, client=client), quiet(named, tmp_path / "here", workers=1))
+        run_cached(plan, tmp_path, client=client)
+    named = tiny_plan("fig1_left", n_train=50)
+    equal(run_cached(named, tmp_path, client=client), run_cached(named, tmp_path / "here", workers=1))
 
 
-def test_versions_that_differ(processes, client, tmp_path, monkeypatch):
-    """Another version on the cluster is told when one connects, and by a worker that joined later."""
+def test_a_worker_of_another_version(client, tmp_path, monkeypatch):
+    """Its key of the same draw is another one: nothing is computed with other numbers under this key."""
     monkeypatch.setattr(block, "VERSION", 7)
-    with pytest.raises(cluster.ClusterError, match=r"^the scheduler has hmm_utils .* this process .* engine 7:"):
-        cluster.connect(processes.address)
-    with pytest.raises(cluster.ClusterError, match=r"^the worker tcp://\S+ has hmm_utils .* this process .* engine 7:"):
-        quiet(tiny_plan("fig3_left", n_draws=1), tmp_path, client=client)
+    with pytest.raises(cluster.ClusterError, match=r"^the worker tcp://\S+ has another version of hmm_utils: install"):
+        run_cached(tiny_plan("fig3_left", n_draws=1), tmp_path, client=client)
 
 
 def test_a_cluster_without_the_package(tmp_path):
-    """That is told too."""
-    told = pytest.raises(cluster.ClusterError, match=r"^the scheduler or a worker cannot import hmm_utils")
-    with started(tmp_path, 0, without=["hmm_utils"]) as bare, told:
-        cluster.connect(bare.address)
+    refusal = pytest.raises(cluster.ClusterError, match=r"^the scheduler or a worker cannot import hmm_utils")
+    with started(tmp_path, 0, without=["hmm_utils"]) as bare, closing(cluster.connect(bare.address)) as client, refusal:
+        run_cached(tiny_plan("fig3_left", n_draws=1), tmp_path / "store", client=client)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +316,7 @@ def test_a_worker_that_is_killed(tmp_path):
             return [address for address, stack in client.call_stack().items() if "train_fleets" in str(stack)]
 
         def retried(dask_scheduler):
-            return dask_scheduler.task_prefixes["draw"].suspicious
+            return dask_scheduler.task_prefixes["compute"].suspicious
 
         killed.append(pids[until(training)[0]])
         os.kill(killed[0], signal.SIGKILL)
@@ -396,24 +325,24 @@ def test_a_worker_that_is_killed(tmp_path):
     with started(tmp_path, 2) as processes, connected(processes) as client:
         killer = threading.Thread(target=kill, args=(client, client.run(os.getpid)))
         killer.start()
-        found = quiet(plan, tmp_path / "there", client=client)
+        found = run_cached(plan, tmp_path / "there", client=client)
         killer.join()
         ends = {worker.pid: worker.poll() for worker in processes.workers}
         assert [end for pid, end in ends.items() if pid == killed[0]] == [-signal.SIGKILL]
         assert [end for pid, end in ends.items() if pid != killed[0]] == [None]
-    equal(found, quiet(plan, tmp_path / "here", workers=1))
+    equal(found, run_cached(plan, tmp_path / "here", workers=1))
 
 
 def test_a_draw_that_kills_its_workers(tmp_path, monkeypatch):
     """It is tried on one worker after another, and then told."""
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
-    monkeypatch.setattr(cluster, "_draw", lambda *_: os._exit(9))
+    monkeypatch.setattr(cluster, "_compute", lambda *_: os._exit(9))
     with (
         started(tmp_path, 2, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1") as processes,
         connected(processes) as client,
     ):
         with pytest.raises(RuntimeError, match=r"^the worker that computed draw 0 of fig3_left died, 2 times"):
-            quiet(tiny_plan("fig3_left", n_draws=1), tmp_path / "store", client=client)
+            run_cached(tiny_plan("fig3_left", n_draws=1), tmp_path / "store", client=client)
         assert [worker.wait() for worker in processes.workers] == [9, 9]
 
 
@@ -430,11 +359,11 @@ def test_a_scheduler_that_is_lost(tmp_path, monkeypatch):
         killer = threading.Thread(target=kill, args=(processes.scheduler,))
         killer.start()
         with pytest.raises(RuntimeError, match=r"^the scheduler was lost with [12] draws to go: .*\.$"):
-            quiet(plan, folder, client=client)
+            run_cached(plan, folder, client=client)
         killer.join()
     left = sweep.missing(sweep.units(plan, folder), folder)
     assert 0 < len(left) < 3
     computed = counted(monkeypatch)
-    found = quiet(plan, folder, workers=1)
+    found = run_cached(plan, folder, workers=1)
     assert computed == [(unit.name, unit.draw) for unit in left]
-    equal(found, quiet(plan, tmp_path / "here", workers=1))
+    equal(found, run_cached(plan, tmp_path / "here", workers=1))

@@ -2,18 +2,16 @@
 
 import dataclasses
 import math
-import re
-import tomllib
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.experiments import at_scale, check_sentence, tiny
+from helpers.notebooks import NOTEBOOKS
 
 from hmm_utils.model.networks import random_network
 from hmm_utils.runs import experiments
 from hmm_utils.runs.experiments import (
-    NOTEBOOKS,
     PROFILES,
     dataset,
     experiment,
@@ -25,66 +23,31 @@ from hmm_utils.runs.experiments import (
 )
 from hmm_utils.sgd import hardware, training
 
-SETUPS = list(tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))["setups"])
-# small enough to run in a fraction of a second
-TINY = {
-    "n_inputs": 20, "n_latent": 3, "time": 3.0, "widths": [1, 2], "n_pairs": 2, "n_draws": 2, "n_test": 50,
-    "n_times": 5, "data": "digits",
-}  # fmt: skip
-
-
-def tiny(name, **overrides):
-    return dataclasses.replace(experiment(name, **(TINY | overrides)), time=overrides.get("time", 3.0))
-
-
-def check_sentence(refusal, *words):
-    """The message is one sentence that holds the words."""
-    message = str(refusal.value)
-    assert message.endswith(".") and "\n" not in message and not re.search(r"\.\s", message), message
-    for word in words:
-        assert word in message
+SETUPS = list(experiments.settings()["setups"])
 
 
 # ---- What there is --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_every_plan_builds(notebook, profile):
-    """Every notebook has a plan at either profile: one run per set-up, or one per layer mode."""
-    runs = plan(notebook, profile, {})
-    assert list(dict.fromkeys(name.partition("/")[0] for name in runs)) == list(NOTEBOOKS[notebook].setups)
+def test_a_plan_has_every_setup(profile):
+    """One run per set-up, or one per layer mode; the paper's plan has all that belong to a figure."""
+    runs = plan(SETUPS, profile)
+    assert list(dict.fromkeys(name.partition("/")[0] for name in runs)) == SETUPS
     for name, e in runs.items():
         setup, _, layers = name.partition("/")
         assert (e.name, e.profile) == (setup, profile)
         assert layers in ("", e.layers)
+    whole = experiments.whole_plan(profile)
+    assert whole == {name: e for name, e in runs.items() if name != "vanilla"}
+    assert plan([], profile, {"seed": 3}) == {}
 
 
 def test_every_setup_belongs_to_a_notebook():
     """No set-up is left over, none is missing; only Fig. 8, in notebook C, is read off runs of others."""
-    others = [name for key, notebook in NOTEBOOKS.items() if key != "C_early_stopping" for name in notebook.setups]
+    others = [name for key, about in NOTEBOOKS.items() if key != "C_early_stopping" for name in about.setups]
     assert sorted(others) == sorted(SETUPS)
     assert NOTEBOOKS["C_early_stopping"].setups == ("fig1_left", "fig3_left", "fig3_right")
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_notebooks_that_share_a_setup_share_its_run(profile):
-    """What two notebooks take from one set-up is the same run, once in the plan of everything."""
-    early = plan("C_early_stopping", profile, {})
-    one, three = (plan(notebook, profile, {}) for notebook in ("01_independent_students", "03_hidden_manifold_model"))
-    assert early == {name: (one | three)[name] for name in early}
-    whole = experiments.whole_plan(profile)
-    assert {name: whole[name] for name in early} == early
-    assert len(whole) == len({(e.name, e.layers) for e in whole.values()})
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_notebook_without_setups_has_an_empty_plan(profile):
-    """The index trains nothing; a misspelt parameter is refused all the same."""
-    assert plan("index", profile, {"seed": 3}) == {}
-    with pytest.raises(ValueError, match="unknown parameter 'n_init'") as refusal:
-        plan("index", profile, {"n_init": 3})
-    check_sentence(refusal, "n_pairs", "widths")
 
 
 # What the captions say other than N = 784, η = 0.2, D = 10, g = erf, f = sgn, M = 4, weights N(0, 1).
@@ -114,9 +77,7 @@ def test_paper_profile_has_the_papers_numbers(name):
         "activation": "erf", "f": "sgn", "data": "auto", "teacher_width": 4, "teacher_v": "drawn",
         "teacher_activation": None, **CAPTIONS.get(name, {}),
     }  # fmt: skip
-    found = [e for notebook in NOTEBOOKS for e in plan(notebook, "paper", {}).values() if e.name == name]
-    assert found
-    for e in found:
+    for e in plan([name], "paper").values():
         assert {key: getattr(e, key) for key in stated} == stated
         if name.startswith("fig2"):
             assert e.widths == (3,), "Fig. 2 has K = 3"
@@ -132,19 +93,20 @@ def test_paper_profile_has_the_papers_numbers(name):
             assert e.n_draws == 1, "there is only one MNIST"
 
 
-def test_quick_profile_keeps_what_decides():
-    """The quick profile is smaller, not another experiment: what a caption states beside N, time and K stays; where
-    D is extensive D/N stays, and where the label has to be read off the inputs N stays."""
-    for name, stated in CAPTIONS.items():
-        quick, paper = (experiment(name, profile) for profile in PROFILES)
-        for key in set(stated) - {"n_inputs", "n_latent"}:
-            assert getattr(quick, key) == getattr(paper, key), f"{key} of {name}"
-    for name in ("fig9_latent", "fig9_teacher"):
-        for profile in PROFILES:
-            e = experiment(name, profile)
-            assert 2 * e.n_latent == e.n_inputs
-    for name in ("fig3_left", "fig5_latent", "fig6_latent", "fig10_latent"):
-        assert experiment(name).n_inputs == 784
+@pytest.mark.parametrize("name", SETUPS)
+def test_quick_profile_is_smaller_and_no_other_experiment(name):
+    """No set-up is larger than the paper's; what a caption states beside N, time and K stays. Where D is extensive D/N
+    stays, and where the label has to be read off the inputs N stays."""
+    quick, paper = (experiment(name, profile, layers="both") for profile in PROFILES)
+    for parameter in ("n_inputs", "time", "n_draws", "n_test", "n_times"):
+        assert getattr(quick, parameter) <= getattr(paper, parameter), parameter
+    assert quick.n_draws * quick.n_pairs <= paper.n_draws * paper.n_pairs
+    for parameter in set(CAPTIONS.get(name, ())) - {"n_inputs", "n_latent"}:
+        assert getattr(quick, parameter) == getattr(paper, parameter), parameter
+    if name.startswith("fig9"):
+        assert all(2 * e.n_latent == e.n_inputs for e in (quick, paper))
+    if name in ("fig3_left", "fig5_latent", "fig6_latent", "fig10_latent"):
+        assert quick.n_inputs == 784
 
 
 @pytest.mark.parametrize(
@@ -187,46 +149,59 @@ def test_setups_are_the_figures(name, figure, inputs, task, labels):
 @pytest.mark.parametrize("name", [name for name in SETUPS if name.startswith("fig2")])
 def test_figure_2_has_a_curve_for_either_layer_mode(name):
     """Fig. 2: first layer only (dashed) and both layers (solid); `layers` may pick one of them or name both."""
-    notebook = next(key for key, n in NOTEBOOKS.items() if name in n.setups)
 
     def modes(**overrides):
-        return {key: e.layers for key, e in plan(notebook, "quick", overrides).items() if e.name == name}
+        return {key: e.layers for key, e in plan([name, "fig3_left"], "quick", overrides).items() if e.name == name}
 
     assert modes() == modes(layers=["first", "both"]) == {f"{name}/first": "first", f"{name}/both": "both"}
     assert modes(layers="first") == modes(layers=["first"]) == {f"{name}/first": "first"}
+    # a list names curves, and says nothing about figures that have one
+    for layers, other in (("first", "first"), (["first"], "both"), (["first", "both"], "both")):
+        assert plan([name, "fig3_left"], "quick", {"layers": layers})["fig3_left"].layers == other
 
 
-def test_quick_profile_is_shorter():
-    """No set-up of the quick profile is larger than the paper's in any direction."""
-    for name in SETUPS:
-        quick, paper = (experiment(name, profile, layers="both") for profile in PROFILES)
-        for parameter in ("n_inputs", "time", "n_draws", "n_test", "n_times"):
-            assert getattr(quick, parameter) <= getattr(paper, parameter), f"{parameter} of {name}"
-        assert quick.n_draws * quick.n_pairs <= paper.n_draws * paper.n_pairs, f"initialisations of {name}"
-
-
-def test_an_experiment_cannot_be_changed():
-    """An experiment is a record: frozen, and checked again when a copy with other values is made."""
-    e = experiment("fig3_left")
+def test_an_experiment_is_a_record():
+    """Frozen, and checked again when a copy with other values is made; numbers have one type, lists become tuples."""
+    e = experiment("fig3_left", "paper")
     with pytest.raises(dataclasses.FrozenInstanceError):
         e.lr = 1
     with pytest.raises(ValueError, match="lr = -1"):
         dataclasses.replace(e, lr=-1)
+    same = dataclasses.replace(e, time=10_000, widths=[*np.array(e.widths)], seed=np.int64(1), init_scale=1)
+    assert same == e
+    for name in ("time", "init_scale", "lr", "seed"):
+        assert type(getattr(same, name)) is type(getattr(e, name)) is (int if name == "seed" else float)
+    assert {type(K) for K in same.widths} == {int}
+
+
+def test_longer_runs_are_those_of_their_table():
+    """The same runs but for the end, the widths and the number of draws; a profile that is not stored has none."""
+    table = experiments.settings()["longer"]
+    longer = experiments.longer("paper")
+    assert [name.partition("/")[0] for name in longer] == table["setups"]
+    for name, e in longer.items():
+        other = {key: getattr(e, key) for key in ("time", "widths", "n_draws")}
+        assert e == dataclasses.replace(experiment(name.partition("/")[0], "paper"), **other)
+        assert other == {"time": 30_000, "widths": (2, 4, 6, 10), "n_draws": 5}
+    assert experiments.longer("quick") == {}
 
 
 # ---- Overrides ------------------------------------------------------------------------------------------------------
 
 
 def test_overrides_replace_and_none_keeps():
-    """A given value replaces the profile's, None leaves it."""
+    """A given value replaces the profile's, None leaves it; a plan hands its values to every run."""
     changed = experiment("fig3_left", "paper", lr=0.1, widths=[2, 5], n_train=1000, n_latent=None, f="relu", seed=7)
     expected = dataclasses.replace(
         experiment("fig3_left", "paper"), lr=0.1, widths=(2, 5), n_train=1000, f="relu", seed=7
     )  # fmt: skip
     assert changed == expected
     nothing = dict.fromkeys(("lr", "widths", "n_train", "layers", "f", "data", "seed", "labels", "teacher_width"))
-    assert experiment("fig3_left", "paper", **nothing) == experiment("fig3_left", "paper")
-    assert plan("02_plateaus", "quick", nothing) == plan("02_plateaus", "quick", {})
+    assert plan(SETUPS, "paper", nothing) == plan(SETUPS, "paper")
+    runs = plan(SETUPS, "quick", {"lr": 0.05, "seed": 9, "n_train": 777, "teacher_width": 2, "x": 1}, ["x"])
+    assert {(e.lr, e.seed, e.n_train) for e in runs.values()} == {(0.05, 9, 777)}
+    assert {e.teacher_width for e in runs.values() if e.task != "own"} == {2}
+    assert runs["fig4_pretraining"].widths == (2,), "M of Fig. 4"
 
 
 @pytest.mark.parametrize(
@@ -246,22 +221,6 @@ def test_parameters_without_meaning_are_dropped(name, meaningless):
     assert experiment(name, **meaningless) == experiment(name)
 
 
-def test_teacher_width_is_the_width_of_the_pretrained_network():
-    """In Fig. 4 M is the width of the network that is trained on the digits first."""
-    assert experiment("fig4_pretraining", teacher_width=6).widths == (6,)
-    with pytest.raises(ValueError, match="0") as refusal:
-        experiment("fig4_pretraining", teacher_width=0)
-    check_sentence(refusal)
-
-
-def test_a_plan_hands_its_overrides_to_every_run():
-    """What a notebook's parameters say reaches each of its set-ups, in either layer mode."""
-    runs = plan("03_hidden_manifold_model", "quick", {"lr": 0.05, "seed": 9, "n_train": 777, "teacher_width": 2})
-    assert {(e.lr, e.seed, e.n_train) for e in runs.values()} == {(0.05, 9, 777)}
-    assert {e.teacher_width for name, e in runs.items() if e.task != "own"} == {2}
-    assert runs["fig4_pretraining"].widths == (2,)
-
-
 # ---- Refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -279,62 +238,42 @@ IMPOSSIBLE = [
     *[("teacher_width", value) for value in (0, 1.5)],
     *[("seed", value) for value in (-1, 1.5, "1", True)],
     *[("n_train", value) for value in (0, -1, 2.5, "60")],
+    ("n_test_along", 1),
     ("f", "sign"), ("f", 3), ("f", ["sgn"]),
     ("labels", "signs"), ("labels", True),
     ("activation", "tanh"), ("activation", ["erf"]),
     ("teacher_v", "one"), ("teacher_v", 1), ("teacher_activation", "sgn"), ("teacher_activation", True),
     ("layers", "second"), ("layers", ["first", "second"]), ("layers", 1), ("layers", []),
+    ("data", "cifar"), ("data", 1), ("data", ["mnist"]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("parameter", "value"), IMPOSSIBLE, ids=lambda value: repr(value))
 def test_impossible_values_are_refused(parameter, value):
     """Whatever cannot be run is refused before anything is computed, in one sentence that names the parameter."""
-    with pytest.raises(ValueError, match=rf"\b{parameter}\b") as refusal:
-        plan("03_hidden_manifold_model", "quick", {parameter: value})
-    check_sentence(refusal)
+    for setups in (["fig1_left"] if parameter in ("layers", "data") else ["fig3_left"], ["fig2_left_iid", *SETUPS]):
+        with pytest.raises(ValueError, match=rf"\b{parameter}\b") as refusal:
+            plan(setups, "quick", {parameter: value})
+        check_sentence(refusal)
 
 
-@pytest.mark.parametrize("notebook", ["01_independent_students", "02_plateaus", "03_hidden_manifold_model"])
-@pytest.mark.parametrize("layers", ["second", ["second"], 1], ids=str)
-def test_unknown_layers_are_refused_by_every_notebook(notebook, layers):
-    """A misspelt layer mode never falls silently back on the default."""
-    with pytest.raises(ValueError, match="layers") as refusal:
-        plan(notebook, "quick", {"layers": layers})
-    check_sentence(refusal, "first", "both")
-
-
-@pytest.mark.parametrize("value", ["cifar", 1, ["mnist"]], ids=str)
-def test_unknown_data_is_refused(value):
-    """data is refused where there are digits."""
-    with pytest.raises(ValueError, match="data = ") as refusal:
-        plan("01_independent_students", "quick", {"data": value})
-    check_sentence(refusal, "auto", "mnist", "digits")
-
-
-@pytest.mark.parametrize("names", [("04_theory", "quick", "notebook"), ("02_plateaus", "fast", "profile")], ids=str)
-def test_unknown_notebook_and_profile_are_refused(names):
-    """A plan needs a notebook and a profile that there are, and lists them."""
-    notebook, profile, what = names
-    with pytest.raises(ValueError, match=f"unknown {what}") as refusal:
-        plan(notebook, profile, {})
-    check_sentence(refusal, *(NOTEBOOKS if what == "notebook" else PROFILES))
-
-
-def test_unknown_setup_profile_and_parameter_are_refused():
-    """So does an experiment; a misspelt parameter is never ignored, and what identifies a set-up cannot be changed."""
-    with pytest.raises(ValueError, match="unknown set-up 'fig5'") as refusal:
-        experiment("fig5")
-    check_sentence(refusal, *SETUPS)
-    with pytest.raises(ValueError, match="unknown profile 'slow'") as refusal:
-        experiment("fig3_left", "slow")
-    check_sentence(refusal, *PROFILES)
-    for parameter in ("learning_rate", "n_init", "inputs", "task", "figure"):
+def test_unknown_names_are_refused():
+    """A misspelt name is never ignored, and what identifies a set-up cannot be changed; what there is is listed."""
+    for call, message, words in (
+        (lambda: experiment("fig5"), "unknown set-up 'fig5'", SETUPS),
+        (lambda: plan(["fig5"], "quick"), "unknown set-up 'fig5'", SETUPS),
+        (lambda: experiment("fig3_left", "slow"), "unknown profile 'slow'", PROFILES),
+        (lambda: plan([], "slow"), "unknown profile 'slow'", PROFILES),
+    ):
+        with pytest.raises(ValueError, match=message) as refusal:
+            call()
+        check_sentence(refusal, *words)
+    for parameter in ("learning_rate", "n_init", "inputs", "task", "figure", "name", "profile"):
         with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'") as refusal:
-            experiment("fig3_left", **{parameter: 1})
+            plan([], "quick", {parameter: 1})
         check_sentence(refusal, "lr", "n_pairs", "widths")
-        with pytest.raises(ValueError, match=f"unknown parameter '{parameter}'"):
-            plan("01_independent_students", "quick", {parameter: 1})
+    with pytest.raises(ValueError, match="unknown parameter 'learning_rate'"):
+        experiment("fig3_left", learning_rate=1)
 
 
 # ---- The data of an experiment --------------------------------------------------------------------------------------
@@ -495,15 +434,6 @@ def test_result_tells_what_was_run(result):
     assert all(isinstance(value, str | int | float | list) for value in result.attrs.values())
 
 
-def test_result_survives_a_file(result, tmp_path):
-    """A result can be written to netCDF and read back as it was."""
-    result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
-    with xr.open_dataset(tmp_path / "result.nc", engine="h5netcdf") as read:
-        xr.testing.assert_equal(read.load(), result)
-        assert set(read.attrs) == set(result.attrs)
-        assert read.attrs["name"] == "fig3_left" and list(read.attrs["widths"]) == [1, 2]
-
-
 def test_same_seed_same_result(result):
     """The seed decides everything: equal seeds give identical results, other seeds other ones."""
     again = run_experiment(tiny("fig3_left", n_train=60), progress=False)
@@ -655,10 +585,10 @@ def test_a_teacher_is_needed_for_a_plan_with_a_pretrained_task():
     xr.testing.assert_identical(with_it["again"], run_experiment(plan["again"], progress=False))
 
 
-PLANS = [*(name for name, about in NOTEBOOKS.items() if about.setups), "some", "digits", "one change"]
+PLANS = ["paper", "some", "digits", "one change"]
 
 
-def plan_of(which, profile="paper"):
+def plan_of(which):
     if which == "digits":
         return {data: tiny("fig1_left", data=data) for data in ("digits", "mnist", "auto")}
     if which == "one change":
@@ -666,7 +596,7 @@ def plan_of(which, profile="paper"):
                    "n_test": 51, "n_test_along": 9, "lr": 0.1, "layers": "first", "init_scale": 0.5, "n_train": 9,
                    "seed": 3, "f": "relu", "n_latent": 4, "labels": "real", "teacher_width": 2}  # fmt: skip
         return {"none": tiny("fig3_left")} | {name: tiny("fig3_left", **{name: v}) for name, v in changes.items()}
-    return some_plan() if which == "some" else plan(which, profile, {})
+    return some_plan() if which == "some" else experiments.whole_plan("paper")
 
 
 @pytest.mark.parametrize("which", PLANS)
@@ -703,7 +633,7 @@ def shared(e):
 @pytest.mark.parametrize("which", PLANS)
 def test_on_a_gpu_experiments_of_one_size_come_together(which, most, monkeypatch):
     """Runs of a group share what they must; those that do come in as few groups as their number allows."""
-    monkeypatch.setattr(experiments, "_DRAWS_TOGETHER", most)
+    monkeypatch.setattr(experiments, "_MOST_DRAWS", most)
     plan = plan_of(which)
     groups = list(groups_of_draws(plan, "cuda"))
     draws = {}
@@ -732,81 +662,33 @@ def test_label_of_the_progress_bar():
 # ---- scale ----------------------------------------------------------------------------------------------------------
 
 
-def at_scale(name, *, inits, draws, **attrs):
-    """A result of that size and with these attributes, all others the paper's."""
-    e = experiment(name, "paper", layers="both")
-    attrs = {field.name: getattr(e, field.name) for field in dataclasses.fields(e)} | attrs
-    attrs = {key: value for key, value in attrs.items() if value is not None}
-    attrs.setdefault("n_train", 76 * attrs["n_inputs"])
-    return xr.Dataset({"eps_g_mse": (("draw", "init"), np.zeros((draws, inits)))}, attrs=attrs)
-
-
 def test_scale_says_what_is_smaller(result):
     """N, time and number of initialisations where they are not the paper's, the paper's numbers in brackets."""
     text = scale_note(result)
-    for part in ("N = 20 (784)", "time = 3 (10000)", "initialisations = 4 (", "the paper's in brackets"):
+    for part in ("N = 20 (784)", "D = 3 (10)", "time = 3 (10000)", "initialisations = 4 (", "P = 60 (76N)"):
         assert part in text
-    e = experiment("fig3_left", "paper")
-    full = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws)
-    assert scale_note(full) == "the paper's scale"
-    assert scale_note(at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, time=600)) == (
-        "time = 600 (10000); the paper's in brackets"
-    )
-    fewer = scale_note(at_scale("fig3_left", inits=3, draws=1))
-    assert fewer == f"initialisations = 3 ({e.n_pairs * e.n_draws}); the paper's in brackets"
+    assert text.endswith("; the paper's in brackets")
 
 
-def test_scale_tells_the_dimension_of_the_manifold():
-    """D where it is another than the paper's, after N; inputs without a manifold have none."""
-    e = experiment("fig9_latent", "paper")
-    full = at_scale("fig9_latent", inits=e.n_pairs, draws=e.n_draws, n_inputs=500, n_train=76 * 500, n_latent=250)
-    assert scale_note(full) == "the paper's scale"
-    small = full.assign_attrs(n_inputs=100, n_train=7600, n_latent=50)
-    assert scale_note(small) == "N = 100 (500), D = 50 (250); the paper's in brackets"
-    assert "D = " not in scale_note(at_scale("fig1_right", inits=1, draws=1, n_latent=3))
-    assert "D = 3 (10)" in scale_note(at_scale("fig3_right", inits=1, draws=1, n_latent=3))
-
-
-def test_scale_tells_other_labels_and_layers():
-    """Labels that are not the set-up's, and layers that its figure has no curve for; Fig. 2 has both."""
-    e = experiment("fig3_left", "paper")
-    other = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, labels="real", layers="first")
-    assert scale_note(other) == "real labels (sign), layers trained: first (both); the paper's in brackets"
-    for layers in ("first", "both"):
-        two = at_scale("fig2_right_latent", inits=e.n_pairs, draws=e.n_draws, layers=layers)
-        assert scale_note(two) == "the paper's scale"
-
-
-def test_scale_of_digits():
-    """Small digits are told from MNIST, whose N is the paper's."""
-    e = experiment("fig1_left", "paper")
-    assert scale_note(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws)) == "the paper's scale"
-    small = scale_note(at_scale("fig1_left", inits=e.n_pairs, draws=e.n_draws, n_inputs=64, n_train=1347))
-    assert small.startswith("8×8 digits instead of MNIST; N = 64 (784)")
-
-
-def test_scale_tells_a_smaller_training_set():
-    """P is part of the scale: students that see fewer than 76N samples are not at the paper's."""
-    e = experiment("fig3_left", "paper")
-    few = at_scale("fig3_left", inits=e.n_pairs, draws=e.n_draws, n_train=1000)
-    assert scale_note(few) != "the paper's scale"
-    assert "1000" in scale_note(few)
-
-
-@pytest.mark.parametrize("key", ["name", "profile"])
-def test_a_plan_takes_no_second_name_or_profile(key):
-    """What `plan` sets itself is refused as an override, in a sentence."""
-    with pytest.raises(ValueError, match=f"unknown parameter '{key}'") as refusal:
-        plan("01_independent_students", "quick", {key: "quick"})
-    check_sentence(refusal)
-
-
-def test_longer_runs_are_those_of_their_table():
-    """The same runs but for the end, the widths and the number of draws."""
-    table = experiments.settings()["longer"]
-    longer = experiments.longer("paper")
-    assert [name.partition("/")[0] for name in longer] == table["setups"]
-    for name, e in longer.items():
-        whole = experiments.experiment(name.partition("/")[0], "paper")
-        told = dict(time=table["time"], widths=tuple(table["widths"]), n_draws=table["n_draws"])
-        assert e == dataclasses.replace(whole, **told) and e.n_draws < whole.n_draws
+@pytest.mark.parametrize(
+    ("name", "attrs", "expected"),
+    [
+        ("fig3_left", {}, "the paper's scale"),
+        ("fig2_right_latent", {"layers": "first"}, "the paper's scale"),
+        ("fig9_latent", {}, "the paper's scale"),
+        ("fig1_right", {"n_latent": 3}, "the paper's scale"),
+        ("fig1_left", {"kind": "mnist"}, "the paper's scale"),
+        ("fig3_left", {"time": 600}, "time = 600 (10000)"),
+        ("fig3_left", {"inits": 1, "draws": 2}, "initialisations = 2 (10)"),
+        ("fig3_left", {"n_train": 1000}, "P = 1000 (76N)"),
+        ("fig9_latent", {"n_inputs": 100, "n_latent": 50}, "N = 100 (500), D = 50 (250)"),
+        ("fig3_left", {"labels": "real", "layers": "first"}, "real labels (sign), layers trained: first (both)"),
+        ("fig1_left", {"n_inputs": 64, "n_train": 1347},
+         "8×8 digits instead of MNIST; N = 64 (784), P = 1347 (76N)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_scale_notes(name, attrs, expected):
+    """Whatever differs from the set-up is said; a figure with a curve for either layer mode has both."""
+    ending = "" if expected == "the paper's scale" else "; the paper's in brackets"
+    assert scale_note(at_scale(name, **attrs)) == expected + ending

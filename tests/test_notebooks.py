@@ -176,9 +176,10 @@ def test_defaults_are_the_profile(name, notebook, profile):
     """`plan` accepts every parameter, and the defaults in the cell change nothing about what a profile says."""
     _, values = defaults(notebook)
     assert "seed" in values
-    planned = experiments.plan(name, profile, values)
-    assert planned == experiments.plan(name, profile, {})
-    assert {run.partition("/")[0] for run in planned} == set(NOTEBOOKS[name].setups)
+    about = NOTEBOOKS[name]
+    assert experiments.plan(about.setups, profile, values, about.extra) == experiments.plan(about.setups, profile)
+    source = "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert all(f'"{setup}"' in source for setup in about.setups)
 
 
 def test_unknown_parameters_are_refused(name, notebook):
@@ -186,7 +187,7 @@ def test_unknown_parameters_are_refused(name, notebook):
     profile, values = defaults(notebook)
     for wrong in ("n_init", "out", "device"):
         with pytest.raises(ValueError, match=f"unknown parameter '{wrong}'"):
-            experiments.plan(name, profile, {**values, wrong: 1})
+            experiments.plan(NOTEBOOKS[name].setups, profile, {**values, wrong: 1}, NOTEBOOKS[name].extra)
 
 
 def test_every_parameter_is_used(notebook):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import xarray as xr
+from helpers.experiments import counted, tiny
 from helpers.notebooks import NOTEBOOKS
-from test_sweep import counted
 
 from hmm_utils import claims
 from hmm_utils.app import running
@@ -15,24 +15,14 @@ from hmm_utils.runs import archive, experiments, measurements, paper
 NAMES = ("fig2_left_iid/first", "fig2_left_iid/both", "fig3_left", "fig3_right", "fig4_pretraining", "fig4")
 
 
-def tiny(name, **more):
-    name, _, layers = name.partition("/")
-    e = experiments.experiment(name, "paper", **({"layers": layers} if layers else {}))
-    digits = {"data": "digits", "n_train": 60} if e.inputs == "digits" else {}
-    size = {"n_inputs": 20, "n_latent": 3, "n_pairs": 2, "n_draws": 2, "time": 4.0, "n_times": 5, "n_test": 60}
-    size |= {"widths": (1, 4), "n_test_along": None}
-    if e.name == "fig4_pretraining":
-        size |= {"widths": (4,), "n_draws": 1, "n_pairs": 1}
-    return replace(e, **size, **digits, **more)
-
-
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """The paper, small and without what is no run, with folders for its stored figures and for its store."""
-    runs = {name: tiny(name) for name in NAMES}
+    runs = {name: tiny(name, "paper", n_train=60 if "pretraining" in name else None) for name in NAMES}
+    runs["fig4_pretraining"] = replace(runs["fig4_pretraining"], n_pairs=1)
     monkeypatch.setattr(paper, "plan", lambda: runs)
     monkeypatch.setattr(archive, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr(paper, "unmeasured", lambda notebooks, kept: {})
+    monkeypatch.setattr(paper, "unmeasured", lambda names, folder: {})
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     return runs, tmp_path / "store", tmp_path / "results"
 
@@ -95,19 +85,20 @@ def test_a_part_of_a_figure_does_not_replace_its_file(small):
 
 def test_sweeps_that_notebooks_ask_for():
     """Notebooks that share a run share a sweep, unless they mean different things by its name."""
-    a, b, c = {"x": 1, "y": 2}, {"y": 2, "z": 3}, {"x": 5}
-    assert paper.asked_for({"01": a, "02": b}) == [{"x": 1, "y": 2, "z": 3}]
-    assert paper.asked_for({"01": a, "02": c}) == [a, c]
+    x, y, z = (tiny("fig3_left", n_latent=D) for D in (1, 2, 3))
+    a, b, c = {"x": x, "y": y}, {"y": y, "z": z}, {"x": z}
+    assert paper.asked_for([a, b], as_stated=False) == [a | b]
+    assert paper.asked_for([a, c], as_stated=False) == [a, c]
 
 
-def test_what_belongs_to_a_notebook_beside_its_plan():
-    """Runs that are trained on and the scan, unless a value was changed."""
-    plans = {name: experiments.plan(name, "paper", {}) for name in ("01_independent_students", "02_plateaus")}
+def test_what_belongs_to_a_plan():
+    """Longer runs and the scan around a set-up, unless a value was changed; together all that is stored."""
+    plans = [experiments.plan(setups, "paper") for setups in (["fig1_left", "fig1_right"], ["fig2_left_iid"])]
     (stated,) = paper.asked_for(plans)
-    assert set(stated) == {"fig1_right/longer"}.union(*plans.values())
+    assert set(stated) == {"fig1_right/longer"}.union(*plans)
     (changed,) = paper.asked_for(plans, as_stated=False)
-    assert set(changed) == set().union(*plans.values())
-    (all_runs,) = paper.asked_for({name: experiments.plan(name, "paper", {}) for name in NOTEBOOKS})
+    assert set(changed) == set().union(*plans)
+    (all_runs,) = paper.asked_for([experiments.plan(about.setups, "paper") for about in NOTEBOOKS.values()])
     assert set(all_runs) == set(paper.plan()) | {"vanilla"}
 
 
@@ -134,8 +125,7 @@ def test_claims_are_judged_in_their_order(small, monkeypatch):
 def test_dry_run(small, hmm, monkeypatch):
     """It says what would be computed, draw by draw, and computes nothing."""
     runs, store, kept = small
-    asked = {"03_hidden_manifold_model": runs}
-    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: asked.get(notebook, {}))
+    monkeypatch.setattr(experiments, "plan", lambda setups, *_, **__: runs if "fig4" in setups else {})
     code, out, err = hmm("run", "all", "--profile", "paper", "--dry-run")
     assert (code, err) == (0, "")
     assert out.splitlines() == [*(f"{name}: {n} of {n} draws" for name, n in ALL.items()), "11 draws to compute."]
@@ -146,19 +136,19 @@ def test_dry_run(small, hmm, monkeypatch):
 
 def test_dry_run_counts_what_is_no_run(small, hmm, monkeypatch):
     runs, _, _ = small
-    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: {"fig3_left": runs["fig3_left"]})
-    monkeypatch.setattr(paper, "unmeasured", lambda notebooks, kept: {"c19": int("00_setup" in notebooks)})
+    monkeypatch.setattr(experiments, "plan", lambda *_, **__: {"fig3_left": runs["fig3_left"]})
+    monkeypatch.setattr(paper, "unmeasured", lambda names, folder: {name: 1 for name in names})
     out = hmm("run", "00", "--profile", "paper", "--dry-run")[1]
-    assert out.splitlines() == ["fig3_left: 2 of 2 draws", "c19: 1 to measure", "3 draws to compute."]
+    assert out.splitlines() == ["fig3_left: 2 of 2 draws", "intrinsic_dimension: 1 to measure", "3 draws to compute."]
 
 
 def test_what_is_not_measured_is_counted(tmp_path):
-    """Everything where there is nothing, of the notebooks that are asked for; nothing of what is stored."""
-    parts = measurements.missing("t1", "paper", tmp_path)
-    everything = {"intrinsic_dimension": 1, "t1": len(parts), "t2": 1}
-    assert paper.unmeasured(NOTEBOOKS, tmp_path) == everything
-    assert paper.unmeasured(["00_setup"], tmp_path) == {"intrinsic_dimension": 1}
-    assert paper.unmeasured(NOTEBOOKS, archive.FOLDER) == {}
+    """All parts of the measurements that are asked for where there is nothing; none of those in the archive."""
+    names = [name for about in NOTEBOOKS.values() for name in about.measurements]
+    everything = {"intrinsic_dimension": 1, "t1": len(measurements.missing("t1", "paper", tmp_path)), "t2": 1}
+    assert paper.unmeasured(names, tmp_path) == everything
+    assert paper.unmeasured(["intrinsic_dimension"], tmp_path) == {"intrinsic_dimension": 1}
+    assert paper.unmeasured(names, archive.FOLDER) == {}
 
 
 def test_dry_run_of_what_is_not_stored(hmm, tmp_path):
@@ -178,7 +168,7 @@ def test_a_cluster_is_for_what_is_stored(hmm, tmp_path):
 def test_a_run_computes_what_is_missing_before_its_notebooks(small, hmm, monkeypatch, tmp_path):
     """What the notebooks will read is computed and written first."""
     runs, _, kept = small
-    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: runs)
+    monkeypatch.setattr(experiments, "plan", lambda *_, **__: runs)
     monkeypatch.setattr(running, "run", lambda jobs, n: [] if (kept / "fig3.nc").exists() else pytest.fail("too early"))
     code, out, _ = hmm("run", "03", "--profile", "paper", "--out", tmp_path / "out")
     assert code == 0
@@ -194,7 +184,7 @@ def test_a_sweep_that_stops_runs_no_notebook(small, hmm, monkeypatch, tmp_path, 
     def stops(*_, **__):
         raise error
 
-    monkeypatch.setattr(experiments, "plan", lambda notebook, *_: small[0])
+    monkeypatch.setattr(experiments, "plan", lambda *_, **__: small[0])
     monkeypatch.setattr(paper, "compute", stops)
     monkeypatch.setattr(running, "run", lambda *_: pytest.fail("notebooks were run"))
     assert hmm("run", "03", "--profile", "paper", "--out", tmp_path / "out") == (1, "", f"hmm: {error}\n")

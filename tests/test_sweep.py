@@ -1,6 +1,5 @@
 """A sweep computes each draw once, keeps it, survives being killed, and shares its store."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,46 +13,14 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.experiments import check_same, counted, run_cached, tiny, tiny_plan
 
 from hmm_utils import files
 from hmm_utils.data import mnist
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model.networks import random_network
-from hmm_utils.runs import archive, cache, draws, experiments, sweep
+from hmm_utils.runs import archive, cache, experiments, sweep
 from hmm_utils.sgd import block, checkpoints
-
-TINY = dict(n_inputs=20, n_latent=3, widths=(1, 2), n_pairs=2, n_draws=2, time=4.0, n_times=5, n_test=60)
-
-
-def tiny_plan(*names, **more):
-    return {name: experiments.experiment(name, **(TINY | {"widths": [1, 2]} | more)) for name in names}
-
-
-def counted(monkeypatch):
-    """The jobs that are computed from now on."""
-    computed, run_draws = [], experiments.run_draws
-
-    def watched(plan, jobs, **how):
-        computed.extend(jobs)
-        return run_draws(plan, jobs, **how)
-
-    monkeypatch.setattr(experiments, "run_draws", watched)
-    return computed
-
-
-def quiet(plan, folder, **how):
-    return sweep.run_cached(plan, folder, progress=False, **how)
-
-
-def same(result, expected):
-    """Equal to the single precision that the store keeps, named and labelled alike."""
-    assert {k: v.dims for k, v in result.variables.items()} == {k: v.dims for k, v in expected.variables.items()}
-    for name, variable in expected.data_vars.items():
-        np.testing.assert_array_equal(result[name], variable.astype("float32"), err_msg=name)
-    for name in expected.coords:
-        np.testing.assert_array_equal(result[name], expected[name])
-    assert {k: result.attrs.get(k) for k in expected.attrs} == expected.attrs
-
 
 # ---- What is computed -----------------------------------------------------------------------------------------------
 
@@ -64,10 +31,10 @@ def test_a_sweep_gives_the_results_of_run_all(tmp_path, monkeypatch):
     expected = experiments.run_plan(plan, progress=False)
     computed = counted(monkeypatch)
     for _ in range(2):
-        found = quiet(plan, tmp_path, workers=1)
+        found = run_cached(plan, tmp_path, workers=1)
         assert list(found) == list(plan)
         for name in plan:
-            same(found[name], expected[name])
+            check_same(found[name], expected[name])
         assert sorted(computed) == [(name, draw) for name in sorted(plan) for draw in range(2)]
     assert {path.suffix for path in tmp_path.iterdir()} <= {".nc", ".lock"}
 
@@ -75,17 +42,17 @@ def test_a_sweep_gives_the_results_of_run_all(tmp_path, monkeypatch):
 def test_only_what_is_missing_is_computed(tmp_path, monkeypatch):
     """More draws, or another experiment, need only the new ones; a draw that was deleted only itself."""
     plan = tiny_plan("fig3_left")
-    quiet(plan, tmp_path)
+    run_cached(plan, tmp_path)
     computed = counted(monkeypatch)
     more = tiny_plan("fig3_left", n_draws=3) | tiny_plan("fig3_right", n_draws=1)
     assert [(u.name, u.draw) for u in sweep.missing(sweep.units(more, tmp_path), tmp_path)] == [
         ("fig3_left", 2),
         ("fig3_right", 0),
     ]
-    quiet(more, tmp_path)
+    run_cached(more, tmp_path)
     assert computed == [("fig3_left", 2), ("fig3_right", 0)]
     cache.path(tmp_path, sweep.units(more, tmp_path)[1].key).unlink()
-    quiet(more, tmp_path)
+    run_cached(more, tmp_path)
     assert computed[2:] == [("fig3_left", 1)]
 
 
@@ -94,7 +61,7 @@ def test_equal_content_is_computed_once(tmp_path, monkeypatch):
     plan = tiny_plan("fig3_left")
     other = replace(plan["fig3_left"], name="fig3_right", figure="Fig. 8", profile="paper", n_draws=1)
     computed = counted(monkeypatch)
-    found = quiet(plan | {"again": other}, tmp_path)
+    found = run_cached(plan | {"again": other}, tmp_path)
     assert computed == [("fig3_left", 0), ("fig3_left", 1)]
     assert (found["again"].attrs["figure"], found["again"].sizes["draw"]) == ("Fig. 8", 1)
     assert found["again"].attrs["name"] == "fig3_right" and found["fig3_left"].attrs["figure"] == "Fig. 3 left"
@@ -106,36 +73,25 @@ OTHERS = {
     "inputs": "gaussian", "task": "teacher", "activation": "relu", "layers": "first", "labels": "real", "f": "relu",
     "lr": 0.1, "time": 5.0, "init_scale": 0.5, "widths": (1, 3), "n_pairs": 1, "n_inputs": 21, "n_latent": 4,
     "teacher_width": 5, "n_test": 61, "n_times": 6, "seed": 2, "n_train": 50, "n_test_along": 30,
+    "teacher_v": "ones", "teacher_activation": "relu",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_what_decides_the_numbers_is_in_the_key(name):
-    """Another value of a field gives another key, unless it is only what a run is called."""
-    e = tiny_plan("fig3_left")["fig3_left"]
-    changed = replace(e, **{name: OTHERS[name]})
-    assert (cache.key(changed, 0) == cache.key(e, 0)) == (name in ("name", "figure", "profile", "n_draws"))
-
-
-def test_every_field_is_thought_of():
-    """A new field of an experiment must be looked at here; data and the teacher's are below."""
-    fields = set(experiments.Experiment.__dataclass_fields__)
-    assert fields - set(OTHERS) <= {"data", "teacher_v", "teacher_activation"}
-
-
-def test_key_of_draws_teachers_versions_and_data(monkeypatch):
-    """The draw, the teacher's weights, the engine's version and, for digits, which images decide too."""
-    e, digits = tiny_plan("fig3_left")["fig3_left"], experiments.experiment("fig1_left")
-    taught = experiments.experiment("fig4")
+def test_what_decides_the_numbers_is_in_the_key(monkeypatch):
+    """Another value of a field gives another key, unless it is only what a run is called; so do another draw, teacher,
+    engine and, for digits, other images. Equal numbers of different types are one number."""
+    e, digits, taught = tiny("fig3_left"), experiments.experiment("fig1_left"), experiments.experiment("fig4")
+    assert set(experiments.Experiment.__dataclass_fields__) == {*OTHERS, "data"}, "a new field must be thought of"
+    same = {name for name, value in OTHERS.items() if cache.key(replace(e, **{name: value}), 0) == cache.key(e, 0)}
+    assert same == {"name", "figure", "profile", "n_draws"}
+    assert cache.key(replace(e, time=3, init_scale=1, seed=np.int64(1)), 0) == cache.key(e, 0)
+    assert cache.key(replace(e, data="mnist"), 0) == cache.key(e, 0), "there are no images in structured inputs"
     keys = [cache.key(e, 0), cache.key(e, 1), cache.key(digits, 0), cache.key(replace(digits, data="digits"), 0)]
     keys += [cache.key(taught, 0, random_network(784, 4, rng=np.random.default_rng(seed))) for seed in (1, 2)]
-    assert cache.key(replace(e, data="digits"), 0) == keys[0], "there are no images in structured inputs"
     monkeypatch.setattr(block, "VERSION", block.VERSION + 1)
-    keys += [cache.key(e, 0)]
-    assert len(set(keys)) == len(keys)
+    assert len({*keys, cache.key(e, 0)}) == 7
     with pytest.raises(ValueError, match="fig4 has a teacher that is trained before"):
         cache.key(taught, 0)
-    assert all(json.dumps(cache.content(e, draw)) for draw in range(2))
 
 
 def test_a_pretrained_teacher_is_handed_on(tmp_path):
@@ -144,44 +100,44 @@ def test_a_pretrained_teacher_is_handed_on(tmp_path):
     teacher = random_network(20, 4, rng=np.random.default_rng(3))
     expected = experiments.run_plan(plan, teacher=teacher, progress=False)
     for workers in (1, 2):
-        found = quiet(plan, tmp_path / str(workers), teacher=teacher, workers=workers)
+        found = run_cached(plan, tmp_path / str(workers), teacher=teacher, workers=workers)
         for name in plan:
-            same(found[name], expected[name])
+            check_same(found[name], expected[name])
 
 
 def test_which_digits_are_meant(tmp_path, monkeypatch):
     """data = "auto" takes MNIST from the store or from the disk, and the small digits only if neither has it."""
-    plan = tiny_plan("fig1_left", n_draws=1, n_train=50)
+    plan = tiny_plan("fig1_left", data="auto", n_train=50)
 
     def none():
         raise mnist.DataError("there are no images here.")
 
     monkeypatch.setattr(mnist, "load", none)
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
-    small = quiet(plan, tmp_path)["fig1_left"]
+    small = run_cached(plan, tmp_path)["fig1_left"]
     assert small.attrs["n_inputs"] == 64 and "stand in" in small.attrs["notice"]
     monkeypatch.setattr(sweep, "_have_mnist", lambda: True)
     rng = np.random.default_rng(0)
     images, digits = rng.integers(256, size=(60, 784), dtype="u1"), rng.integers(10, size=60, dtype="u1")
     monkeypatch.setattr(mnist, "load", lambda: mnist.Mnist(images, digits, images, digits))
-    assert quiet(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784
+    assert run_cached(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784
     monkeypatch.setattr(sweep, "_have_mnist", lambda: False)
     computed = counted(monkeypatch)
-    assert quiet(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784 and not computed
+    assert run_cached(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784 and not computed
 
 
 def test_profiles_that_are_kept(tmp_path, monkeypatch):
     """Runs of the paper profile go through the store and the stored figures; those of the quick one through neither."""
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(archive, "FOLDER", tmp_path / "figures")
-    quick, paper = tiny_plan("fig3_left")["fig3_left"], replace(tiny_plan("fig3_right")["fig3_right"], profile="paper")
+    quick, paper = tiny("fig3_left"), tiny("fig3_right", "paper")
     plan = {"b": paper, "a": quick}
     expected = experiments.run_plan(plan, progress=False)
     computed = counted(monkeypatch)
     for _ in range(2):
         found = sweep.load_or_run(plan, progress=False)
         assert list(found) == ["b", "a"]
-        same(found["b"], expected["b"])
+        check_same(found["b"], expected["b"])
         xr.testing.assert_identical(found["a"], expected["a"])
     assert computed == [("b", 0), ("b", 1), ("a", 0), ("a", 1), ("a", 0), ("a", 1)]
     assert len(list((tmp_path / "store").glob("*.nc"))) == 2
@@ -203,7 +159,7 @@ def test_profiles_that_are_kept(tmp_path, monkeypatch):
 def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, monkeypatch):
     """A damaged file, or one that is not what its name says, is named, renamed, and its draw is computed again."""
     plan = tiny_plan("fig3_left")
-    expected = quiet(plan, tmp_path)
+    expected = run_cached(plan, tmp_path)
     first, second = (cache.path(tmp_path, unit.key) for unit in sweep.units(plan, tmp_path))
     held = first.read_bytes()
     if damage == "flipped":
@@ -222,7 +178,7 @@ def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, m
     held = first.read_bytes()
     computed = counted(monkeypatch)
     with pytest.warns(DamagedFileWarning, match=rf"^{first.name} .*: it was renamed to .* and is computed again\.$"):
-        found = quiet(plan, tmp_path)
+        found = run_cached(plan, tmp_path)
     assert computed == [("fig3_left", 0)]
     assert first.with_name(first.name + ".damaged-0").read_bytes() == held
     for name in expected:
@@ -243,18 +199,18 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(tmp_path, monkeypatch):
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     with pytest.raises(OSError, match="No space left"):
-        quiet(plan, tmp_path, workers=1)
+        run_cached(plan, tmp_path, workers=1)
     assert [path.name for path in tmp_path.glob("*.nc")] and not list(tmp_path.glob(".*.nc.*"))
     monkeypatch.undo()
     computed = counted(monkeypatch)
-    quiet(plan, tmp_path)
+    run_cached(plan, tmp_path)
     assert len(computed) == 1
 
 
 def test_files_hold_what_was_run(tmp_path):
     """A file has no pickles, is compressed single precision, and says with what, when and where it was made."""
     plan = tiny_plan("fig3_left", n_draws=1)
-    quiet(plan, tmp_path)
+    run_cached(plan, tmp_path)
     (unit,) = sweep.units(plan, tmp_path)
     with xr.open_dataset(cache.path(tmp_path, unit.key), engine="h5netcdf") as file:
         assert {v.dtype for v in file.data_vars.values()} == {np.dtype("f4")}
@@ -315,9 +271,9 @@ def test_a_killed_sweep_goes_on_where_it_was(workers, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "load", lambda *given: started.append(found := load(*given)) or found)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = quiet(plan, folder, workers=1)
+        result = run_cached(plan, folder, workers=1)
     assert sorted(found[0] for found in started if found) == sorted(reached)
-    same(result["fig3_right"], experiments.run_plan(plan, progress=False)["fig3_right"])
+    check_same(result["fig3_right"], experiments.run_plan(plan, progress=False)["fig3_right"])
     assert not list(folder.glob(".*.state")) and not list(folder.glob(".*.nc.*"))
 
 
@@ -337,11 +293,11 @@ def test_two_sweeps_share_the_work(tmp_path):
 def test_what_another_sweep_computes_is_waited_for(tmp_path, monkeypatch):
     """A locked draw is left to whoever holds the lock, and read when it is there."""
     plan = tiny_plan("fig3_left")
-    quiet(plan, tmp_path / "other")
+    run_cached(plan, tmp_path / "other")
     first = sweep.units(plan, tmp_path)[0]
     tmp_path.joinpath("store").mkdir()
     folder = tmp_path / "store"
-    lock = draws.lock(folder, first.key)
+    lock = sweep.lock(folder, first.key)
     lock.acquire()
     computed, looked = counted(monkeypatch), []
 
@@ -352,7 +308,7 @@ def test_what_another_sweep_computes_is_waited_for(tmp_path, monkeypatch):
             lock.release()
 
     monkeypatch.setattr(sweep.time, "sleep", sleep)
-    quiet(plan, folder, workers=1)
+    run_cached(plan, folder, workers=1)
     assert computed == [("fig3_left", 1)] and len(looked) == 2
 
 
@@ -362,19 +318,19 @@ def test_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
     marker = tmp_path / "died"
     monkeypatch.setenv("HMM_TEST_MARKER", str(marker))
     monkeypatch.setattr(sweep, "_compute", _dies_once)
-    found = quiet(plan, tmp_path / "store", workers=2)
+    found = run_cached(plan, tmp_path / "store", workers=2)
     assert marker.exists() and found["fig3_left"].sizes["draw"] == 3
     monkeypatch.setattr(sweep, "_compute", _dies)
     with pytest.raises(RuntimeError, match=r"draw \d of fig3_left died 3 times"):
-        quiet(tiny_plan("fig3_left", seed=5), tmp_path / "store", workers=2)
+        run_cached(tiny_plan("fig3_left", seed=5), tmp_path / "store", workers=2)
 
 
 def test_a_failing_draw_is_told(tmp_path):
     """What a draw raises comes through, from this process and from others."""
-    plan = {"fig1_left": replace(tiny_plan("fig1_left")["fig1_left"], data="digits", n_train=10**6)}
+    plan = tiny_plan("fig1_left", n_train=10**6)
     for workers in (1, 2):
         with pytest.raises(ValueError, match=r"n_train must be between 1 and 1347 .*, got 1000000"):
-            quiet(plan, tmp_path / str(workers), workers=workers)
+            run_cached(plan, tmp_path / str(workers), workers=workers)
 
 
 _real_compute = sweep._compute

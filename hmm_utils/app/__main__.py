@@ -224,7 +224,7 @@ def _sweeps(prepared: running.Prepared, options: argparse.Namespace) -> list[dic
         return []
     from hmm_utils.runs import paper
 
-    return paper.asked_for(prepared.plans, as_stated=not options.values)
+    return paper.asked_for(prepared.plans.values(), as_stated=not options.values)
 
 
 def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
@@ -240,7 +240,7 @@ def _dry_run(prepared: running.Prepared, options: argparse.Namespace) -> int:
         for name, n in paper.lacking(runs, cache.default_folder(), archive.FOLDER).items():
             print(f"{name}: {n} of {runs[name].n_draws} draws")
             draws += n
-    for name, n in paper.unmeasured(prepared.plans, archive.FOLDER).items():
+    for name, n in paper.unmeasured(prepared.measurements, archive.FOLDER).items():
         print(f"{name}: {n} to measure")
         draws += n
     print(f"{draws} draws to compute." if draws else f"Nothing to compute: all {n_runs} runs are stored.")

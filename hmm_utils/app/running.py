@@ -85,11 +85,14 @@ class Prepared:
         Sentences that the user should read first.
     plans : mapping
         The runs that each notebook will ask for, as ``experiments.plan`` returns them.
+    measurements : tuple of str
+        What else they measure.
     """
 
     jobs: tuple[Job, ...]
     notes: tuple[str, ...]
     plans: Mapping[str, Mapping[str, Experiment]]
+    measurements: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -147,22 +150,23 @@ def prepare(
     if n_jobs < 1:
         raise Refused(f"--jobs must be at least 1, not {n_jobs}: give the number of notebooks to run side by side.")
     overrides, notes = assign(values, chosen)
-    plans = {name: _plan(name, profile, given) for name, given in overrides.items()}
+    plans = {info.name: _plan(info, profile, overrides[info.name]) for info in chosen}
     _check_out(Path(out), folder)
     host = {"platform": platform.platform(), "cores": cores()}
     state = {"profile": profile, "versions": _versions(), **_checkout(folder), "host": host}
     jobs = tuple(_job(info, Path(out), overrides[info.name], state) for info in chosen)
-    return Prepared(jobs, (*notes, *_replacements(jobs, overwrite)), plans)
+    measurements = tuple(name for info in chosen for name in info.measurements)
+    return Prepared(jobs, (*notes, *_replacements(jobs, overwrite)), plans, measurements)
 
 
-def _plan(name: str, profile: str, given: Mapping[str, object]) -> Mapping[str, Experiment]:
+def _plan(info: NotebookInfo, profile: str, given: Mapping[str, object]) -> Mapping[str, Experiment]:
     from hmm_utils.runs import experiments
 
     try:
         resolve(str(given.get("device", "cpu")))
-        return experiments.plan(name, profile, {key: value for key, value in given.items() if key != "device"})
+        return experiments.plan(info.setups, profile, given, extra_parameters=("device", *info.extra))
     except ValueError as error:
-        raise Refused(f"{name}: {error}") from None
+        raise Refused(f"{info.name}: {error}") from None
 
 
 def _check_out(out: Path, folder: Path) -> None:

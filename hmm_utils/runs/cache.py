@@ -46,6 +46,8 @@ def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[st
         for f in fields(e)
         if f.name not in _NAMES and getattr(e, f.name) != f.default
     }
+    # as the first results were stored: a whole number without a fraction, but for the runs named "longer"
+    given["time"] = int(e.time) if e.time.is_integer() and e.time != 30_000 else e.time
     if e.inputs != "digits":
         del given["data"]
     weights = None

@@ -1,37 +1,35 @@
-"""The paper's set-ups as frozen records, and how one is run.
+"""The paper's set-ups as frozen records, and how they are run.
 
-What is run is data: `setups.toml` beside this file. A notebook (and the command line, before it starts one) calls
-`plan` with the values of its parameters cell and gets one `Experiment` per run; `run_experiment` turns an `Experiment`
+Which runs there are is data: ``setups.toml`` beside this file. :func:`plan` turns set-ups and the values of a
+notebook's parameters cell into one :class:`Experiment` per run, :func:`run_experiment` turns an :class:`Experiment`
 into a labelled result.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
-from math import isfinite
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from hmm_utils.data import digits
-from hmm_utils.model import activations, datasets, networks
+from hmm_utils.model import activations, datasets, networks, parameters
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.sgd import hardware, training
 
 __all__ = [
-    "NOTEBOOKS",
     "PROFILES",
     "Experiment",
-    "Notebook",
     "combine",
     "dataset",
     "experiment",
+    "figure_setups",
     "groups_of_draws",
     "is_archived",
     "longer",
@@ -43,38 +41,87 @@ __all__ = [
     "scale_note",
     "settings",
     "start",
+    "train_inputs",
     "whole_plan",
     "without_meaning",
 ]
 
+PROFILES: tuple[str, ...] = ("quick", "paper")
 INPUTS = ("gaussian", "structured", "digits")
 TASKS = ("teacher", "latent", "own", "pretrained")
 TEACHER_V = ("drawn", "ones")
 
 # Data sets of the paper's size fill half a GB each while they are prepared.
-_DRAWS_TOGETHER = 10
+_MOST_DRAWS = 10
+
+_CHOICES: Mapping[str, Collection[str | None]] = {
+    "inputs": INPUTS,
+    "task": TASKS,
+    "activation": tuple(activations.ACTIVATIONS),
+    "teacher_activation": (None, *activations.ACTIVATIONS),
+    "layers": networks.LAYERS,
+    "labels": datasets.LABELS,
+    "f": tuple(NONLINEARITIES),
+    "teacher_v": TEACHER_V,
+    "data": digits.DATA,
+}
+_LEAST = {
+    "n_pairs": 1, "n_draws": 1, "n_inputs": 2, "n_latent": 1, "teacher_width": 1, "n_test": 2, "n_times": 3, "seed": 0,
+    "n_train": 1, "n_test_along": 2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One run: inputs × task × fleet of students.
+    """One run: inputs, task, and a fleet of students of several widths.
 
-    figure         where in the paper
-    inputs, task   from INPUTS and TASKS
-    f, n_latent    folding f and D of structured inputs
-    labels         "sign" (±1) or "real"
-    teacher_width  M
-    teacher_v      second layer of a random teacher: "drawn" from N(0, 1) where both layers are trained (where only the
-                   first is, all second-layer weights are 1), or always "ones"
-    teacher_activation  its g; None: the students' g
-    n_inputs       N of synthetic inputs
-    n_train     P; None: 76N (digits: all that are for training)
-    n_test         P* of synthetic inputs at the end of training, and the number of Gaussian inputs for ε₁,₂
-    n_test_along   how many of them are used before the end; None: all
-    time           end of training in steps/N; n_times log-spaced evaluations up to it
-    n_draws        independent draws of inputs, features and teacher
+    The values are checked by the rules of :mod:`hmm_utils.model.parameters`. Numbers have one type each, so that
+    ``time=10`` and ``time=10.0`` are the same experiment.
 
-    The rest is passed to `training.train`. Raises ValueError for impossible values.
+    Attributes
+    ----------
+    name, figure, profile : str
+        The set-up, its place in the paper, and the scale.
+    inputs, task : str
+        From ``INPUTS`` and ``TASKS``.
+    activation, layers : str
+        The students' g, and which layers they train: "first" or "both".
+    labels : str
+        "sign" (±1) or "real".
+    f, n_latent : str, int
+        The non-linearity f and the dimension D of structured inputs, Eq. (6).
+    lr, time, init_scale : float
+        η, the end of training in steps/N, and the standard deviation of the initial weights.
+    widths, n_pairs : tuple of int, int
+        The widths K, and how many pairs of students each.
+    n_draws : int
+        Independent draws of inputs, features and teacher.
+    n_inputs : int
+        N of synthetic inputs.
+    teacher_width : int
+        M.
+    teacher_v : str
+        Second layer of a random teacher: "drawn" from N(0, 1) where both layers are trained (where only the first is,
+        all second-layer weights are 1), or always "ones".
+    teacher_activation : str, optional
+        The teacher's g; None: the students'.
+    n_train : int, optional
+        P; None: 76N (digits: the whole training set).
+    n_test : int
+        P* of synthetic inputs at the end of training, and the number of Gaussian inputs for ε₁,₂.
+    n_test_along : int, optional
+        How many of them are used before the end; None: all.
+    n_times : int
+        Log-spaced evaluations up to ``time``.
+    data : str
+        Which handwritten digits: "auto", "mnist" or "digits".
+    seed : int
+        Decides everything that is random.
+
+    Raises
+    ------
+    ValueError
+        For impossible values, in one sentence.
     """
 
     name: str
@@ -105,134 +152,31 @@ class Experiment:
     teacher_activation: str | None = field(default=None)
 
     def __post_init__(self) -> None:
-        choices = {
-            "inputs": INPUTS,
-            "task": TASKS,
-            "activation": tuple(activations.ACTIVATIONS),
-            "teacher_activation": (None, *activations.ACTIVATIONS),
-            "layers": networks.LAYERS,
-            "labels": datasets.LABELS,
-            "f": tuple(NONLINEARITIES),
-            "teacher_v": TEACHER_V,
-            "data": digits.DATA,
+        for name, choices in _CHOICES.items():
+            parameters.choice(name, getattr(self, name), choices)
+        checked: dict[str, object] = {
+            "lr": float(parameters.learning_rate(self.lr)),
+            "time": float(parameters.time(self.time)),
+            "init_scale": float(parameters.positive("init_scale", self.init_scale)),
+            "widths": parameters.widths(self.widths),
         }
-        for name, accepted in choices.items():
-            if getattr(self, name) not in accepted:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(filter(None, accepted))}."
-                )
-        for name in ("lr", "time", "init_scale"):
-            value = getattr(self, name)
-            if not _is_number(value) or not isfinite(value) or value <= 0:
-                raise ValueError(f"{name} = {value!r}: give a positive number.")
-        if not self.widths:
-            raise ValueError("widths = []: give at least one width.")
-        smallest = {
-            "n_pairs": 1, "n_draws": 1, "n_inputs": 2, "n_latent": 1, "teacher_width": 1, "n_test": 2, "n_times": 3,
-            "seed": 0,
-        }  # fmt: skip
-        for name, least in smallest.items():
-            _whole(name, getattr(self, name), least)
-        for K in self.widths:
-            _whole("widths", K, 1)
-        if len(set(self.widths)) != len(self.widths):
-            raise ValueError(f"widths = {list(self.widths)}: give every width once.")
-        if self.n_train is not None:
-            _whole("n_train", self.n_train, 1)
-        if self.n_test_along is not None:
-            _whole("n_test_along", self.n_test_along, 2)
-        if self.inputs == "structured" and self.n_latent > self.n_inputs:
-            raise ValueError(
-                f"n_latent = {self.n_latent} exceeds n_inputs = {self.n_inputs}: a hidden manifold has D ≤ N."
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} = {value!r}: give a whole number of at least {least}.")
-
-
-@dataclass(frozen=True)
-class Notebook:
-    """Where a notebook stands in the paper and which set-ups it runs; two notebooks may read off the same run.
-
-    measurements  what else it does that a claim is judged on, without training anything
-    parameters    what can be set in it besides parameters of an `Experiment`
-    """
-
-    title: str
-    section: str
-    figures: tuple[str, ...]
-    setups: tuple[str, ...]
-    measurements: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-
-
-NOTEBOOKS: Mapping[str, Notebook] = MappingProxyType(
-    {
-        "00_setup": Notebook(
-            "Setup: networks, SGD, errors, data", "2", (), ("vanilla",), measurements=("intrinsic_dimension",)
-        ),
-        "01_independent_students": Notebook(
-            "Independent students", "3.1", ("Fig. 1",), ("fig1_left", "fig1_right", "fig1_right_signs")
-        ),
-        "02_plateaus": Notebook("Plateaus", "3.2", ("Fig. 2 left",), ("fig2_left_iid", "fig2_left_digits")),
-        "03_hidden_manifold_model": Notebook(
-            "The hidden manifold model",
-            "4",
-            ("Fig. 2 right", "Fig. 3", "Fig. 4"),
-            (
-                "fig2_right_teacher", "fig2_right_latent", "fig3_left", "fig3_right",
-                "fig4_pretraining", "fig4", "fig4_inset",
-            ),
-        ),
-        "A_data_generating_function": Notebook(
-            "The data-generating function",
-            "A",
-            ("Fig. 5", "Fig. 6"),
-            ("fig5_teacher", "fig5_latent", "fig6_latent", "fig6_teacher"),
-        ),
-        "B_plateau_and_asymptotic_error": Notebook(
-            "Plateau and asymptotic error", "B", ("Fig. 7",), ("fig7_latent", "fig7_teacher")
-        ),
-        "C_early_stopping": Notebook("Early stopping", "C", ("Fig. 8",), ("fig1_left", "fig3_left", "fig3_right")),
-        "D_extensive_features": Notebook(
-            "As many features as inputs", "D", ("Fig. 9",), ("fig9_latent", "fig9_teacher")
-        ),
-        "E_relu_students": Notebook(
-            "ReLU students", "E", ("Fig. 10",), ("fig10_left", "fig10_latent", "fig10_teacher")
-        ),
-        "T1_equations_of_motion": Notebook(
-            "The equations of motion",
-            "v4",
-            (),
-            (),
-            measurements=(
-                "t1/simulation", "t1/scaling", "t1/error_against_delta", "t1/error_against_width", "t1/plateaus",
-            ),
-        ),
-        "T2_deep_generators": Notebook("Deep generators", "2006.14709", (), (), measurements=("t2",)),
-        "index": Notebook("The paper on one page", "", (), ()),
-        "playground": Notebook("A network to play with", "", (), (), parameters=("inputs", "task", "width")),
-    }
-)  # fmt: skip
+        for name, least in _LEAST.items():
+            if (value := getattr(self, name)) is not None or name not in ("n_train", "n_test_along"):
+                checked[name] = parameters.whole(name, value, least)
+        if self.inputs == "structured":
+            parameters.manifold(self.n_latent, self.n_inputs)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 @cache
-def settings() -> dict:
-    """setups.toml as it is written."""
+def settings() -> dict[str, Any]:
+    """The content of ``setups.toml``."""
     return tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))
 
 
-PROFILES: tuple[str, ...] = ("quick", "paper")
-
-
 def without_meaning(setup: Mapping[str, object]) -> set[str]:
-    """Parameters that mean nothing to a set-up: N, D, f of digits, M and labels of a task that has neither, …"""
+    """Parameters without meaning for a set-up: N, D and f of digits, M and labels of tasks that have neither, …"""
     names: set[str] = set()
     if setup["inputs"] == "digits":
         names |= {"n_inputs", "n_draws"}
@@ -247,72 +191,109 @@ def without_meaning(setup: Mapping[str, object]) -> set[str]:
     return names
 
 
-def _check_names(parameters: Iterable[str]) -> None:
-    known = {f.name for f in fields(Experiment)} - {"name", "figure", "profile", "inputs", "task"}
-    for key in parameters:
-        if key not in known:
-            raise ValueError(f"unknown parameter {key!r}: choose from {', '.join(sorted(known))}.")
+def _check_names(names: Iterable[str]) -> None:
+    settable = {f.name for f in fields(Experiment)} - {"name", "figure", "profile", "inputs", "task"}
+    for name in names:
+        if name not in settable:
+            raise ValueError(f"unknown parameter {name!r}: choose from {', '.join(sorted(settable))}.")
 
 
 def experiment(name: str, profile: str = "quick", **overrides: object) -> Experiment:
-    """The set-up of that name at a profile's scale, with some values replaced; None keeps the profile's value, and so
-    does a parameter without meaning for the set-up (n_latent for Gaussian inputs, say).
+    """The set-up of that name at a profile's scale, with some values replaced.
 
-    The figures' names and values are in setups.toml. For Fig. 4 the width of the network that is trained on the
-    digits is `teacher_width`. Raises ValueError for unknown names and impossible values.
+    Parameters
+    ----------
+    name, profile : str
+        From ``setups.toml``, and from ``PROFILES``.
+    **overrides
+        Values of an :class:`Experiment`. None keeps the profile's value, and so does a parameter without meaning for
+        the set-up (``n_latent`` for Gaussian inputs, say). For Fig. 4, ``teacher_width`` is also the width of the
+        network that is trained on the digits.
+
+    Raises
+    ------
+    ValueError
+        For unknown names and impossible values.
+
+    Examples
+    --------
+    >>> experiment("fig3_left", "paper", n_latent=20).n_latent
+    20
     """
     table = settings()
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-    if name not in table["setups"]:
-        raise ValueError(f"unknown set-up {name!r}: choose one of {', '.join(table['setups'])}.")
+    parameters.known("profile", profile, PROFILES)
+    parameters.known("set-up", name, table["setups"])
     _check_names(overrides)
     setup, scales = table["setups"][name], table["profiles"][profile]
     given = {k: v for k, v in overrides.items() if v is not None}
     values = table["defaults"] | setup | scales["defaults"] | scales.get(name, {})
 
     def record(chosen: Mapping[str, object]) -> Experiment:
-        all_values = values | chosen
-        if not isinstance(all_values["widths"], list | tuple):
-            raise ValueError(f"widths = {all_values['widths']!r}: give a list of widths, such as [1, 2, 4].")
-        return Experiment(**(all_values | {"widths": tuple(all_values["widths"]), "name": name, "profile": profile}))
+        return Experiment(**(values | chosen | {"name": name, "profile": profile}))
 
     record(given)  # an impossible value is refused even where it would mean nothing
-    taken = {k: v for k, v in given.items() if k not in without_meaning(setup)}
+    used = {k: v for k, v in given.items() if k not in without_meaning(setup)}
     if name == "fig4_pretraining":
-        taken = {k: v for k, v in taken.items() if k not in ("widths", "n_pairs", "time", "n_times")}
+        used = {k: v for k, v in used.items() if k not in ("widths", "n_pairs", "time", "n_times")}
         if "teacher_width" in given:
-            taken["widths"] = [given["teacher_width"]]
-    return record(taken)
+            used["widths"] = [given["teacher_width"]]
+    return record(used)
 
 
-def plan(notebook: str, profile: str, overrides: Mapping[str, object]) -> dict[str, Experiment]:
-    """Every run of a notebook by name; where both layer modes are run, as "NAME/first" and "NAME/both".
+def plan(
+    setups: Iterable[str],
+    profile: str = "quick",
+    overrides: Mapping[str, object] | None = None,
+    extra_parameters: Collection[str] = (),
+) -> dict[str, Experiment]:
+    """Every run of some set-ups; nothing is computed.
 
-    Nothing is computed. Raises ValueError for unknown names and impossible values, in one sentence.
+    Parameters
+    ----------
+    setups : sequence of str
+        Names from ``setups.toml``.
+    profile : str
+        From ``PROFILES``.
+    overrides : mapping, optional
+        As in :func:`experiment`; they reach every set-up. ``layers`` may be a list.
+    extra_parameters : collection of str
+        Names in ``overrides`` that are no parameters of an experiment.
+
+    Returns
+    -------
+    dict
+        The runs by name; where a figure has a curve for each, as "NAME/first" and "NAME/both".
+
+    Raises
+    ------
+    ValueError
+        For unknown names and impossible values, in one sentence.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-    if notebook not in NOTEBOOKS:
-        raise ValueError(f"unknown notebook {notebook!r}: choose one of {', '.join(NOTEBOOKS)}.")
-    for key in {"name", "profile"} & set(overrides):
-        raise ValueError(f"unknown parameter {key!r}: a plan takes it as an argument of its own or not at all.")
-    table, runs = settings(), {}
-    chosen = overrides.get("layers")
-    several = chosen if isinstance(chosen, list | tuple) else [chosen]
-    if not several or any(mode not in (*networks.LAYERS, None) for mode in several):
+    parameters.known("profile", profile, PROFILES)
+    given = {name: value for name, value in (overrides or {}).items() if name not in extra_parameters}
+    _check_names(given)
+    chosen = given.get("layers")
+    modes = chosen if isinstance(chosen, list | tuple) else [chosen]
+    if not modes or any(mode not in (*networks.LAYERS, None) for mode in modes):
         raise ValueError(f"layers = {chosen!r}: choose one of {', '.join(networks.LAYERS)}, or both as a list.")
-    _check_names(overrides.keys() - set(NOTEBOOKS[notebook].parameters))
-    for name in NOTEBOOKS[notebook].setups:
-        modes = table["setups"][name].get("layers", table["defaults"]["layers"])
-        if isinstance(modes, str):
+    runs = {}
+    for name in setups:
+        own = _layers(name)
+        if isinstance(own, str):
             # a list names the curves of a figure that has one per mode; it says nothing about the other figures
-            one = {"layers": None} if len(several) > 1 or chosen is several else {}
-            runs[name] = experiment(name, profile, **{**overrides, **one})
+            layers = modes[0] if len(modes) == 1 and chosen is not modes else None
+            runs[name] = experiment(name, profile, **given | {"layers": layers})
             continue
-        for layers in modes if chosen is None else several:
-            runs[f"{name}/{layers}"] = experiment(name, profile, **{**overrides, "layers": layers})
+        for mode in own if chosen is None else modes:
+            runs[f"{name}/{mode}"] = experiment(name, profile, **given | {"layers": mode})
     return runs
+
+
+def _layers(name: str) -> str | list[str]:
+    """Which layers a set-up trains; a list for a curve each."""
+    table = settings()
+    parameters.known("set-up", name, table["setups"])
+    return table["setups"][name].get("layers", table["defaults"]["layers"])
 
 
 def is_archived(profile: str) -> bool:
@@ -320,22 +301,22 @@ def is_archived(profile: str) -> bool:
     return settings()["profiles"][profile].get("archived", False)
 
 
+def figure_setups() -> list[str]:
+    """The set-ups of the paper's figures."""
+    return [name for name, setup in settings()["setups"].items() if setup["figure"].startswith("Fig.")]
+
+
 def whole_plan(profile: str) -> dict[str, Experiment]:
-    """Every run of the notebooks that reproduce figures of the paper."""
-    return {
-        name: e
-        for notebook, about in NOTEBOOKS.items()
-        if about.figures
-        for name, e in plan(notebook, profile, {}).items()
-    }
+    """Every run of the paper's figures."""
+    return plan(figure_setups(), profile)
 
 
 def longer(profile: str) -> dict[str, Experiment]:
-    """The runs that are trained on, named "NAME/longer"; none for a profile whose results are not archived."""
+    """The runs with a later end, named "NAME/longer"; none for a profile whose results are not archived."""
     table = settings()["longer"]
-    how = {"time": float(table["time"]), "widths": tuple(table["widths"]), "n_draws": table["n_draws"]}
-    runs = {name: experiment(name, profile) for name in table["setups"] if is_archived(profile)}
-    return {f"{name}/longer": replace(e, **how) for name, e in runs.items()}
+    values = {name: table[name] for name in ("time", "widths", "n_draws")}
+    names = table["setups"] if is_archived(profile) else []
+    return {f"{name}/longer": replace(experiment(name, profile), **values) for name in names}
 
 
 def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
@@ -348,7 +329,7 @@ def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
 def dataset(
     experiment: Experiment, *, rng: np.random.Generator, teacher: networks.Network | None = None
 ) -> datasets.Dataset:
-    """One draw of the experiment's data. `teacher` is the pre-trained network of task "pretrained"."""
+    """One draw of the experiment's data; ``teacher`` is the trained network of task "pretrained"."""
     e = experiment
     _check_teacher(e, teacher)
     if e.inputs == "digits":
@@ -380,27 +361,38 @@ def rngs_of_draw(seed: int, draw: int) -> tuple[np.random.Generator, np.random.G
 
 
 def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
-    """A student of one draw of a result of `run_experiment`, `result.isel(draw=…)`, as it was before training."""
+    """A student before training, from one draw of a result, ``result.isel(draw=…)``."""
     _, rng = rngs_of_draw(result.attrs["seed"], int(result["draw"]))
     return training.initial_student(result, width=width, init=init, student=student, rng=rng)
 
 
 def train_inputs(result: xr.Dataset) -> np.ndarray:
-    """The inputs (P, N) that the students of one draw of a result of `run_experiment`, `result.isel(draw=…)`, were
-    trained on, generated again; not those that a trained network labelled."""
-    at = result.attrs
+    """The inputs (P, N) of training, generated again from one draw of a result, ``result.isel(draw=…)``.
+
+    Those that a trained network labelled cannot be generated without it.
+    """
     names = {f.name for f in fields(Experiment)}
-    e = Experiment(**{name: tuple(v) if name == "widths" else v for name, v in at.items() if name in names})
+    e = Experiment(**{name: value for name, value in result.attrs.items() if name in names})
     return dataset(e, rng=rngs_of_draw(e.seed, int(result["draw"]))[0]).x_train
 
 
 def run_experiment(
     experiment: Experiment, *, teacher: networks.Network | None = None, device: str = "cpu", progress: bool = True
 ) -> xr.Dataset:
-    """Trains the experiment's fleet on each of its draws; the result of `training.train` with a dimension `draw`.
+    """Train the experiment's fleet on each of its draws.
 
-    The attributes hold the experiment, and what it was really run on. `teacher`: see `dataset`; `device`: see
-    `training.train`.
+    Parameters
+    ----------
+    teacher : Network, optional
+        As in :func:`dataset`.
+    device : str
+        As in :func:`hmm_utils.sgd.training.train`.
+
+    Returns
+    -------
+    Dataset
+        That of :func:`hmm_utils.sgd.training.train` with a dimension ``draw``. The attributes hold the experiment, and
+        the data on which it was trained.
     """
     if teacher is not None:
         _check_teacher(experiment, teacher)
@@ -414,10 +406,10 @@ def run_plan(
     device: str = "cpu",
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of `run_experiment` for a whole plan, by name; `teacher` is for those of task "pretrained".
+    """The results of :func:`run_experiment` for a plan, by name; ``teacher`` is for tasks "pretrained".
 
-    On a GPU, experiments of one size are trained together, with all their draws. On the processor they are trained one
-    after the other, as many draws at a time as there are pairs of cores.
+    On a GPU, experiments of one size are trained in one fleet, with all their draws. On the processor they are trained
+    one after the other, as many draws at a time as there are pairs of cores.
     """
     where = hardware.resolve(device)
     results: dict[str, list[xr.Dataset]] = {name: [] for name in plan}
@@ -437,10 +429,21 @@ def run_draws(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> list[xr.Dataset]:
-    """Trains some draws of a plan together, given as (name, draw): a result for each, with its draw as a coordinate.
+    """Train some draws of a plan in one fleet.
 
-    where       "cpu" or "cuda"; the experiments must be of one size, as in a group of `groups_of_draws`
-    checkpoint  see `training.train`
+    Parameters
+    ----------
+    jobs : sequence of (name, draw)
+        Of experiments of one size, as in a group of :func:`groups_of_draws`.
+    where : str
+        "cpu" or "cuda".
+    checkpoint : Path, optional
+        As in :func:`hmm_utils.sgd.training.train`.
+
+    Returns
+    -------
+    list of Dataset
+        One for each job, with its draw as a coordinate.
     """
     runs, notices = [], []
     for name, draw in jobs:
@@ -455,7 +458,7 @@ def run_draws(
         n_pairs=e.n_pairs,
         time=e.time,
         activation=e.activation,
-        evaluate_at=training.evaluation_times(e.time, e.n_times),
+        evaluate_at=[*training.evaluation_times(e.time, e.n_times)],
         n_test_along=e.n_test_along,
         n_gauss=e.n_test,
         device=where,
@@ -474,12 +477,12 @@ def run_draws(
 
 
 def combine(draws: Sequence[xr.Dataset]) -> xr.Dataset:
-    """The draws of one experiment as one result with a dimension `draw`."""
+    """The draws of one experiment as one result with a dimension ``draw``."""
     return xr.concat(draws, dim="draw", combine_attrs="override")
 
 
 def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
-    """The draws of all experiments, as (name, draw), in groups to be trained together."""
+    """The draws of all experiments, as (name, draw), in groups that are trained in one fleet."""
     if where == "cpu":
         groups, most = [[name] for name in plan], max(hardware.threads() // 2, 1)
     else:
@@ -488,14 +491,14 @@ def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list
             images = e.data if e.inputs == "digits" else None
             size = (images, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
             alike.setdefault((*size, e.widths, e.n_pairs, e.time, e.n_times, e.activation), []).append(name)
-        groups, most = alike.values(), _DRAWS_TOGETHER
+        groups, most = list(alike.values()), _MOST_DRAWS
     for names in groups:
         jobs = [(name, draw) for name in names for draw in range(plan[name].n_draws)]
-        yield from (jobs[start : start + most] for start in range(0, len(jobs), most))
+        yield from (jobs[first : first + most] for first in range(0, len(jobs), most))
 
 
 def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> str:
-    """What the progress bar shows."""
+    """The text beside the progress bar."""
     name, draw = jobs[0]
     e = plan[name]
     others = len({name for name, _ in jobs}) - 1
@@ -504,27 +507,26 @@ def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> s
 
 
 def scale_note(result: xr.Dataset) -> str:
-    """One line on how a result's scale compares with the paper's, for figures and verdicts; other labels or layers than
-    the set-up's are no smaller scale, but are said as well."""
+    """One line on how a result's scale compares with the paper's, for figures and verdicts.
+
+    Labels or layers other than the set-up's do not make the scale smaller, but are mentioned as well.
+    """
     at = result.attrs
     paper = experiment(at["name"], "paper", layers=at["layers"])
-    size = (paper.n_inputs, at["n_inputs"], "N") if at["inputs"] != "digits" else (784, at["n_inputs"], "N")
     pairs = [
-        size,
-        (paper.time, at["time"], "time"),
-        (paper.n_pairs * paper.n_draws, result.sizes["init"] * result.sizes["draw"], "initialisations"),
+        ("N", at["n_inputs"], paper.n_inputs if at["inputs"] != "digits" else 784),
+        ("time", at["time"], paper.time),
+        ("initialisations", result.sizes["init"] * result.sizes["draw"], paper.n_pairs * paper.n_draws),
     ]
     if at["inputs"] == "structured":
-        pairs.insert(1, (paper.n_latent, at["n_latent"], "D"))
-    smaller = [f"{name} = {here:g} ({there:g})" for there, here, name in pairs if here != there]
+        pairs.insert(1, ("D", at["n_latent"], paper.n_latent))
+    smaller = [f"{name} = {value:g} ({papers:g})" for name, value, papers in pairs if value != papers]
     if at["n_train"] != 76 * at["n_inputs"]:
         smaller.append(f"P = {at['n_train']} (76N)")
     if at["labels"] != paper.labels:
         smaller.append(f"{at['labels']} labels ({paper.labels})")
-    modes = settings()["setups"][at["name"]].get("layers", settings()["defaults"]["layers"])
+    modes = _layers(at["name"])
     if at["layers"] not in ([modes] if isinstance(modes, str) else modes):
         smaller.append(f"layers trained: {at['layers']} ({modes})")
-    what = "8×8 digits instead of MNIST; " if digits.kind_of(at) == "digits8x8" else ""
-    if not smaller:
-        return f"{what}the paper's scale"
-    return f"{what}{', '.join(smaller)}; the paper's in brackets"
+    images = "8×8 digits instead of MNIST; " if digits.kind_of(at) == "digits8x8" else ""
+    return images + (f"{', '.join(smaller)}; the paper's in brackets" if smaller else "the paper's scale")

@@ -1,120 +1,124 @@
-"""The whole paper at its own scale: what the stored results lack, computing it, reading it."""
+"""The whole paper at its own scale: which runs the archive lacks, computing them, reading them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from hmm_utils.model.networks import Network
 from hmm_utils.runs import archive, experiments, measurements, scan, sweep
 from hmm_utils.runs.experiments import Experiment
-from hmm_utils.sgd import training
 
-__all__ = ["asked_for", "compute", "lacking", "plan", "stored_runs", "unmeasured", "write"]
+__all__ = ["PROFILE", "asked_for", "compute", "lacking", "plan", "stored_runs", "unmeasured", "write"]
 
 PROFILE = "paper"
-_TAUGHT_BY = "fig4_pretraining"
-_SCAN = "scan/"
+_PRETRAINING = "fig4_pretraining"
 
 
 def plan() -> dict[str, Experiment]:
-    """Every run that is stored, by name."""
+    """Every run of the archive, by name."""
     return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE) | scan.points(PROFILE)
 
 
-_BESIDE = {"01_independent_students": "fig1_right/longer", "03_hidden_manifold_model": ("fig3_right/longer", _SCAN)}
+def asked_for(plans: Iterable[Mapping[str, Experiment]], *, as_stated: bool = True) -> list[dict[str, Experiment]]:
+    """The runs of several plans, in as few sweeps as their names allow.
 
-
-def asked_for(
-    plans: Mapping[str, Mapping[str, Experiment]], *, as_stated: bool = True
-) -> list[dict[str, Experiment]]:
-    """The runs that notebooks ask for (notebook → plan), in as few sweeps as their names allow.
-
-    as_stated  whether no value was changed: then the runs that are trained on and the scan belong to it as well
+    Parameters
+    ----------
+    as_stated : bool
+        Whether no value was changed: then a set-up's longer run, and the points of the scan around it, belong to it.
     """
     sweeps: list[dict[str, Experiment]] = []
-    for notebook, asked in plans.items():
-        beside = _BESIDE.get(notebook, ()) if as_stated else ()
-        runs = dict(asked) | {name: e for name, e in plan().items() if beside and name.startswith(beside)}
+    for asked in plans:
+        runs = dict(asked)
+        if as_stated:
+            names = {e.name for e in asked.values()}
+            runs |= {name: e for name, e in plan().items() if name not in runs and "/" in name and e.name in names}
         fits = (s for s in sweeps if all(s.get(name, e) == e for name, e in runs.items()))
-        if (known := next(fits, None)) is None:
-            sweeps.append(known := {})
-        known.update(runs)
+        if (sweep_of_all := next(fits, None)) is None:
+            sweeps.append(sweep_of_all := {})
+        sweep_of_all.update(runs)
     return sweeps
 
 
-def _teacher(pretraining: xr.Dataset) -> Network:
-    """The network of Fig. 4: it was trained on digits, and its weights are stored."""
-    return training.student(pretraining.isel(draw=0), width=int(pretraining["width"][0]))
-
-
 def lacking(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path) -> dict[str, int]:
-    """How many draws of each run are neither among the stored figures in `archive_folder` nor in the store in `folder`.
+    """How many draws of each run are neither in the archive nor in the cache in ``folder``; nothing is computed.
 
-    Files are read, so that a damaged one is found, set aside with a warning and counted.
+    Each file is read once. One that is damaged is set aside with a warning, and its draws are counted.
     """
-    figures, counts, teacher = archive.keys(archive_folder), {}, None
-    # the teacher first: without it the content of the runs that it teaches is not known
-    for name, e in sorted(runs.items(), key=lambda item: item[1].task == "pretrained"):
+    stored = archive.keys(archive_folder, whole=True)
+    teacher, counts = None, {}
+    # the teacher first: without it the keys of the runs that it teaches are not known
+    for name, e in sorted(runs.items(), key=lambda item: item[0] != _PRETRAINING):
         if e.task == "pretrained" and teacher is None:
             counts[name] = e.n_draws
             continue
-        wanted = sweep.units({name: e}, folder, teacher, figures)
-        found = sweep.load_draws(wanted, folder, figures)
-        counts[name] = sum(unit.key not in found for unit in wanted)
-        if name == _TAUGHT_BY and counts[name] == 0:
-            teacher = _teacher(experiments.combine([found[wanted[0].key]]))
+        draws = sweep.units({name: e}, folder, teacher, stored)
+        cached = [unit for unit in draws if unit.key not in stored]
+        counts[name] = len(cached) - len(sweep.load_draws(cached, folder, {}))
+        if name == _PRETRAINING and counts[name] == 0:
+            pretraining = sweep.load_draws(draws, folder, stored)
+            teacher = archive.pretrained_teacher(experiments.combine([*pretraining.values()]))
     return {name: counts[name] for name in runs if counts[name]}
 
 
-def unmeasured(notebooks: Collection[str], archive_folder: Path) -> dict[str, int]:
-    """How many parts of what notebooks measure without training the figures' students are not in the archive."""
-    names = {of.partition("/")[0] for notebook in notebooks for of in experiments.NOTEBOOKS[notebook].measurements}
-    counts = ((name, len(measurements.missing(name, PROFILE, archive_folder))) for name in measurements.MEASUREMENTS)
-    return {name: n for name, n in counts if name in names and n}
+def unmeasured(names: Iterable[str], archive_folder: Path) -> dict[str, int]:
+    """How many parts of measurements, by their names, are not in the archive."""
+    wanted = {name.partition("/")[0] for name in names}
+    counts = {name: len(measurements.missing(name, PROFILE, archive_folder)) for name in wanted}
+    return {name: counts[name] for name in measurements.MEASUREMENTS if counts.get(name)}
 
 
-def compute(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path, **how: object) -> dict[str, xr.Dataset]:
-    """The results of these runs by name: those that are stored are read, the others computed and put into the store.
+def compute(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path, **how: Any) -> dict[str, xr.Dataset]:
+    """The results of these runs by name, read from the archive or the cache, or computed and put into the cache.
 
-    how  `device`, `workers`, `client`, `progress` of `sweep.run_cached`, which see for what is raised
+    Parameters
+    ----------
+    **how
+        ``device``, ``workers``, ``client`` and ``progress`` of :func:`hmm_utils.runs.sweep.run_cached`, which also says
+        what is raised.
     """
     teacher = None
     if any(e.task == "pretrained" for e in runs.values()):
-        first = {_TAUGHT_BY: runs[_TAUGHT_BY]}
-        teacher = _teacher(sweep.run_cached(first, folder, archive_folder=archive_folder, **how)[_TAUGHT_BY])
+        first = {_PRETRAINING: runs[_PRETRAINING]}
+        pretraining = sweep.run_cached(first, folder, archive_folder=archive_folder, **how)[_PRETRAINING]
+        teacher = archive.pretrained_teacher(pretraining)
     return sweep.run_cached(runs, folder, teacher=teacher, archive_folder=archive_folder, **how)
 
 
-def write(found: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], archive_folder: Path) -> list[Path]:
-    """Writes the figures whose runs are all there and not all stored yet; the files that are new."""
-    there = archive.keys(archive_folder)
+def write(results: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], archive_folder: Path) -> list[Path]:
+    """Write the figures all of whose runs are given and not all of whose draws are stored; the new files."""
+    stored, planned = archive.keys(archive_folder), plan()
     by_file: dict[str, list[str]] = {}
-    for name, e in plan().items():
+    for name, e in planned.items():
         by_file.setdefault(archive.figure_file(e), []).append(name)
     new = []
     for names in by_file.values():
-        whole = all(runs.get(name) == e for name, e in plan().items() if name in names)
-        if whole and not all(key in there for name in names for key in found[name].attrs["keys"]):
-            chosen = ({name: items[name] for name in names} for items in (runs, found))
-            new += archive.save(archive_folder, *chosen)
+        whole = all(runs.get(name) == planned[name] for name in names)
+        if whole and any(key not in stored for name in names for key in results[name].attrs["keys"]):
+            new += archive.save(archive_folder, planned, {name: results[name] for name in names})
     return new
 
 
 def stored_runs(archive_folder: Path | None = None) -> dict[str, xr.Dataset]:
-    """The stored results of the figures' runs by name, from a folder or from the project's; nothing is computed. (The
-    points of the scan are read by `scan.load`.)
+    """The stored results of the figures' runs by name; nothing is computed.
 
-    Raises FileNotFoundError if one is missing.
+    The points of the scan are not among them (:func:`hmm_utils.runs.scan.load`).
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is missing.
     """
-    archive_folder = archive_folder or archive.FOLDER
-    found = {name: archive.load(archive_folder, name, e) for name, e in plan().items() if not name.startswith(_SCAN)}
-    missing = [name for name, result in found.items() if result is None]
+    folder = archive_folder or archive.FOLDER
+    wanted = {name: e for name, e in plan().items() if not e.figure.endswith(archive.SCANNED)}
+    found = {name: result for name, e in wanted.items() if (result := archive.load(folder, name, e)) is not None}
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise FileNotFoundError(
-            f"{archive_folder} lacks {len(missing)} of {len(found)} runs, {missing[0]} for one: compute them with "
+            f"{folder} lacks {len(missing)} of {len(wanted)} runs, {missing[0]} for one: compute them with "
             f"`hmm run all --profile {PROFILE}`."
         )
     return found

@@ -1,8 +1,8 @@
-"""Runs of many experiments that survive anything: each draw is computed once, kept, and picked up where it was left.
+"""Sweeps: runs of many experiments, in which each draw is computed once, stored, and resumed after a crash.
 
-Whatever is in the store is read, the rest is computed draw by draw. A draw is locked while it is computed, so two
-sweeps on one store share the work; the lock is gone with the process that held it. A draw that was killed goes on from
-its last checkpoint.
+Draws in the archive or the cache are read, the others are computed one by one. A draw is locked while it is computed,
+so that two sweeps on one cache share the work; the lock disappears with the process that holds it. A draw that was
+interrupted is resumed from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -11,37 +11,47 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from filelock import Timeout
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from hmm_utils.data import mnist
 from hmm_utils.model.networks import Network
-from hmm_utils.runs import archive, cache, cluster, experiments
-from hmm_utils.runs.draws import LOOK_AGAIN, Computing, Unit, lock
+from hmm_utils.runs import archive, cache, experiments
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import hardware
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = [
-    "load_draws",
-    "load_or_run",
-    "missing",
-    "run_cached",
-    "units",
-]
+__all__ = ["Unit", "load_draws", "load_or_run", "missing", "run_cached", "units"]
 
 _TRIES = 3
+_POLL = 1.0  # seconds until a draw that another sweep computes is looked for again
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One draw of one experiment, which is computed, stored and retried as a whole."""
+
+    name: str
+    experiment: Experiment
+    draw: int
+    teacher: Network | None
+    key: str
+
+
+Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
+"""A way to compute draws: (draws, folder of the cache, device, whether to show bars) → keys of draws in the cache, as
+they are finished."""
 
 
 def units(
@@ -50,19 +60,20 @@ def units(
     teacher: Network | None = None,
     known_keys: Collection[str] = (),
 ) -> list[Unit]:
-    """All draws of a plan; `teacher` is for the experiments of task "pretrained".
+    """All draws of a plan; ``teacher`` is for the experiments of task "pretrained".
 
-    For data = "auto", results on MNIST that are in the store will do; if there are none, what can be had now decides.
+    For ``data="auto"``, stored results on MNIST are taken if there are any (in ``folder`` or among ``known_keys``);
+    otherwise it decides whether MNIST can be loaded now.
     """
     found = []
     for name, e in plan.items():
-        known = teacher if e.task == "pretrained" else None
+        weights = teacher if e.task == "pretrained" else None
         images = replace(e, data="mnist") if e.inputs == "digits" and e.data == "auto" else e
-        keys = [cache.key(images, draw, known) for draw in range(e.n_draws)]
-        there = all(key in known_keys or cache.path(folder, key).exists() for key in keys)
-        if images is not e and not there and not _have_mnist():
-            images, keys = e, [cache.key(e, draw, known) for draw in range(e.n_draws)]
-        found += [Unit(name, images, draw, known, key) for draw, key in enumerate(keys)]
+        keys = [cache.key(images, draw, weights) for draw in range(e.n_draws)]
+        stored = all(key in known_keys or cache.path(folder, key).exists() for key in keys)
+        if images is not e and not stored and not _have_mnist():
+            images, keys = e, [cache.key(e, draw, weights) for draw in range(e.n_draws)]
+        found += [Unit(name, images, draw, weights, key) for draw, key in enumerate(keys)]
     return found
 
 
@@ -75,7 +86,7 @@ def _have_mnist() -> bool:
 
 
 def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
-    """Those that are not in the store, each content once."""
+    """The draws that are not in the cache, each key once."""
     wanted: dict[str, Unit] = {}
     for unit in all_units:
         wanted.setdefault(unit.key, unit)
@@ -83,17 +94,16 @@ def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
 
 
 def load_draws(
-    wanted: Iterable[Unit], folder: Path, figures: Mapping[str, tuple[Path, str, int]]
+    wanted: Iterable[Unit], folder: Path, archived: Mapping[str, archive.Location]
 ) -> dict[str, xr.Dataset]:
-    """The draws that can be read, by key, from the stored figures (`results.keys`) or the store.
+    """The draws that can be read, by key, from the archive (:func:`hmm_utils.runs.archive.keys`) or the cache.
 
-    All are read, because only reading tells whether a file is good: what is damaged is set aside with a warning.
+    Only reading shows whether a file is intact: a damaged one is set aside with a warning.
     """
-    found: dict[str, xr.Dataset] = {}
-    for key in dict.fromkeys(unit.key for unit in wanted):
-        result = archive.load_draw(figures[key]) if key in figures else None
-        result = cache.load(folder, key) if result is None else result
-        if result is not None:
+    keys = dict.fromkeys(unit.key for unit in wanted)
+    found = archive.load_draws({key: archived[key] for key in keys if key in archived})
+    for key in keys:
+        if key not in found and (result := cache.load(folder, key)) is not None:
             found[key] = result
     return found
 
@@ -109,38 +119,55 @@ def run_cached(
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of a plan, as `experiments.run_plan` gives them but in single precision, from the store in `folder`.
+    """The results of :func:`hmm_utils.runs.experiments.run_plan` in single precision, by way of a cache.
 
-    archive_folder  of the figures' files (`archive`), where draws are looked for first; these come without weights
-    workers  processes that compute draws side by side; default: one for every two cores, and none but this one if that
-             is one
-    client   of a Dask cluster (`cluster.connect`) that computes them instead; a device is then one of its workers'
+    Parameters
+    ----------
+    folder : Path
+        The cache.
+    archive_folder : Path, optional
+        Where draws are looked for first; these come without weights.
+    workers : int, optional
+        Processes that compute draws side by side; None: one for every two cores, and only this one if that is one.
+    client : distributed.Client, optional
+        Of a Dask cluster (:func:`hmm_utils.runs.cluster.connect`) that computes them instead; ``device`` is then one of
+        its workers'.
 
-    Raises OSError if the store cannot be written to, RuntimeError if a worker died three times on the same draw, and
-    what `cluster.on` raises; ValueError if both `workers` and `client` are given.
+    Raises
+    ------
+    OSError
+        If the cache cannot be written.
+    RuntimeError
+        If a worker died three times on the same draw; and what :func:`hmm_utils.runs.cluster.on` raises.
+    ValueError
+        If both ``workers`` and ``client`` are given.
     """
     if client is not None and workers is not None:
         raise ValueError(f"workers = {workers} are processes of this machine: give them or the client of a cluster.")
     where = hardware.resolve(device) if client is None else device
     workers = max(hardware.threads() // 2, 1) if workers is None else workers
-    figures = {} if archive_folder is None else archive.keys(archive_folder)
-    wanted = units(plan, folder, teacher, figures)
-    found = load_draws(wanted, folder, figures)
+    archived = {} if archive_folder is None else archive.keys(archive_folder)
+    wanted = units(plan, folder, teacher, archived)
+    found = load_draws(wanted, folder, archived)
     todo = [unit for unit in missing(wanted, folder) if unit.key not in found]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
         compute = _computing(where, workers, client)
         with tqdm(total=len(todo), desc="draws", unit="draw", **({} if progress else {"disable": True})) as bar:
             for key in compute(todo, folder, where, progress):
-                found[key] = cache.load(folder, key)
+                result = cache.load(folder, key)
+                assert result is not None, "it was written just now"
+                found[key] = result
                 bar.update()
     return {name: _combined([unit for unit in wanted if unit.name == name], found) for name in plan}
 
 
 def _computing(where: str, workers: int, client: Client | None) -> Computing:
     if client is not None:
+        from hmm_utils.runs import cluster
+
         return cluster.on(client)
-    return _here if where != "cpu" or workers == 1 else _in_processes(workers)
+    return _in_this_process if where != "cpu" or workers == 1 else _in_processes(workers)
 
 
 def load_or_run(
@@ -151,26 +178,25 @@ def load_or_run(
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """What `experiments.run_plan` gives; runs of a profile that is kept are read from the stored figures and the store,
-    and what is computed of them goes there. With the `client` of a Dask cluster that is so for all runs, and the
-    cluster computes them.
+    """The results of :func:`hmm_utils.runs.experiments.run_plan`; what is stored is not computed again.
 
-    The store is the folder $HMM_STORE, if that is set, else a folder of the user's cache.
+    Runs of an archived profile are read from the archive and the cache, and what is computed of them goes to the cache.
+    With the ``client`` of a Dask cluster this holds for all runs, and the cluster computes them.
     """
-    archived = {name: e for name, e in plan.items() if client is not None or experiments.is_archived(e.profile)}
-    how = {"teacher": teacher, "device": device, "progress": progress}
-    stored = {}
-    if archived:
-        stored = run_cached(archived, cache.default_folder(), archive_folder=archive.FOLDER, client=client, **how)
-    live = {name: e for name, e in plan.items() if name not in archived}
-    computed = experiments.run_plan(live, **how)
-    return {name: (stored | computed)[name] for name in plan}
+    through_cache = {name: e for name, e in plan.items() if client is not None or experiments.is_archived(e.profile)}
+    how: dict[str, Any] = {"teacher": teacher, "device": device, "progress": progress}
+    results = {}
+    if through_cache:
+        cached = how | {"archive_folder": archive.FOLDER, "client": client}
+        results = run_cached(through_cache, cache.default_folder(), **cached)
+    results |= experiments.run_plan({name: e for name, e in plan.items() if name not in through_cache}, **how)
+    return {name: results[name] for name in plan}
 
 
 def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """The draws of one experiment as one result.
 
-    The same content can serve two figures: the result is called what it was asked for as.
+    The same draws can serve two figures: the result has the names under which it was asked for.
     """
     parts = [found[unit.key] for unit in draws]
     common = set.intersection(*(set(part.data_vars) for part in parts))
@@ -182,40 +208,47 @@ def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Data
     return result.assign_attrs(keys=[unit.key for unit in draws], seconds=round(float(seconds), 1))
 
 
-def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:
-    """Computes those of these draws that no other process is at, together, and keeps them; their keys.
+# ---- Ways to compute -------------------------------------------------------------------------------------------------
 
-    What is in the store by the time that its lock is held counts as computed.
+
+def lock(folder: Path, key: str) -> FileLock:
+    """The lock of a draw; taking it raises filelock.Timeout while another process holds it."""
+    return FileLock(folder / f".{key}.lock", blocking=False)
+
+
+def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> list[str]:
+    """Compute, in one fleet, those of these draws that no other process computes, and store them; their keys.
+
+    A draw that is in the cache by the time its lock is taken counts as computed.
     """
     with ExitStack() as locks:
-        mine, done = [], []
+        todo: list[Unit] = []
+        done: list[Unit] = []
         for unit in jobs:
             with suppress(Timeout):
                 locks.enter_context(lock(folder, unit.key))
-                (done if cache.path(folder, unit.key).exists() else mine).append(unit)
-        if mine:
-            plan = {unit.name: unit.experiment for unit in mine}
-            teacher = next((unit.teacher for unit in mine if unit.teacher is not None), None)
-            together = hashlib.sha256("".join(unit.key for unit in mine).encode()).hexdigest()[:24]
-            state = folder / f".{together}.state"
+                (done if cache.path(folder, unit.key).exists() else todo).append(unit)
+        if todo:
+            fleet = hashlib.sha256("".join(unit.key for unit in todo).encode()).hexdigest()[:24]
+            state = folder / f".{fleet}.state"
             start = time.perf_counter()
             computed = experiments.run_draws(
-                plan,
-                [(unit.name, unit.draw) for unit in mine],
-                teacher=teacher,
+                {unit.name: unit.experiment for unit in todo},
+                [(unit.name, unit.draw) for unit in todo],
+                teacher=next((unit.teacher for unit in todo if unit.teacher is not None), None),
                 where=where,
                 checkpoint=state,
                 progress=progress,
             )
-            seconds = (time.perf_counter() - start) / len(mine)
-            for unit, result in zip(mine, computed, strict=True):
+            seconds = (time.perf_counter() - start) / len(todo)
+            for unit, result in zip(todo, computed, strict=True):
                 cache.save(folder, unit.key, result, seconds=round(seconds, 1))
             state.unlink(missing_ok=True)
-        return [unit.key for unit in (*done, *mine)]
+        return [unit.key for unit in (*done, *todo)]
 
 
 def _groups(todo: Sequence[Unit], where: str) -> Iterator[list[Unit]]:
-    """Draws that are computed together."""
+    """Draws that are computed in one fleet."""
     by_job = {(unit.name, unit.draw): unit for unit in todo}
     for jobs in experiments.groups_of_draws({unit.name: unit.experiment for unit in todo}, where):
         group = [by_job[job] for job in jobs if job in by_job]
@@ -223,8 +256,8 @@ def _groups(todo: Sequence[Unit], where: str) -> Iterator[list[Unit]]:
             yield group
 
 
-def _here(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
-    """Computes in this process, and waits for what another sweep is at."""
+def _in_this_process(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
+    """Compute in this process, and wait for the draws that another sweep computes."""
     left = {unit.key: unit for unit in todo}
     while left:
         before = len(left)
@@ -233,11 +266,11 @@ def _here(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Ite
                 del left[key]
                 yield key
         if len(left) == before:
-            time.sleep(LOOK_AGAIN)
+            time.sleep(_POLL)
 
 
 def _in_processes(workers: int) -> Computing:
-    """Computes a draw per process; a draw whose process died is tried again."""
+    """Compute a draw per process; a draw whose process died is tried again."""
 
     def compute(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
         left, tries = {unit.key: unit for unit in todo}, dict.fromkeys((unit.key for unit in todo), 0)
@@ -247,15 +280,15 @@ def _in_processes(workers: int) -> Computing:
             with ProcessPoolExecutor(
                 workers, mp_context=multiprocessing.get_context("spawn"), initializer=_cap, initargs=(share,)
             ) as pool:
-                at_work = {pool.submit(_compute, [unit], folder, where, False): unit for unit in left.values()}
-                while at_work:
-                    finished, _ = wait(at_work, return_when=FIRST_COMPLETED)
+                running = {pool.submit(_compute, [unit], folder, where, False): unit for unit in left.values()}
+                while running:
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
-                        unit = at_work.pop(future)
+                        unit = running.pop(future)
                         try:
                             keys = future.result()
                         except BrokenProcessPool:
-                            # which of the draws at work killed its process is not known: all get another try
+                            # it is not known which of the running draws killed its process: all get another try
                             tries[unit.key] += 1
                             if tries[unit.key] == _TRIES:
                                 raise RuntimeError(
@@ -267,11 +300,11 @@ def _in_processes(workers: int) -> Computing:
                             del left[key]
                             yield key
             if len(left) == before:
-                time.sleep(LOOK_AGAIN)
+                time.sleep(_POLL)
 
     return compute
 
 
 def _cap(threads: str) -> None:
-    """In a new process, before anything is computed."""
+    """Limit a new process's threads, before anything is computed."""
     os.environ["OMP_NUM_THREADS"] = threads

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import xarray as xr
 
+from helpers.notebooks import NOTEBOOKS
 from hmm_utils.claims import CLAIMS
 from hmm_utils.runs import deep, dimension, experiments
 from hmm_utils.sgd import training
@@ -188,9 +189,9 @@ def results(number, laws, spread=0.01, **overrides):
         if name in claim.setups:
             return {name: make(**laws)}
     overrides = {"n_pairs": 4, "n_draws": 1} | overrides
-    plan = experiments.plan(claim.notebook, "paper", overrides)
+    plan = experiments.plan(NOTEBOOKS[claim.notebook].setups, "paper", overrides)
     if claim.compared:
-        plan |= experiments.plan("03_hidden_manifold_model", "paper", overrides)
+        plan |= experiments.plan(NOTEBOOKS["03_hidden_manifold_model"].setups, "paper", overrides)
     return {
         name: made(e, spread=spread, seed=i, **laws.get(name, laws.get(e.name, {})))
         for i, (name, e) in enumerate(plan.items())

@@ -52,7 +52,7 @@ if out:
     Path(out, "figures", "NAME.png").touch()"""
 
 
-def plan(notebook, profile, overrides):
+def plan(setups, profile, overrides, extra_parameters=()):
     """As in `hmm_utils.runs.experiments`: refuse the impossible."""
     assert not {"profile", "out"} & set(overrides)
     if overrides.get("steps", 1) < 1:

@@ -7,17 +7,12 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.experiments import counted, run_cached, tiny_plan
 
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model import networks
-from hmm_utils.runs import archive, experiments, sweep
+from hmm_utils.runs import archive
 from hmm_utils.sgd import block
-
-TINY = dict(n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=2, n_draws=2, time=4.0, n_times=5, n_test=60)
-
-
-def tiny_plan(*names, **more):
-    return {name: experiments.experiment(name.split("/")[0], **(TINY | {"layers": "both"} | more)) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +20,7 @@ def swept(tmp_path_factory):
     """A plan of two figures, its results, and the folder of its store."""
     folder = tmp_path_factory.mktemp("store")
     plan = tiny_plan("fig3_left", "fig2_left_iid/both", "fig3_right")
-    return plan, sweep.run_cached(plan, folder, progress=False), folder
+    return plan, run_cached(plan, folder), folder
 
 
 def test_a_figure_is_one_file_and_a_run_one_group(swept, tmp_path):
@@ -48,47 +43,39 @@ def test_stored_figures_are_not_computed_again(swept, tmp_path, monkeypatch):
     """With the figures' files and an empty store a sweep reads everything, and only what they lack is computed."""
     plan, found, _ = swept
     archive.save(tmp_path, plan, found)
-    computed, run_draws = [], experiments.run_draws
-    monkeypatch.setattr(
-        experiments, "run_draws", lambda p, jobs, **how: computed.extend(jobs) or run_draws(p, jobs, **how)
-    )
-    read = sweep.run_cached(plan, tmp_path / "store", archive_folder=tmp_path, progress=False)
+    computed = counted(monkeypatch)
+    read = run_cached(plan, tmp_path / "store", archive_folder=tmp_path)
     assert not computed and not (tmp_path / "store").exists()
     for name in plan:
         xr.testing.assert_equal(read[name], found[name].drop_vars(["W", "v"]))
         assert read[name].attrs == found[name].attrs
     more = plan | tiny_plan("fig3_left", n_draws=3)
-    again = sweep.run_cached(more, tmp_path / "store", archive_folder=tmp_path, progress=False)
+    again = run_cached(more, tmp_path / "store", archive_folder=tmp_path)
     assert computed == [("fig3_left", 2)]
     # a result of stored draws and a new one has what both have
     assert again["fig3_left"].sizes["draw"] == 3 and "W" not in again["fig3_left"]
     monkeypatch.setattr(block, "VERSION", block.VERSION + 1)
     computed.clear()
-    sweep.run_cached(tiny_plan("fig3_left"), tmp_path / "store", archive_folder=tmp_path, progress=False)
+    run_cached(tiny_plan("fig3_left"), tmp_path / "store", archive_folder=tmp_path)
     assert computed == [("fig3_left", 0), ("fig3_left", 1)], "another version of the engine"
 
 
 def test_the_network_that_teaches_keeps_its_weights(tmp_path):
     """Fig. 4's teacher can be had from the stored figure, and is the one that was trained."""
-    plan = tiny_plan("fig4_pretraining", data="digits", n_train=60, teacher_width=2)
-    plan = {name: replace(e, time=2.0, n_times=4) for name, e in plan.items()}
-    found = sweep.run_cached(plan, tmp_path / "store", progress=False)
+    plan = tiny_plan("fig4_pretraining", n_train=60, teacher_width=2)
+    found = run_cached(plan, tmp_path / "store")
     archive.save(tmp_path, plan, found)
     read = archive.load(tmp_path, "fig4_pretraining", plan["fig4_pretraining"])
-    from hmm_utils.sgd import training
-
-    ours, theirs = (
-        training.student(r["fig4_pretraining"].isel(draw=0), width=2) for r in (found, {"fig4_pretraining": read})
-    )
-    assert isinstance(theirs, networks.Network)
-    np.testing.assert_array_equal(ours.W, theirs.W)
-    np.testing.assert_array_equal(ours.v, theirs.v)
+    ours, stored = (archive.pretrained_teacher(result) for result in (found["fig4_pretraining"], read))
+    assert isinstance(stored, networks.Network)
+    np.testing.assert_array_equal(ours.W, stored.W)
+    np.testing.assert_array_equal(ours.v, stored.v)
 
 
 def test_one_pair_of_students_of_the_digits_can_be_looked_at(tmp_path):
     """Its weights are those that were trained; the others, which would fill the file, are NaN."""
-    plan = tiny_plan("fig1_left", data="digits", n_train=60)
-    found = sweep.run_cached(plan, tmp_path / "store", progress=False)
+    plan = tiny_plan("fig1_left", n_train=60)
+    found = run_cached(plan, tmp_path / "store")
     archive.save(tmp_path, plan, found)
     read = archive.load(tmp_path, "fig1_left", plan["fig1_left"])
     for w in ("W", "v"):
@@ -108,7 +95,7 @@ def test_a_damaged_figure_is_set_aside(swept, damage, tmp_path):
     with pytest.warns(DamagedFileWarning, match=r"^fig3\.nc cannot be read .* renamed to fig3\.nc\.damaged-0"):
         assert archive.load(tmp_path, "fig3_left", plan["fig3_left"]) is None
     assert archive.load(tmp_path, "fig2_left_iid/both", plan["fig2_left_iid/both"]) is not None
-    assert sweep.run_cached(plan, store, archive_folder=tmp_path, progress=False)["fig3_left"].sizes["draw"] == 2
+    assert run_cached(plan, store, archive_folder=tmp_path)["fig3_left"].sizes["draw"] == 2
 
 
 def test_a_figure_that_cannot_be_written_stays_as_it_was(swept, tmp_path, monkeypatch):
