@@ -14,20 +14,19 @@ import argparse
 import json
 from dataclasses import dataclass
 from functools import partial
-from math import pi, sqrt
 from pathlib import Path
 from statistics import median
 from time import process_time
-from types import SimpleNamespace
 
 import numpy as np
 from numba import njit
 
 from hmm_utils.model.networks import random_network
+from hmm_utils.model.nonlinearities import constants
 from hmm_utils.theory.online import averages, motion
 
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench-integrator.json"
-SIGN = SimpleNamespace(b=sqrt(2 / pi), zeta=1 - 2 / pi, c0=1.0)
+SIGN = constants("sgn")
 LR = 0.2
 
 

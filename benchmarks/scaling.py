@@ -166,7 +166,7 @@ def train(point: Point, task: datasets.Dataset, steps: int) -> float:
 
     Raises RuntimeError if a student diverges: NaN has a speed of its own.
     """
-    with paper.timed() as spent, warnings.catch_warnings():
+    with paper.timed("cpu") as spent, warnings.catch_warnings():
         warnings.simplefilter("error", training.DivergenceWarning)
         try:
             training.train(

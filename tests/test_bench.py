@@ -1,31 +1,22 @@
 """The benchmark measures what it says and prints all of it; how long anything takes is not tested."""
 
-import importlib.util
 import json
 import os
-import sys
 from dataclasses import replace
 from math import isfinite
-from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
+from helpers.benchmarks import scripts
 
 from hmm_utils.model import networks
 from hmm_utils.sgd import reference
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "bench.py"
-
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    # the numbers of threads that the script sets are for its own process; dataclasses look their module up
-    with patch.dict(os.environ), patch.dict(sys.modules, bench=module):
-        spec.loader.exec_module(module)
-        yield module
+    with scripts() as load:
+        yield load("bench")
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,18 @@
 """The other benchmarks measure what they say; how long anything takes is not tested."""
 
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import nbformat
 import numpy as np
 import pytest
-from helpers.notebooks import NOTEBOOKS
+from helpers.benchmarks import FOLDER, scripts
 
 from hmm_utils.runs import experiments
 from hmm_utils.sgd import backends, hardware, training
 
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 TINY = dict(
     n_inputs=20, n_latent=3, widths=[1, 2], n_pairs=2, time=4.0, n_times=6, n_test=90, n_test_along=40, data="digits"
 )
@@ -24,13 +20,7 @@ TINY = dict(
 
 @pytest.fixture(scope="module")
 def load():
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    with patch.dict(os.environ), patch.dict(sys.modules), patch.object(sys, "path", [str(FOLDER), *sys.path]):
+    with scripts() as load:
         yield load
 
 
@@ -44,6 +34,18 @@ def torch_on_cpu(monkeypatch):
     pytest.importorskip("torch")
     for module in (hardware, training):
         monkeypatch.setattr(module, "resolve", lambda name: "cpu" if name == "cpu" else "cpu:0")
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Writes a notebook of these cells."""
+
+    def write(name, *cells):
+        code = [nbformat.v4.new_code_cell(source) for source in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=code), tmp_path / f"{name}.ipynb")
+        return tmp_path / f"{name}.ipynb"
+
+    return write
 
 
 # ---- The whole paper ------------------------------------------------------------------------------------------------
@@ -86,21 +88,12 @@ def test_impossible_fractions_are_refused(load, fraction, capsys):
     assert left.value.code == 2 and "between 0 and 1" in capsys.readouterr().err
 
 
-def test_the_whole_plan_is_every_figure_once():
-    """All runs of the notebooks that have figures, at the profile asked for; the example of 00_setup is not one."""
-    plan = experiments.whole_plan("paper")
-    assert {e.profile for e in plan.values()} == {"paper"} and "vanilla" not in plan
-    figures = {name for about in NOTEBOOKS.values() if about.figures for name in about.setups}
-    assert {e.name for e in plan.values()} == figures
-
-
 # ---- Online SGD -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def online(load, monkeypatch):
     monkeypatch.setattr(hardware, "cores", lambda: 2)
-    load("bench")
     return load("online")
 
 
@@ -176,21 +169,19 @@ def test_diverged_student_is_no_online_benchmark(online, tiny, monkeypatch):
 def test_nothing_imports_torch(load):
     """Importing the package is quick because neither it nor what training needs imports torch."""
     start = load("start")
-    assert start.import_seconds("hmm_utils") < start.import_seconds("hmm_utils.sgd.training")
+    for module in ("hmm_utils", "hmm_utils.sgd.training"):
+        start.import_seconds(module)
     with pytest.raises(RuntimeError, match="imports torch"):
         start.import_seconds("hmm_utils.sgd.gpu")
 
 
-def test_time_to_the_first_figure(load, tmp_path):
+def test_time_to_the_first_figure(load, notebook):
     """A notebook is run up to its first figure and no further; one without a figure is an error."""
     start = load("start")
     png = "display({'image/png': 'iVBORw0KGgo='}, raw=True)"
-    cells = [nbformat.v4.new_code_cell(source) for source in ("1", png, "raise SystemError")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "some.ipynb")
-    nbformat.write(nbformat.v4.new_notebook(cells=cells[:1]), tmp_path / "none.ipynb")
-    assert start.first_figure(tmp_path / "some.ipynb") > 0
+    assert start.first_figure(notebook("some", "1", png, "raise SystemError")) > 0
     with pytest.raises(RuntimeError, match=r"none\.ipynb shows no figure"):
-        start.first_figure(tmp_path / "none.ipynb")
+        start.first_figure(notebook("none", "1"))
 
 
 # ---- GPU ------------------------------------------------------------------------------------------------------------
@@ -239,12 +230,6 @@ def test_useful_operations_of_the_paper(load, torch_on_cpu, monkeypatch):
     assert min(parts) > 0 and sum(parts) == pytest.approx(found["minutes"])
 
 
-def test_rate_of_matrix_products(load):
-    pytest.importorskip("torch")
-    rate = load("gpu").matrix_rate("cpu", n=64, rounds=2)
-    assert np.isfinite(rate) and rate > 0
-
-
 def test_integrators_solve_the_same_equations(load):
     """Every way that is timed comes to the same ε_g: to what its tolerance, its nodes or its steps leave."""
     module = load("integrator")
@@ -258,18 +243,6 @@ def test_integrators_solve_the_same_equations(load):
 
 
 # ---- Memory ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """Writes a notebook of these cells."""
-
-    def write(name, *cells):
-        code = [nbformat.v4.new_code_cell(source) for source in cells]
-        nbformat.write(nbformat.v4.new_notebook(cells=code), tmp_path / f"{name}.ipynb")
-        return tmp_path / f"{name}.ipynb"
-
-    return write
 
 
 def test_peak_memory_is_the_peak_of_the_notebook(load, notebook):
@@ -328,40 +301,26 @@ def test_memory_table(load, notebook, tmp_path, capsys, monkeypatch):
     assert left.value.code == 2
 
 
-def test_a_notebook_that_fails_is_not_measured(load, notebook):
-    from nbclient.exceptions import CellExecutionError
-
-    with pytest.raises(CellExecutionError):
-        load("memory").measure(notebook("bad", "1 / 0"))
-
-
 # ---- Size -----------------------------------------------------------------------------------------------------------
 
 
-def test_size_follows_requirements(load, tmp_path, monkeypatch, capsys):
-    """What is asked for and what that requires, once each, without what only tests need; bytes as they lie there."""
+def test_size_is_that_of_the_locked_packages(load, tmp_path, monkeypatch, capsys):
+    """What the lock has for this system, once each, and nothing else; bytes of the files that are there."""
     size = load("size")
     site = tmp_path / "site"
-    for name, requires, n in (("asked", "needed", 1000), ("needed", "asked", 20), ("other", "", 3)):
+    for name, n in (("asked", 1000), ("other", 3)):
         (site / name).mkdir(parents=True)
         (site / name / "code.py").write_bytes(bytes(n))
         folder = site / f"{name}-1.0.dist-info"
         folder.mkdir()
-        requires = f"Requires-Dist: {requires}\n" if requires else ""
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (folder / "RECORD").write_text(f"{name}/code.py,,\n{name}/gone.py,,\n")
     monkeypatch.syspath_prepend(str(site))
-    assert size.needed(["asked"]) == {"asked", "needed"}
-    assert (size.size("asked"), size.size("needed")) == (1000, 20)
-    monkeypatch.setattr(size, "asked_for", lambda listing: ["asked"])
+    assert {"torch", "numba", "jupyterlab"} <= set(size.locked())
+    lock = '# comment\n--extra-index-url x\nasked==1.0\nother==1.0; sys_platform == "nowhere"\n'
+    (tmp_path / "lock").write_text(lock)
+    monkeypatch.setattr(size, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(size, "OUT", tmp_path / "size.json")
-    size.main(["--all"])
-    assert json.loads(size.OUT.read_text()) == {"total": 1020, "packages": {"asked": 1000, "needed": 20}}
-    assert capsys.readouterr().out.splitlines()[-1].startswith("all 2")
-
-
-def test_size_is_of_what_binder_asks_for(load):
-    size = load("size")
-    asked = size.asked_for(FOLDER.parent / "binder" / "environment.yml")
-    assert {"torch", "matplotlib", "jupyterlab"} <= set(asked) and not {"python", "pytest", "ruff"} & set(asked)
-    assert "pandas" in size.needed(asked)
+    size.main([])
+    assert json.loads(size.OUT.read_text()) == {"total": 1000, "packages": {"asked": 1000}}
+    assert capsys.readouterr().out.splitlines()[-1].startswith("all 1")

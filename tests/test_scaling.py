@@ -1,28 +1,22 @@
 """The benchmark of scaling measures and fits what it says; how long anything takes is not tested."""
 
-import importlib
 import json
 import os
-import sys
 from collections import Counter
 from itertools import count
 from math import isfinite, log
-from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
+from helpers.benchmarks import scripts
 
 from hmm_utils.sgd import backends
-
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def scaling():
-    # the script finds its neighbours, which set numbers of threads for their own process
-    with patch.dict(os.environ), patch.dict(sys.modules), patch.object(sys, "path", [str(FOLDER), *sys.path]):
-        yield importlib.import_module("scaling")
+    with scripts() as load:
+        yield load("scaling")
 
 
 # ---- The fit --------------------------------------------------------------------------------------------------------
