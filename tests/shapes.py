@@ -14,7 +14,7 @@ from beartype import BeartypeConf, FrozenDict, beartype
 from jaxtyping import jaxtyped
 
 # joined by hmm_utils.model. as its annotations are made true
-CHECKED: tuple[str, ...] = ("hmm_utils.sgd.", "hmm_utils.theory.")
+CHECKED: tuple[str, ...] = ("hmm_utils.model.", "hmm_utils.sgd.", "hmm_utils.theory.")
 
 
 # a whole number is a float, as for mypy, and numpy's numbers are numbers

@@ -199,7 +199,7 @@ def test_factor_of_sqrt_d_matters_only_if_f_is_not_positively_homogeneous(f, sam
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_inputs": 0}, "n_inputs = 0: give at least 1"),
+        ({"n_inputs": 0}, "n_inputs = 0: give a whole number of at least 1"),
         ({"n_latent": 0}, "n_latent = 0"),
         ({"n_train": -3}, "n_train = -3"),
         ({"n_test": 0}, "n_test = 0"),
@@ -218,7 +218,7 @@ def test_impossible_structured_inputs_are_refused(arguments, message):
 @pytest.mark.parametrize("name", ["n_inputs", "n_train", "n_test"])
 def test_impossible_gaussian_inputs_are_refused(name):
     """Sizes below 1 are refused by name."""
-    with pytest.raises(ValueError, match=f"{name} = 0: give at least 1"):
+    with pytest.raises(ValueError, match=f"{name} = 0: give a whole number of at least 1"):
         gaussian(**({"n_inputs": 5, "n_train": 5, "n_test": 5} | {name: 0}), rng=np.random.default_rng(0))
 
 

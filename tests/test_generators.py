@@ -134,8 +134,8 @@ def test_files_that_hold_no_layers(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plain(None, 0, 3), "D = 0 and N = 3: both must be at least 1"),
-        (lambda: plain(None, 3, -1), "D = 3 and N = -1: both must be at least 1"),
+        (lambda: plain(None, 0, 3), "n_latent = 0: give"),
+        (lambda: plain(None, 3, -1), "n_inputs = -1: give"),
         (lambda: random_layers((3,), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3,\): give D, …, N"),
         (lambda: random_layers((3, 0), "sgn", rng=np.random.default_rng(0)), r"sizes = \(3, 0\): give D, …, N"),
         (lambda: Layer(np.ones((2, 3)), "sign"), "unknown f 'sign': choose one of sgn, .*, sigmoid"),

@@ -139,8 +139,8 @@ def test_random_network_is_reproducible(layers):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 0}, "width = 0 and n_inputs = 5: both must be at least 1"),
-        ({"n_inputs": -2}, "width = 2 and n_inputs = -2"),
+        ({"width": 0}, "width = 0: give a whole number of at least 1"),
+        ({"n_inputs": -2}, "n_inputs = -2: give a whole"),
         ({"layers": "second"}, "layers = 'second': choose one of both, first"),
         ({"activation": "sine"}, "unknown activation 'sine'"),
     ],

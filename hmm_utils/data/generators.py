@@ -1,11 +1,18 @@
 """Generators x = G(c): deep networks in the place of the single layer f(cF/√D) of Eq. (6).
 
-By the Gaussian equivalence conjecture for generators (Goldt, Loureiro, Reeves, Krzakala, Mézard & Zdeborová,
-arXiv:2006.14709) a student sees of a generator no more than its first two moments: the mean μ = E x and
+By the Gaussian equivalence conjecture for generators [1]_ a student sees of a generator only the mean μ = E x and the
+covariances
+
+::
 
     Ω = E[(x − μ)(x − μ)ᵀ]   (N, N),      Φ = E[(x − μ) cᵀ]   (N, D),      c ~ N(0, I_D).
 
-They are sampled here, for any generator; `hmm_utils.theory.online.layers` follows those of random fully connected ones.
+They are sampled here, for any generator; :mod:`hmm_utils.theory.online.layers` computes those of random fully connected
+ones.
+
+References
+----------
+.. [1] S. Goldt, B. Loureiro, G. Reeves, F. Krzakala, M. Mézard and L. Zdeborová, arXiv:2006.14709.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod, sqrt
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -25,6 +33,7 @@ from scipy.stats import kurtosis, skew
 
 from hmm_utils.files import read_dataset, replace
 from hmm_utils.model.nonlinearities import NONLINEARITIES, Nonlinearity
+from hmm_utils.model.parameters import known, whole
 
 __all__ = [
     "FUNCTIONS",
@@ -48,17 +57,23 @@ TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetenso
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""
 
 FUNCTIONS: Mapping[str, Nonlinearity] = NONLINEARITIES | {"sigmoid": Nonlinearity(name="sigmoid", function=expit)}
+"""Name → f of the layers of generators: those of the hidden manifold, and the logistic function."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Generator:
-    """x = G(c), sample by sample.
+    """A function x = G(c), sample by sample.
 
-    name      one line
-    n_latent  D
-    n_inputs  N
-    push      c (n, D) float32 → x (n, N)
-    content   names everything that decides G: two generators with the same content are the same function
+    Attributes
+    ----------
+    name : str
+        One line.
+    n_latent, n_inputs : int
+        D and N.
+    push : callable
+        c (n, D) float32 → x (n, N).
+    content : str
+        Identifies everything that decides G: two generators with the same content are the same function.
     """
 
     name: str
@@ -68,13 +83,16 @@ class Generator:
     content: str
 
     def __post_init__(self) -> None:
-        if self.n_latent < 1 or self.n_inputs < 1:
-            raise ValueError(f"D = {self.n_latent} and N = {self.n_inputs}: both must be at least 1.")
+        whole("n_latent", self.n_latent)
+        whole("n_inputs", self.n_inputs)
 
     def __call__(self, c: np.ndarray) -> np.ndarray:
-        """x (n, N) for latent coordinates c (n, D).
+        """Compute x (n, N) for latent coordinates c (n, D).
 
-        Raises ValueError if c has another shape, or if what comes out has or is not finite.
+        Raises
+        ------
+        ValueError
+            If c has another shape, or if x has another shape than announced or is not finite.
         """
         if c.ndim != 2 or c.shape[1] != self.n_latent:
             raise ValueError(f"latent coordinates have shape {c.shape}: {self.name} takes (n, {self.n_latent}).")
@@ -105,11 +123,15 @@ def _fingerprint(arrays: Sequence[np.ndarray], *words: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """x' = f(xF + b).
+    """A fully connected layer, x' = f(xF + b).
 
-    F     (N, N')
-    f     its name: one of `nonlinearities.NONLINEARITIES`, or sigmoid
-    bias  b (N',); default 0
+    Attributes
+    ----------
+    F : (N, N') array
+    f : str
+        A name from :data:`FUNCTIONS`.
+    bias : (N',) array, optional
+        b; by default 0.
     """
 
     F: np.ndarray
@@ -122,18 +144,29 @@ class Layer:
                 f"F has shape {self.F.shape} and the bias {None if self.bias is None else self.bias.shape}: "
                 "give F as (N, N') and the bias as (N',)."
             )
-        if self.f not in FUNCTIONS:
-            raise ValueError(f"unknown f {self.f!r}: choose one of {', '.join(FUNCTIONS)}.")
+        known("f", self.f, FUNCTIONS)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Compute x' for inputs x (n, N)."""
         u = x @ self.F
         return FUNCTIONS[self.f](u if self.bias is None else u + self.bias)
 
 
 def random_layers(sizes: Sequence[int], f: str, *, rng: np.random.Generator) -> tuple[Layer, ...]:
-    """Layers of widths D = sizes[0], …, N = sizes[-1] with F_ij ~ N(0, 1/width before); a single one is Eq. (6).
+    """Draw layers with F_ij ~ N(0, 1/width before); a single one is Eq. (6).
 
-    Raises ValueError for fewer than two sizes, a size below 1, or an unknown f.
+    Parameters
+    ----------
+    sizes : sequence of int
+        D, …, N.
+    f : str
+        A name from :data:`FUNCTIONS`.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sizes, a size below 1, or an unknown f.
     """
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes = {tuple(sizes)}: give D, …, N, at least two numbers of at least 1.")
@@ -144,7 +177,7 @@ def random_layers(sizes: Sequence[int], f: str, *, rng: np.random.Generator) -> 
 
 
 def fully_connected(layers: Sequence[Layer], name: str = "fully connected generator") -> Generator:
-    """One layer after the other. Raises ValueError if there is none or one does not fit the next."""
+    """Compose layers; raises ValueError if there is none or one does not fit the next."""
     sizes = _sizes(layers)
 
     def push(c: np.ndarray) -> np.ndarray:
@@ -152,7 +185,7 @@ def fully_connected(layers: Sequence[Layer], name: str = "fully connected genera
             c = layer(c)
         return c
 
-    # transposed: content names stored moments, and is that of F as it was once written down, (N', N)
+    # content identifies stored moments, and was defined with F as (N', N)
     arrays = [array for layer in layers for array in (layer.F.T, layer.bias) if array is not None]
     content = _fingerprint(arrays, "fully connected", [layer.f for layer in layers])
     return Generator(name=name, n_latent=sizes[0], n_inputs=sizes[-1], push=push, content=content)
@@ -168,12 +201,12 @@ def _sizes(layers: Sequence[Layer]) -> list[int]:
 
 
 def save_layers(path: Path, layers: Sequence[Layer], metadata: Mapping[str, str]) -> None:
-    """Writes layers, and `metadata` on where they come from, as a safetensors file. Raises OSError if it cannot."""
+    """Write layers, and metadata on their origin, as a safetensors file; raises OSError if it cannot be written."""
     from safetensors.numpy import save_file
 
     arrays = {}
     for i, layer in enumerate(layers):
-        arrays[f"{i}.F"] = np.ascontiguousarray(layer.F.T)  # a weight as torch has it
+        arrays[f"{i}.F"] = np.ascontiguousarray(layer.F.T)  # (N', N), like a weight of torch
         if layer.bias is not None:
             arrays[f"{i}.bias"] = np.ascontiguousarray(layer.bias)
     words = dict(metadata) | {"foldings": ",".join(layer.f for layer in layers)}
@@ -181,9 +214,14 @@ def save_layers(path: Path, layers: Sequence[Layer], metadata: Mapping[str, str]
 
 
 def load_layers(path: Path) -> tuple[tuple[Layer, ...], dict[str, str]]:
-    """The layers that `save_layers` wrote, and their metadata.
+    """Read layers and their metadata from a file of :func:`save_layers`.
 
-    Raises FileNotFoundError without the file, ValueError if it holds something else.
+    Raises
+    ------
+    FileNotFoundError
+        Without the file.
+    ValueError
+        If it does not hold layers.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -191,8 +229,8 @@ def load_layers(path: Path) -> tuple[tuple[Layer, ...], dict[str, str]]:
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        foldings = metadata.pop("foldings").split(",")
-        layers = tuple(Layer(arrays[f"{i}.F"].T, f, arrays.get(f"{i}.bias")) for i, f in enumerate(foldings))
+        names = metadata.pop("foldings").split(",")
+        layers = tuple(Layer(arrays[f"{i}.F"].T, f, arrays.get(f"{i}.bias")) for i, f in enumerate(names))
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} holds no layers ({error}): train again with tools/train_generator.py.") from error
     return layers, metadata
@@ -209,17 +247,36 @@ def convolutional(
     rng: np.random.Generator,
     n_calibration: int = 512,
 ) -> Generator:
-    """A random generator of images as in DCGAN (Radford, Metz & Chintala, arXiv:1511.06434).
+    """Draw a random generator of images as in DCGAN [2]_.
 
     The first transposed convolution makes 4 × 4 pixels from c, each further one doubles the side (kernels 4 × 4), with
-    batch normalisation and ReLU after each; one of kernel 1 × 1 and a tanh make the colours. By default 3 × 32 × 32,
-    N = 3072. Kernels are N(0, 1/fan-in) before a normalisation, and N(0, 2/fan-in) before the tanh, whose argument
-    then has the second moment 1.
+    batch normalisation and ReLU after each; a convolution with kernel 1 × 1 and a tanh make the colours. Kernels are
+    N(0, 1/fan-in) before a normalisation, and N(0, 2/fan-in) before the tanh, whose argument then has the second
+    moment 1.
 
-    Batch normalisation would make an input depend on the others of its batch. Here mean and deviation of each channel
-    are measured once, on `n_calibration` latent vectors, and kept: G is a function of c alone.
+    Batch normalisation would make an input depend on the others of its batch. Here the mean and standard deviation of
+    each channel are measured once, so that G is a function of c alone.
 
-    Raises ValueError for a size below 1.
+    Parameters
+    ----------
+    n_latent : int
+        D.
+    channels : sequence of int
+        Channels of the hidden layers.
+    colours : int
+        Channels of the images, by default 3 × 32 × 32 pixels, N = 3072.
+    rng : numpy.random.Generator
+    n_calibration : int
+        Latent vectors for the normalisation.
+
+    Raises
+    ------
+    ValueError
+        For a size below 1.
+
+    References
+    ----------
+    .. [2] A. Radford, L. Metz and S. Chintala, arXiv:1511.06434.
     """
     import torch
     from torch.nn.functional import conv_transpose2d
@@ -285,30 +342,44 @@ def _batches(n_samples: int, batch: int) -> Iterator[int]:
 def covariances(
     generator: Generator, *, n_samples: int, rng: np.random.Generator, batch: int = 4096, folder: Path | None = None
 ) -> xr.Dataset:
-    """The moments of a generator from `n_samples` latent vectors, in double precision.
+    """Sample the moments of a generator, in double precision.
 
-    mean (input)          μ
-    omega (input, other)  Ω
-    phi (input, latent)   Φ
-    mean_error, omega_error, phi_error
-                          the standard error of an entry, root mean square over entries, from the scatter of batches
+    Memory: five matrices (N, N), 400 MB for N = 3072.
 
-    folder  where results are kept under the generator's content, n_samples, batch and the seed of `rng`, and found
-            again; `rng` moves on by one spawn either way
+    Parameters
+    ----------
+    generator : Generator
+    n_samples : int
+        Number of latent vectors, at least 20.
+    rng : numpy.random.Generator
+        It advances by one spawn.
+    batch : int
+        Number of latent vectors at a time, at least 2.
+    folder : Path, optional
+        Cache of results, by the generator's content, ``n_samples``, ``batch`` and the seed of ``rng``.
 
-    Memory: five matrices (N, N), 400 MB for N = 3072. Raises ValueError for n_samples < 20 or batch < 2, and whatever
-    the generator raises.
+    Returns
+    -------
+    xarray.Dataset
+        - ``mean`` (input), ``omega`` (input, other), ``phi`` (input, latent): μ, Ω and Φ
+        - ``mean_error``, ``omega_error``, ``phi_error``: the standard error of an entry, root mean square over entries,
+          from the scatter of batches
+
+    Raises
+    ------
+    ValueError
+        For too few samples, or from the generator.
     """
     if n_samples < 20 or batch < 2:
         raise ValueError(f"n_samples = {n_samples} and batch = {batch}: give at least 20 samples and batches of 2.")
     (child,) = rng.spawn(1)
-    seed = child.bit_generator.seed_seq
+    seed = cast(np.random.SeedSequence, child.bit_generator.seed_seq)
     words = [generator.content, n_samples, batch, type(child.bit_generator).__name__, seed.entropy, seed.spawn_key]
     key = hashlib.sha256(json.dumps(words, default=int).encode()).hexdigest()[:24]
     place = None if folder is None else Path(folder) / f"{key}.nc"
-    kept = None if place is None else read_dataset(place)
-    if kept is not None:
-        return kept
+    cached = None if place is None else read_dataset(place)
+    if cached is not None:
+        return cached
     measured = _sampled(generator, list(_batches(n_samples, batch)), child)
     measured.attrs = {"generator": generator.name, "content": generator.content, "n_samples": n_samples}
     if place is not None:
@@ -321,12 +392,12 @@ def _sampled(generator: Generator, sizes: Sequence[int], rng: np.random.Generato
     N, D = generator.n_inputs, generator.n_latent
     shapes = {"mean": (N,), "omega": (N, N), "phi": (N, D)}
     total, square = ({name: np.zeros(shape) for name, shape in shapes.items()} for _ in range(2))
-    origin, n_samples = None, sum(sizes)
+    origin, n_samples = np.zeros(0), sum(sizes)
     for size in sizes:
         c = rng.standard_normal((size, D), dtype=np.float32)
         x = generator(c).astype(np.float64)
         # sums about a point near the mean, so that Ω is not the difference of two large numbers
-        origin = x.mean(axis=0) if origin is None else origin
+        origin = origin if origin.size else x.mean(axis=0)
         x -= origin
         for name, of_batch in (("mean", x.mean(axis=0)), ("omega", x.T @ x / size), ("phi", x.T @ c / size)):
             total[name] += size / n_samples * of_batch
@@ -347,9 +418,18 @@ def _sampled(generator: Generator, sizes: Sequence[int], rng: np.random.Generato
 
 
 def standardised(generator: Generator, moments: xr.Dataset) -> tuple[Generator, xr.Dataset]:
-    """The generator (G(c) − μ)/σ with σ² = tr Ω/N, and its moments: inputs of mean 0 and, overall, deviation 1.
+    """Standardise a generator, (G(c) − μ)/σ with σ² = tr Ω/N, and its moments.
 
-    Raises ValueError if the moments are not of this generator's size or leave no variance.
+    Parameters
+    ----------
+    generator : Generator
+    moments : xarray.Dataset
+        Its ``mean``, ``omega`` and ``phi``, as from :func:`covariances`.
+
+    Raises
+    ------
+    ValueError
+        If the moments do not have this generator's size or leave no variance.
     """
     mean, omega = moments["mean"].values, _covariance(moments["omega"])
     if mean.shape != (generator.n_inputs,):
@@ -392,7 +472,10 @@ def _modes(omega: xr.DataArray | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def participation_ratio(omega: xr.DataArray | np.ndarray) -> float:
     """(tr Ω)²/tr Ω²: the number of directions that the inputs fill, N for independent ones.
 
-    Raises ValueError for an Ω that is no covariance or 0.
+    Raises
+    ------
+    ValueError
+        For an Ω that is 0 or not a covariance.
     """
     rho, _ = _modes(omega)
     if not rho.any():
@@ -403,8 +486,12 @@ def participation_ratio(omega: xr.DataArray | np.ndarray) -> float:
 def recoverability(moments: xr.Dataset) -> float:
     """tr(ΦᵀΩ⁺Φ)/D: the part of the variance of c that a linear function of x explains, between 0 and 1.
 
-    Sampled moments exaggerate it by about (1 − recoverability) N/n_samples, as any regression does. Raises ValueError
-    for an Ω that is no covariance.
+    Sampled moments overestimate it by about (1 − recoverability) N/n_samples, as any regression does.
+
+    Raises
+    ------
+    ValueError
+        For an Ω that is not a covariance.
     """
     rho, psi = _modes(moments["omega"])
     # single-precision inputs leave noise of this size in directions that they do not fill
@@ -425,15 +512,34 @@ def local_fields(
     rng: np.random.Generator,
     batch: int = 4096,
 ) -> xr.DataArray:
-    """λ_k = w_k·(x − μ)/√N for students W (K, N) and fresh inputs: dims (sample, unit).
+    """Sample local fields λ_k = w_k·(x − μ)/√N of students on fresh inputs.
 
-    Raises ValueError if W or the mean does not fit the generator, or n_samples < 1.
+    Parameters
+    ----------
+    generator : Generator
+    W : (K, N) array
+        First layer of the students.
+    mean : (N,) array
+        μ.
+    n_samples : int
+    rng : numpy.random.Generator
+    batch : int
+        Number of inputs at a time.
+
+    Returns
+    -------
+    xarray.DataArray
+        Over sample and unit.
+
+    Raises
+    ------
+    ValueError
+        If W or the mean does not fit the generator, or for ``n_samples`` < 1.
     """
     N = generator.n_inputs
     if W.ndim != 2 or W.shape[1] != N or mean.shape != (N,):
         raise ValueError(f"W has shape {W.shape} and the mean {mean.shape}: give W as (K, {N}) and the mean as ({N},).")
-    if n_samples < 1:
-        raise ValueError(f"n_samples = {n_samples}: give at least 1.")
+    whole("n_samples", n_samples)
     lam = np.empty((n_samples, len(W)))
     for start in range(0, n_samples, batch):
         c = rng.standard_normal((min(batch, n_samples - start), generator.n_latent), dtype=np.float32)
@@ -442,9 +548,9 @@ def local_fields(
 
 
 def field_moments(lam: xr.DataArray) -> xr.Dataset:
-    """Skewness and excess kurtosis of each local field: both 0 if it is Gaussian.
+    """Skewness and excess kurtosis of each local field, 0 if it is Gaussian, and the standard errors of n samples.
 
-    n samples of a Gaussian leave standard errors of √(6/n) and √(24/n).
+    For n samples of a Gaussian these are √(6/n) and √(24/n).
     """
     n = lam.sizes["sample"]
     of_units = lam.transpose("sample", "unit").values

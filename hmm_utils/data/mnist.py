@@ -299,7 +299,8 @@ def _fetch(url: str, path: Path, timeout: tuple[float, float], progress: bool) -
     """Download ``url`` to ``path``, unchecked.
 
     Raises, with a reason of a few words, ConnectionError if the server does not answer or stops sending, in which case
-    it is not worth asking again, and DataError if it answers with an error or breaks off. OSErrors of the disk pass through.
+    it is not worth asking again, and DataError if it answers with an error or breaks off. OSErrors of the disk pass
+    through.
     """
     connect, read = timeout
     _knock(url, connect)

@@ -1,8 +1,8 @@
 """Activation functions g of the two-layer network, Eq. (1), with their derivatives.
 
-An `Activation` carries three views of one function: `g` and `dg` act on numpy arrays of any shape and precision (the
-reference, used for teachers and by the oracle), `fields` is the compiled float32 kernel that the engine calls once per
-SGD step for a whole tile of hidden units.
+An :class:`Activation` has three versions of one function: ``g`` and ``dg`` act on numpy arrays of any shape and
+precision (for teachers, and for the plain loop that tests compare with), ``fields`` is the compiled float32 kernel that
+the block engine calls once per SGD step for a whole tile of hidden units.
 """
 
 from __future__ import annotations
@@ -16,22 +16,29 @@ from numba import float32, njit, types, vectorize
 from numba.extending import intrinsic
 from scipy.special import erf as _erf
 
+from hmm_utils.model.parameters import known
+
 __all__ = ["ACTIVATIONS", "ERF", "FIELDS_SIGNATURE", "IDENTITY", "QUADRATIC", "RELU", "Activation", "custom", "get"]
 
 FIELDS_SIGNATURE = types.void(float32[::1], float32[::1], float32[::1])
 
-# NaN and infinity must keep their meaning (a diverging student is found by them), so only the re-ordering part of
-# fast maths is allowed.
+# NaN and infinity must keep their meaning, because they reveal a diverging student: of fast maths only the re-ordering
+# part is allowed.
 _REORDER = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activation:
-    """One activation function.
+    """Activation function g with its derivative.
 
-    name    how results and figures call it
-    g, dg   g(x) and g'(x), array → array
-    fields  compiled (a, g_out, dg_out) → None on float32 vectors: g_out = g(a), dg_out = g'(a)
+    Attributes
+    ----------
+    name : str
+        Its name in results and figures.
+    g, dg : callable
+        g(x) and g'(x), array → array.
+    fields : callable
+        Compiled (a, g_out, dg_out) → None on float32 vectors: g_out = g(a), dg_out = g'(a).
     """
 
     name: str
@@ -43,7 +50,7 @@ class Activation:
         return f"Activation({self.name})"
 
     def __reduce__(self) -> tuple[Callable[[str], Activation], tuple[str]]:
-        """Another process has the activations of this module under their names, and no others."""
+        """Pickle the name: another process has the activations of this module, and no others."""
         if ACTIVATIONS.get(self.name) is not self:
             raise TypeError(f"the activation {self.name!r} is not known to other processes: train it in this one.")
         return get, (self.name,)
@@ -51,7 +58,7 @@ class Activation:
 
 @intrinsic
 def _float_from_bits(typingctx, bits):
-    """The float32 whose IEEE 754 representation is the given int32."""
+    """Float32 whose IEEE 754 representation is the given int32."""
     from llvmlite import ir
 
     def codegen(context, builder, signature, args):
@@ -64,7 +71,7 @@ def _float_from_bits(typingctx, bits):
 def _exp_negative(x):
     """exp(x) for x ≤ 0 in float32, relative error ≤ 3e-7.
 
-    x = n ln 2 + r with |r| ≤ ln 2 / 2; exp(r) by its Taylor polynomial of degree 6 (remainder r⁷/7! ≤ 1.2e-7), 2ⁿ by
+    x = n ln 2 + r with abs(r) ≤ ln 2 / 2; exp(r) by its Taylor polynomial of degree 6 (remainder r⁷/7! ≤ 1.2e-7), 2ⁿ by
     writing n into the exponent bits. Written out because it vectorises, which a library call inside the loop does not.
     """
     x = max(x, np.float32(-87.0))
@@ -83,9 +90,9 @@ def _exp_negative(x):
 
 @njit(FIELDS_SIGNATURE, cache=True, nogil=True, fastmath=_REORDER, error_model="numpy")
 def _erf_fields(a, g, dg):
-    """g = erf(a/√2) and g' = √(2/π) exp(−a²/2), sharing one exponential.
+    """Compute g = erf(a/√2) and g' = √(2/π) exp(−a²/2), sharing one exponential.
 
-    erf(z) = 1 − (a₁t + … + a₅t⁵) exp(−z²), t = 1/(1 + pz), z ≥ 0: Abramowitz & Stegun (1964), 7.1.26, |error| ≤ 1.5e-7.
+    erf(z) = 1 − (a₁t + … + a₅t⁵) exp(−z²) with t = 1/(1 + pz), z ≥ 0, to 1.5e-7: Abramowitz & Stegun (1964), 7.1.26.
     """
     for r in range(a.size):
         x = a[r]
@@ -142,28 +149,38 @@ ACTIVATIONS = {a.name: a for a in (ERF, RELU, IDENTITY, QUADRATIC)}
 
 
 def get(activation: str | Activation) -> Activation:
-    """The activation of that name, or the activation itself.
+    """Activation of a name; an activation is returned as it is.
 
-    Raises ValueError for an unknown name.
+    Raises
+    ------
+    ValueError
+        For an unknown name.
     """
     if isinstance(activation, Activation):
         return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}, "
-            "or make your own with hmm_utils.model.activations.custom(name, g, dg)."
-        )
-    return ACTIVATIONS[activation]
+    own = ", or make your own with hmm_utils.model.activations.custom(name, g, dg)"
+    return ACTIVATIONS[known("activation", activation, ACTIVATIONS, own)]
 
 
 def custom(name: str, g: Callable[[float], float], dg: Callable[[float], float]) -> Activation:
-    """An activation of your own from scalar functions g(x) and g'(x) that numba can compile.
+    """Activation from your own scalar functions g(x) and g'(x).
 
+    Parameters
+    ----------
+    name : str
+    g, dg : callable
+        Functions of one number that numba can compile.
+
+    Raises
+    ------
+    ValueError
+        If dg is not the derivative of g, by central differences on a grid that avoids x = 0, where a kink is allowed.
+
+    Examples
+    --------
     >>> import math
-    >>> tanh = custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
-
-    Raises ValueError if dg is not the derivative of g (central differences on a grid that avoids x = 0, where a kink
-    is allowed).
+    >>> custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
+    Activation(tanh)
     """
     scalar_g, scalar_dg = njit(g), njit(dg)
 
@@ -180,9 +197,9 @@ def custom(name: str, g: Callable[[float], float], dg: Callable[[float], float])
     slope = (array_g(x + h) - array_g(x - h)) / (2 * h)
     wrong = ~(np.abs(slope - array_dg(x)) <= 1e-5 * (1 + np.abs(slope)))  # so is NaN
     if wrong.any():
-        at = x[wrong][0]
+        first = x[wrong][0]
         raise ValueError(
-            f"the derivative given for activation {name!r} does not match g: at x = {at:.2f} the slope of g is "
-            f"{slope[wrong][0]:.6g} but dg gives {array_dg(at):.6g}; correct dg."
+            f"the derivative given for activation {name!r} does not match g: at x = {first:.2f} the slope of g is "
+            f"{slope[wrong][0]:.6g} but dg gives {array_dg(first):.6g}; correct dg."
         )
     return Activation(name=name, g=array_g, dg=array_dg, fields=fields)

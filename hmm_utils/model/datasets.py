@@ -1,25 +1,27 @@
-"""Data sets = inputs × task.
+"""Data sets: inputs × task.
 
-Inputs: i.i.d. Gaussian, structured (Eq. 6), handwritten digits (`hmm_utils.data.digits`), or your own arrays. Tasks: a
-teacher acting on the inputs (Eq. 4), a teacher acting on the latent coordinates (Eq. 7), the labels the data came with,
-or random labels.
+Inputs are i.i.d. Gaussian, structured (Eq. 6), handwritten digits (:mod:`hmm_utils.data.digits`), or your own arrays.
+Tasks are a teacher on the inputs (Eq. 4), a teacher on the latent coordinates (Eq. 7), the labels of the data, or
+random labels.
 
-Inputs are standardised as the paper's program does it: the mean of the whole matrix is subtracted and the result is
-divided by the standard deviation of the whole matrix (the text says "covariance"), one number each, separately for
-training and test inputs.
+Inputs are standardised as in the paper's program: the mean of the whole matrix is subtracted and the result is divided
+by the standard deviation of the whole matrix (the text says "covariance"), one number each, separately for training and
+test inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import sqrt
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
-from hmm_utils.model import nonlinearities
+from hmm_utils.model import nonlinearities, parameters
 from hmm_utils.model.networks import Network, sign
+from hmm_utils.model.parameters import choice, whole
 
 __all__ = [
     "LABELS",
@@ -40,16 +42,25 @@ LABELS = ("sign", "real")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
-    """Training and test inputs, and what is known about where they came from.
+    """Training and test inputs, and their origin.
 
-    x_train, x_test            (P, N), (P*, N) float32, standardised
-    description                one line
-    kind                       "gaussian", "structured", "mnist", "digits8x8" or "own"
-    latent_train, latent_test  (P, D), (P*, D): coordinates c on the manifold, if there is one
-    features                   (D, N): F of Eq. (6), if there is one
-    labels_train, labels_test        (P,), (P*,): the labels that came with the data, if any did
-    image_shape                how to show an input as a picture, if it is one
-    notice                     what a reader must be told about these inputs, if anything
+    Attributes
+    ----------
+    x_train, x_test : (P, N) and (P*, N) float32 arrays
+        Standardised inputs.
+    description : str
+        One line.
+    kind : {"gaussian", "structured", "mnist", "digits8x8", "own"}
+    latent_train, latent_test : (P, D) and (P*, D) float32 arrays, optional
+        Coordinates c on the manifold.
+    features : (D, N) float32 array, optional
+        F of Eq. (6).
+    labels_train, labels_test : (P,) and (P*,) float32 arrays, optional
+        Labels that came with the data.
+    image_shape : (int, int), optional
+        Rows and columns of inputs that are images.
+    notice : str, optional
+        A sentence for readers of results.
     """
 
     x_train: np.ndarray
@@ -73,12 +84,12 @@ class Inputs:
 
     @property
     def n_inputs(self) -> int:
-        """N"""
+        """N."""
         return self.x_train.shape[1]
 
     @property
     def n_train(self) -> int:
-        """P"""
+        """P."""
         return len(self.x_train)
 
 
@@ -86,11 +97,16 @@ class Inputs:
 class Dataset:
     """Inputs with the labels of one task.
 
-    inputs            see `Inputs`
-    y_train, y_test   (P,), (P*,) float32
-    task              one line on where the labels come from
-    task_kind         the same in a word: "teacher", "latent", "own" (the labels of the data) or "random"
-    teacher           the network that labels, if one does
+    Attributes
+    ----------
+    inputs : Inputs
+    y_train, y_test : (P,) and (P*,) float32 arrays
+    task : str
+        One line on the origin of the labels.
+    task_kind : {"teacher", "latent", "own", "random"}
+        "own": labels that came with the data.
+    teacher : Network, optional
+        The network that labels.
     """
 
     inputs: Inputs
@@ -107,14 +123,17 @@ class Dataset:
 
     @property
     def x_train(self) -> np.ndarray:
+        """Training inputs (P, N)."""
         return self.inputs.x_train
 
     @property
     def x_test(self) -> np.ndarray:
+        """Test inputs (P*, N)."""
         return self.inputs.x_test
 
     @property
     def description(self) -> str:
+        """Inputs and task in one line."""
         return f"{self.inputs.description}; {self.task}"
 
     def __repr__(self) -> str:
@@ -143,11 +162,20 @@ class Dataset:
         return f"<table>{body}</table>"
 
 
-def standardise(x: np.ndarray, slab: int = 1024) -> np.ndarray:
-    """(x − mean) / standard deviation of the whole matrix, in place on a float32 matrix; returns x.
+def standardise(x: Float[np.ndarray, "P N"], slab: int = 1024) -> Float[np.ndarray, "P N"]:
+    """Subtract the mean of the whole matrix and divide by its standard deviation, in place.
 
-    Sums are carried in double precision over slabs, so that no second matrix of this size is needed.
-    Raises ValueError for a matrix whose entries are all equal or not all finite.
+    Sums are accumulated in double precision over slabs, so that no second matrix of this size is needed.
+
+    Returns
+    -------
+    (P, N) float array
+        The argument.
+
+    Raises
+    ------
+    ValueError
+        For a matrix whose entries are all equal or not all finite.
     """
     x -= x.mean(dtype=np.float64).astype(x.dtype)
     slabs = (x[start : start + slab] for start in range(0, len(x), slab))
@@ -158,16 +186,10 @@ def standardise(x: np.ndarray, slab: int = 1024) -> np.ndarray:
     return x
 
 
-def _positive(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if value < 1:
-            raise ValueError(f"{name} = {value}: give at least 1.")
-
-
 def gaussian(n_inputs: int, n_train: int, n_test: int, *, rng: np.random.Generator) -> Inputs:
-    """i.i.d. inputs x ~ N(0, I_N): the inputs of the vanilla teacher–student set-up, Section 2.1."""
-    _positive(n_inputs=n_inputs, n_train=n_train, n_test=n_test)
-    x_train, x_test = (standardise(rng.standard_normal((n, n_inputs), dtype=np.float32)) for n in (n_train, n_test))
+    """Draw i.i.d. inputs x ~ N(0, I_N): the inputs of the vanilla teacher–student set-up, Section 2.1."""
+    N, sizes = whole("n_inputs", n_inputs), (parameters.n_train(n_train), whole("n_test", n_test))
+    x_train, x_test = (standardise(rng.standard_normal((n, N), dtype=np.float32)) for n in sizes)
     return Inputs(x_train=x_train, x_test=x_test, description="i.i.d. Gaussian inputs", kind="gaussian")
 
 
@@ -180,13 +202,29 @@ def structured(
     *,
     rng: np.random.Generator,
 ) -> Inputs:
-    """Inputs on a hidden manifold, X = f(CF/√D), Eq. (6), with C (P, D) and F (D, N) i.i.d. N(0, 1).
+    """Draw inputs on a hidden manifold, Eq. (6).
 
-    f  a name from NONLINEARITIES or any function that acts component-wise on arrays
+    With C (P, D) and F (D, N) i.i.d. N(0, 1)::
 
-    Raises ValueError for an unknown name, a size below 1, or an f that does not map arrays component-wise.
+        X = f(CF/√D)
+
+    Parameters
+    ----------
+    f : str or callable
+        A name from :data:`hmm_utils.model.nonlinearities.NONLINEARITIES`, or any function that acts component-wise on
+        arrays.
+    n_inputs, n_latent, n_train, n_test : int
+        N, D, P and P*.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a size below 1, or an f that does not map arrays component-wise.
     """
-    _positive(n_inputs=n_inputs, n_latent=n_latent, n_train=n_train, n_test=n_test)
+    sizes = {"n_inputs": n_inputs, "n_latent": n_latent, "n_train": n_train, "n_test": n_test}
+    for name, size in sizes.items():
+        whole(name, size)
     f = nonlinearities.get(f)
     F = rng.standard_normal((n_latent, n_inputs), dtype=np.float32)
     C_train, C_test = (rng.standard_normal((n, n_latent), dtype=np.float32) for n in (n_train, n_test))
@@ -214,86 +252,99 @@ def structured(
     )
 
 
-def _check_labels(labels: str) -> None:
-    if labels not in LABELS:
-        raise ValueError(f"labels = {labels!r}: choose one of {', '.join(LABELS)}.")
-
-
-def _taught(teacher: Network, labels: str, on: np.ndarray) -> np.ndarray:
-    phi = teacher(on)
-    return sign(phi) if labels == "sign" else phi
-
-
-def _described(labels: str) -> str:
-    return "labels ±1" if labels == "sign" else "real labels"
+def _labelled(labels: str) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Map from real outputs to labels, and its description."""
+    return (sign, "labels ±1") if choice("labels", labels, LABELS) == "sign" else (lambda phi: phi, "real labels")
 
 
 def teacher_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> Dataset:
-    """y* = φ(x; θ*), Eq. (4), or its sign: a function of the inputs. The teacher may be a network trained before."""
-    _check_labels(labels)
-    return Dataset(
-        inputs=inputs,
-        y_train=_taught(teacher, labels, inputs.x_train),
-        y_test=_taught(teacher, labels, inputs.x_test),
-        task=f"teacher task, M = {teacher.width}, {_described(labels)}",
-        task_kind="teacher",
-        teacher=teacher,
-    )
+    """Labels of a teacher on the inputs, Eq. (4): y* = φ(x; θ*), or its sign.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    teacher : Network
+        Drawn at random, or trained before.
+    labels : {"sign", "real"}
+    """
+    return _of_teacher(inputs, teacher, labels, "teacher", (inputs.x_train, inputs.x_test))
 
 
 def latent_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> Dataset:
-    """ỹ* = φ(c; θ̃*), Eq. (7), or its sign: a function of the coordinates c (P, D) on the manifold alone.
+    """Labels of a teacher on the coordinates c of the manifold, Eq. (7): ỹ* = φ(c; θ̃*), or its sign.
 
-    Raises ValueError if the inputs have no latent coordinates.
+    Parameters
+    ----------
+    inputs : Inputs
+    teacher : Network
+        Takes the D latent coordinates.
+    labels : {"sign", "real"}
+
+    Raises
+    ------
+    ValueError
+        If the inputs have no latent coordinates.
     """
-    _check_labels(labels)
     if inputs.latent_train is None or inputs.latent_test is None:
         raise ValueError(f"{inputs.description} have no latent coordinates: a latent task needs structured inputs.")
-    return Dataset(
-        inputs=inputs,
-        y_train=_taught(teacher, labels, inputs.latent_train),
-        y_test=_taught(teacher, labels, inputs.latent_test),
-        task=f"latent task, M = {teacher.width}, {_described(labels)}",
-        task_kind="latent",
-        teacher=teacher,
-    )
+    return _of_teacher(inputs, teacher, labels, "latent", (inputs.latent_train, inputs.latent_test))
+
+
+def _of_teacher(
+    inputs: Inputs, teacher: Network, labels: str, kind: str, seen: tuple[np.ndarray, np.ndarray]
+) -> Dataset:
+    label, described = _labelled(labels)
+    y_train, y_test = (label(teacher(z)) for z in seen)
+    task = f"{kind} task, M = {teacher.width}, {described}"
+    return Dataset(inputs=inputs, y_train=y_train, y_test=y_test, task=task, task_kind=kind, teacher=teacher)
 
 
 def labelled_task(inputs: Inputs, task: str = "the labels of the data") -> Dataset:
-    """The task that the inputs' own labels set. Raises ValueError if they came without labels."""
+    """Labels that came with the data; raises ValueError if there are none."""
     if inputs.labels_train is None or inputs.labels_test is None:
         raise ValueError(f"{inputs.description} came without labels: choose a teacher, latent or random task.")
     return Dataset(inputs=inputs, y_train=inputs.labels_train, y_test=inputs.labels_test, task=task)
 
 
 def random_task(inputs: Inputs, *, labels: str = "sign", rng: np.random.Generator) -> Dataset:
-    """Labels without any rule: ±1 with equal probability, or N(0, 1) if real. Nothing can be generalised from them."""
-    _check_labels(labels)
-    draws = [rng.standard_normal(len(x), dtype=np.float32) for x in (inputs.x_train, inputs.x_test)]
-    y_train, y_test = (sign(y) if labels == "sign" else y for y in draws)
-    task = f"random task, {_described(labels)}"
+    """Draw labels without any rule: ±1 with equal probability, or N(0, 1) if they are real."""
+    label, described = _labelled(labels)
+    y_train, y_test = (label(rng.standard_normal(len(x), dtype=np.float32)) for x in (inputs.x_train, inputs.x_test))
+    task = f"random task, {described}"
     return Dataset(inputs=inputs, y_train=y_train, y_test=y_test, task=task, task_kind="random")
 
 
 def from_arrays(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Shaped[np.ndarray, " ..."] | Sequence,
+    y: Shaped[np.ndarray, " ..."] | Sequence,
     *,
     labels: str = "sign",
     test_fraction: float = 0.2,
     name: str = "own data",
     rng: np.random.Generator,
 ) -> Dataset:
-    """A data set from your own arrays, split at random into training and test set and standardised as all others.
+    """Split your own arrays at random into a training and a test set, and standardise the inputs.
 
-    x              (samples, …): everything behind the first axis is one input; images (samples, h, w) can be shown
-    y              (samples,): for labels="sign" two different values, the smaller becoming −1 and the larger +1; for
-                   labels="real" any finite numbers, used as they are
-    test_fraction  the part of the samples kept for testing
+    Parameters
+    ----------
+    x : (samples, …) array
+        One input per index of the first axis; images (samples, rows, columns) can be shown.
+    y : (samples,) array
+        For ``labels="sign"`` two different values, of which the smaller becomes −1 and the larger +1; for
+        ``labels="real"`` any finite numbers, which are used as they are.
+    labels : {"sign", "real"}
+    test_fraction : float
+        The part of the samples that is reserved for testing.
+    name : str
+        Description of the inputs.
+    rng : numpy.random.Generator
 
-    Raises ValueError if lengths differ, values are not finite, y does not fit `labels`, or a part would be empty.
+    Raises
+    ------
+    ValueError
+        If lengths differ, values are not finite, y does not fit ``labels``, or a part would be empty.
     """
-    _check_labels(labels)
+    _, described = _labelled(labels)
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(f"x has shape {x.shape} and y {y.shape}: give x as (samples, …) and y as (samples,).")
@@ -328,4 +379,4 @@ def from_arrays(
         labels_test=y[test],
         image_shape=image_shape,
     )
-    return labelled_task(inputs, task=f"own labels, {_described(labels)}")
+    return labelled_task(inputs, task=f"own labels, {described}")

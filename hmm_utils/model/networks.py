@@ -6,30 +6,41 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from jaxtyping import Float
 
 from hmm_utils.model.activations import Activation, get
+from hmm_utils.model.parameters import choice, whole
 
 __all__ = ["LAYERS", "Network", "random_network", "sign"]
 
 LAYERS = ("both", "first")
 
 
-def sign(phi: np.ndarray) -> np.ndarray:
+def sign(phi: Float[np.ndarray, " ..."]) -> Float[np.ndarray, " ..."]:
     """sgn(φ) ∈ {−1, +1} with sgn(0) = +1, in the precision of φ."""
     return np.where(phi >= 0, 1, -1).astype(phi.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """φ(x; W, v) = Σ_k v_k g(w_k·x / √N), Eq. (1).
+    """The two-layer network of Eq. (1), which is called like a function.
 
-    W           (K, N) first layer
-    v           (K,) second layer
-    activation  g
+    ::
+
+        φ(x; W, v) = Σ_k v_k g(w_k·x / √N)
+
+    Attributes
+    ----------
+    W : (K, N) float array
+        First layer.
+    v : (K,) float array
+        Second layer.
+    activation : Activation
+        g.
     """
 
-    W: np.ndarray
-    v: np.ndarray
+    W: Float[np.ndarray, "K N"]
+    v: Float[np.ndarray, " K"]
     activation: Activation
 
     def __post_init__(self) -> None:
@@ -40,14 +51,33 @@ class Network:
 
     @property
     def width(self) -> int:
+        """K."""
         return self.W.shape[0]
 
     @property
     def n_inputs(self) -> int:
+        """N."""
         return self.W.shape[1]
 
-    def __call__(self, x: np.ndarray, slab: int = 8192) -> np.ndarray:
-        """φ(x) for inputs x (P, N): shape (P,). Works through `slab` inputs at a time, so that memory stays flat."""
+    def __call__(self, x: Float[np.ndarray, " ..."], slab: int = 8192) -> Float[np.ndarray, " P"]:
+        """φ(x) in the precision of x.
+
+        Parameters
+        ----------
+        x : (P, N) float array
+            Inputs.
+        slab : int
+            Number of inputs that are computed at a time, which bounds the memory.
+
+        Returns
+        -------
+        (P,) float array
+
+        Raises
+        ------
+        ValueError
+            For inputs of another shape.
+        """
         if x.ndim != 2 or x.shape[1] != self.n_inputs:
             raise ValueError(f"inputs have shape {x.shape}: this network takes (P, {self.n_inputs}).")
         W, v = self.W.astype(x.dtype), self.v.astype(x.dtype)
@@ -70,17 +100,29 @@ def random_network(
     layers: str = "both",
     scale: float = 1.0,
 ) -> Network:
-    """A network with W_kn ~ N(0, scale²), and v_k ~ N(0, scale²) if both layers are trained.
+    """Randomly initialised network: W_kn ~ N(0, scale²), and v_k ~ N(0, scale²) if both layers are trained.
 
-    With layers="first" every second-layer weight is 1 and stays there (the convention of the paper's program for
-    teachers and students alike). Section 2: scale 1 for sigmoidal networks, 1e-3 for ReLU.
+    Parameters
+    ----------
+    n_inputs, width : int
+        N and K.
+    rng : numpy.random.Generator
+    activation : str or Activation
+        g.
+    layers : {"both", "first"}
+        With "first" every second-layer weight is 1 and stays there, the convention of the paper's program for teachers
+        and students alike.
+    scale : float
+        Section 2: 1 for sigmoidal networks, 1e-3 for ReLU.
 
-    Raises ValueError for width < 1, n_inputs < 1, or an unknown `layers`.
+    Raises
+    ------
+    ValueError
+        For sizes below 1 or unknown names.
     """
-    if width < 1 or n_inputs < 1:
-        raise ValueError(f"width = {width} and n_inputs = {n_inputs}: both must be at least 1.")
-    if layers not in LAYERS:
-        raise ValueError(f"layers = {layers!r}: choose one of {', '.join(LAYERS)}.")
+    whole("n_inputs", n_inputs)
+    whole("width", width)
+    choice("layers", layers, LAYERS)
     W = scale * rng.standard_normal((width, n_inputs))
     v = scale * rng.standard_normal(width) if layers == "both" else np.ones(width)
     return Network(W, v, get(activation))

@@ -19,33 +19,33 @@ _T = TypeVar("_T")
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``: N, D, M, P*, the numbers of pairs, draws and times, a seed (least 0), …"""
+    """Check a whole number of at least ``least``: N, D, M, P*, numbers of pairs, draws and times, or a seed (0)."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} = {_shown(value)}: give a whole number of at least {least}.")
     return int(value)
 
 
 def positive(name: str, value: Any) -> float:
-    """A positive, finite number."""
+    """Check a positive, finite number."""
     if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not 0 < value < inf:
         raise ValueError(f"{name} = {_shown(value)}: give a positive, finite number.")
     return _plain(value)
 
 
 def learning_rate(value: Any, name: str = "lr") -> float:
-    """The learning rate η of the first layer, positive; that of the second, ``lr_v``, may also be 0."""
+    """Check η of the first layer, positive; that of the second layer, ``lr_v``, may also be 0."""
     if name == "lr_v" and value == 0:
         return 0.0
     return positive(name, value)
 
 
 def time(value: object) -> float:
-    """The end of training, positive and finite, in units of steps/N."""
+    """Check the end of training, positive and finite, in units of steps/N."""
     return positive("time", value)
 
 
 def times(values: Sequence[float] | np.ndarray, *, end: float = inf, name: str = "times") -> np.ndarray:
-    """Increasing times from 0 to ``end`` (up to rounding) at which to measure, in units of steps/N."""
+    """Check increasing times from 0 to ``end`` (up to rounding) at which to measure, in units of steps/N."""
     t = np.asarray(values, dtype=float)
     if t.ndim != 1 or not t.size or not (t >= 0).all() or not (np.diff(t) > 0).all():
         raise ValueError(f"{name} must be a list of increasing numbers of steps/N, none of them negative.")
@@ -56,7 +56,7 @@ def times(values: Sequence[float] | np.ndarray, *, end: float = inf, name: str =
 
 
 def choice(name: str, value: _T, choices: Collection[_T]) -> _T:
-    """One of several values; None where it is among them."""
+    """Check for one of several values; None is allowed where it is among them."""
     if value not in choices:
         named = ", ".join(str(c) for c in choices if c is not None)
         raise ValueError(f"{name} = {_shown(value)}: choose one of {named}.")
@@ -64,7 +64,7 @@ def choice(name: str, value: _T, choices: Collection[_T]) -> _T:
 
 
 def known(kind: str, name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """A name that something has: a profile, a set-up, a parameter, …; ``otherwise`` says what else can be given."""
+    """Check the name of a profile, set-up, parameter, …; ``otherwise`` ends the sentence with an alternative."""
     names = tuple(names)
     if name not in names:
         raise ValueError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{otherwise}.")
@@ -72,7 +72,7 @@ def known(kind: str, name: str, names: Iterable[str], otherwise: str = "") -> st
 
 
 def widths(values: object) -> tuple[int, ...]:
-    """The widths K that are trained: at least one, each given once."""
+    """Check the widths K that are trained: at least one, each given once."""
     if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
         raise ValueError(f"widths = {_shown(values)}: give a list of widths, such as [1, 2, 4].")
     if not len(values):
@@ -84,7 +84,7 @@ def widths(values: object) -> tuple[int, ...]:
 
 
 def n_train(value: Any, available: float = inf, of: str = "") -> int:
-    """The number P of training samples, of which there are ``available`` where they are images (``of``: which)."""
+    """Check the number P of training samples, at most ``available`` if they are images (``of``: which)."""
     P = whole("n_train", value)
     if not available >= P:
         raise ValueError(f"n_train must be between 1 and {available} ({of}), got {P}.")

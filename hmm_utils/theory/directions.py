@@ -8,6 +8,7 @@ inputs keeps its random initial value, in which two students have nothing in com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -118,7 +119,7 @@ def compare(
     leading[np.count_nonzero(leading)] = True  # the one that reaches the share
     members = {"leading": leading, "rest": ~leading & (variance > 0), "none": variance == 0}
 
-    order, sign = _matched(*end, variance, axes)
+    order, sign = _matched(end[0], end[1], variance, axes)
     pairs = np.array([[one.W, sign[:, None] * two.W[order]] for one, two in (start, end)])
     dims = ("when", "student", "hidden", "input")
     parts = [xr.DataArray(pairs @ axes[chosen].T @ axes[chosen], dims=dims) for chosen in members.values()]
@@ -126,7 +127,7 @@ def compare(
     W = xr.concat(parts, "part").assign_coords(coords)
 
     def cosine(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-        lengths = np.sqrt((a**2).sum("input") * (b**2).sum("input"))
+        lengths = cast(xr.DataArray, np.sqrt((a**2).sum("input") * (b**2).sum("input")))
         return (a * b).sum("input") / lengths.where(lengths > 0)
 
     squared = (W**2).sum("input")
@@ -197,7 +198,7 @@ def summary(found: xr.Dataset, pair: Sequence[Network], *, n: int, rng: np.rando
             "|w|² before": weight.sel(when="start", drop=True),
             "|w|² after": weight.sel(when="end", drop=True),
             "cosine with start": found["cosine_start_end"].mean(["student", "hidden"]),
-            "|cosine| of students": np.abs(found["cosine_students"].sel(when="end", drop=True)).mean("hidden"),
+            "|cosine| of students": abs(found["cosine_students"].sel(when="end", drop=True)).mean("hidden"),
             "ε₁,₂ on noise": disagreement(pair, found, n=n, rng=rng),
         }
     )
