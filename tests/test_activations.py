@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.sampling import U
 
 from hmm_utils.model import activations
 from hmm_utils.model.activations import ACTIVATIONS, Activation, custom, get
@@ -13,7 +14,6 @@ from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
 
-U = 2.0**-24  # unit roundoff of float32
 NAMES = list(ACTIVATIONS)
 
 

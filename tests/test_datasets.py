@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.sampling import SE, U, check_standard_normal, standardised
 
 from hmm_utils.model import datasets
 from hmm_utils.model.datasets import (
@@ -21,32 +22,6 @@ from hmm_utils.model.datasets import (
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.model.nonlinearities import NONLINEARITIES
 
-SE = 5  # standard errors allowed: one test in two million fails by chance
-U = 2.0**-24  # unit roundoff of float32
-
-EXACT = {
-    "sgn": np.sign,
-    "relu": lambda u: u * (u > 0),
-    "identity": lambda u: u,
-    "erf": np.vectorize(lambda u: math.erf(u / math.sqrt(2))),
-    "tanh": np.vectorize(math.tanh),
-    "abs": lambda u: np.sqrt(u * u),
-}
-
-
-def standardised(x):
-    """(x − mean)/standard deviation of all entries, in double precision."""
-    x = np.asarray(x, dtype=float)
-    return (x - x.mean()) / x.std()
-
-
-def check_standard_normal(z):
-    """Mean, variance and fourth moment of i.i.d. N(0, 1) numbers, each within SE standard errors."""
-    z = np.asarray(z, dtype=float).ravel()
-    for value, expected, variance in ((z, 0, 1), (z**2, 1, 2), (z**4, 3, 96)):
-        assert abs(value.mean() - expected) < SE * math.sqrt(variance / z.size)
-
-
 # ---- Standardisation ------------------------------------------------------------------------------------------------
 
 
@@ -57,30 +32,12 @@ def test_standardise_takes_one_mean_and_one_deviation_of_the_whole_matrix(slab):
     columns = np.linspace(-3, 8, 11)
     x = (columns + (0.5 + np.abs(columns)) * rng.standard_normal((300, 11))).astype(np.float32)
     expected = standardised(x)
-    ours = standardise(x.copy(), slab=slab)
-    assert ours.dtype == np.float32
-    # each entry is rounded at the subtraction and at the division, and mean and deviation once each: a few U in all;
-    # how well the deviation is summed up is the next but one test's business
+    ours = standardise(x, slab=slab)
+    assert ours is x and ours.dtype == np.float32
+    # each entry is rounded at the subtraction and at the division, and mean and deviation once each: a few U in all
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=8 * U)
     assert abs(ours.mean(dtype=float)) < 1e-6 and abs(ours.std(dtype=float) - 1) < 1e-5
     assert np.ptp(ours.mean(axis=0)) > 1 and np.ptp(ours.std(axis=0)) > 1, "the columns were made alike"
-
-
-def test_standardise_works_in_place():
-    """The matrix itself is changed and returned."""
-    x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert standardise(x) is x
-    np.testing.assert_allclose(x, standardised(np.arange(6).reshape(2, 3)), rtol=4 * U)
-
-
-def test_standardise_of_a_large_matrix():
-    """A million entries with an offset end with mean 0 and deviation 1."""
-    rng = np.random.default_rng(72)
-    x = (20 + 3 * rng.random((5000, 200))).astype(np.float32)
-    expected = standardised(x)
-    # values near 20 are float32 numbers 2e-6 apart, and so is the mean that is subtracted: 2e-6 in units of the
-    # deviation 0.87
-    np.testing.assert_allclose(standardise(x), expected, rtol=1e-5, atol=4e-6)
 
 
 def test_standardise_sums_in_double_precision():
@@ -141,34 +98,20 @@ def check_structured(inputs, f, n_latent):
         np.testing.assert_allclose(x[sure], expected[sure], rtol=1e-5, atol=1e-5 + 2 * rounding)
 
 
-@pytest.mark.parametrize("f", list(EXACT))
-def test_structured_inputs_are_the_folded_manifold(f):
-    """X = f(CF/√D), Eq. (6), for every named f, standardised."""
-    inputs = make_structured(f)
-    assert inputs.latent_train.shape == (150, 5) and inputs.latent_test.shape == (40, 5)
-    assert inputs.features.shape == (5, 60)
-    assert inputs.x_train.dtype == inputs.x_test.dtype == np.float32
-    assert f"f = {f}, D = 5" in inputs.description
-    check_structured(inputs, EXACT[f], 5)
-
-
-def test_every_named_folding_is_tested():
-    """The table of exact functions above covers the package's names."""
-    assert set(EXACT) == set(NONLINEARITIES)
-
-
 def test_structured_inputs_with_a_function_of_ones_own():
-    """Any component-wise function is a folding; its name is told."""
+    """X = f(CF/√D), Eq. (6), for any component-wise function, whose name is in the description."""
 
     def bent(u):
         return np.where(u > 0, u, u**2)
 
     inputs = make_structured(bent)
-    assert "f = bent" in inputs.description
+    assert inputs.latent_train.shape == (150, 5) and inputs.latent_test.shape == (40, 5)
+    assert inputs.features.shape == (5, 60) and inputs.x_train.dtype == inputs.x_test.dtype == np.float32
+    assert "f = bent, D = 5" in inputs.description
     check_structured(inputs, lambda u: u * (u > 0) + u**2 * (u <= 0), 5)
 
 
-def test_a_folding_that_works_in_place_is_harmless():
+def test_a_function_that_works_in_place_is_harmless():
     """A function that overwrites its argument gives the same inputs as one that does not."""
     inputs = make_structured(lambda u: np.tanh(u, out=u))
     np.testing.assert_array_equal(inputs.x_train, make_structured("tanh").x_train)
@@ -196,30 +139,25 @@ def test_factor_of_sqrt_d_matters_only_if_f_is_not_positively_homogeneous(f, sam
     assert difference < 1e-5 if same else difference > 0.1
 
 
+SIZES = ("n_inputs", "n_train", "n_test")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("make", "arguments", "message"),
     [
-        ({"n_inputs": 0}, "n_inputs = 0: give a whole number of at least 1"),
-        ({"n_latent": 0}, "n_latent = 0"),
-        ({"n_train": -3}, "n_train = -3"),
-        ({"n_test": 0}, "n_test = 0"),
-        ({"f": "sign"}, "unknown f 'sign': choose one of sgn, relu"),
-        ({"f": lambda u: u.sum(axis=1)}, r"f maps an array of shape \(150, 60\) to shape \(150,\)"),
-        ({"f": lambda u: u.T}, "f must act component-wise"),
-        ({"f": lambda u: 0 * u}, "constant or not finite"),
+        *[(make, {name: 0}, f"{name} = 0: give a whole") for name in SIZES for make in ("structured", "gaussian")],
+        ("structured", {"n_latent": 0}, "n_latent = 0: give a whole"),
+        ("structured", {"f": "sign"}, "unknown f 'sign': choose one of sgn, relu"),
+        ("structured", {"f": lambda u: u.sum(axis=1)}, r"f maps an array of shape \(9, 9\) to shape \(9,\)"),
+        ("structured", {"f": lambda u: u[:, 1:]}, "f must act component-wise"),
+        ("structured", {"f": lambda u: 0 * u}, "constant or not finite"),
     ],
 )
-def test_impossible_structured_inputs_are_refused(arguments, message):
+def test_impossible_inputs_are_refused(make, arguments, message):
     """Sizes below 1, unknown names and functions that are not component-wise are refused."""
+    plain = dict.fromkeys(SIZES, 9) | ({"n_latent": 2, "f": "sgn"} if make == "structured" else {})
     with pytest.raises(ValueError, match=message):
-        make_structured(**({"f": "sgn"} | arguments))
-
-
-@pytest.mark.parametrize("name", ["n_inputs", "n_train", "n_test"])
-def test_impossible_gaussian_inputs_are_refused(name):
-    """Sizes below 1 are refused by name."""
-    with pytest.raises(ValueError, match=f"{name} = 0: give a whole number of at least 1"):
-        gaussian(**({"n_inputs": 5, "n_train": 5, "n_test": 5} | {name: 0}), rng=np.random.default_rng(0))
+        getattr(datasets, make)(**(plain | arguments), rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -247,60 +185,15 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
 # ---- Tasks ----------------------------------------------------------------------------------------------------------
 
 
-def phi(network, x):
-    """φ(x) of an erf network in double precision, as plain loops over inputs and units."""
-    N = x.shape[1]
-    return np.array(
-        [
-            sum(v * math.erf(float(w @ row) / math.sqrt(2 * N)) for w, v in zip(network.W, network.v, strict=True))
-            for row in x.astype(float)
-        ]
-    )
-
-
-@pytest.mark.parametrize("labels", ["sign", "real"])
-@pytest.mark.parametrize("task", ["teacher", "latent"])
-def test_labels_are_the_teachers(task, labels):
-    """A teacher task labels x, Eq. (4), a latent task the coordinates c, Eq. (7); ±1 or real."""
-    inputs = make_structured("sgn")
-    teacher = random_network(60 if task == "teacher" else 5, 3, rng=np.random.default_rng(75))
-    dataset = (teacher_task if task == "teacher" else latent_task)(inputs, teacher, labels=labels)
-    seen = (inputs.x_train, inputs.x_test) if task == "teacher" else (inputs.latent_train, inputs.latent_test)
-    for y, x in zip((dataset.y_train, dataset.y_test), seen, strict=True):
-        expected = phi(teacher, x)
-        assert y.shape == expected.shape and y.dtype == np.float32
-        # sums of 60 and of 3 terms of order 1 in float32
-        if labels == "real":
-            np.testing.assert_allclose(y, expected, rtol=0, atol=100 * U)
-        else:
-            sure = np.abs(expected) > 100 * U
-            np.testing.assert_array_equal(y[sure], np.sign(expected[sure]))
-            assert set(np.unique(y)) == {-1, 1}
-    assert dataset.teacher is teacher and dataset.x_train is inputs.x_train and dataset.x_test is inputs.x_test
-    assert f"{task} task, M = 3" in dataset.description
-    assert ("labels ±1" if labels == "sign" else "real labels") in dataset.description
-
-
-def test_output_zero_is_labelled_plus_one():
-    """sgn(0) = +1: a teacher that always answers 0 labels everything +1."""
+def test_teachers_that_do_not_fit_are_refused():
+    """A latent task needs coordinates, and a teacher as many components as it takes. sgn(0) is +1."""
     inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
-    teacher = random_network(4, 2, rng=np.random.default_rng(0))
-    dataset = teacher_task(inputs, Network(teacher.W, 0 * teacher.v, teacher.activation))
-    np.testing.assert_array_equal(dataset.y_train, 1)
-
-
-def test_latent_task_needs_latent_coordinates():
-    """Inputs without a manifold cannot have a latent task."""
-    inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
+    three, four = (random_network(n, 2, rng=np.random.default_rng(0)) for n in (3, 4))
     with pytest.raises(ValueError, match="Gaussian inputs have no latent coordinates"):
-        latent_task(inputs, random_network(4, 1, rng=np.random.default_rng(0)))
-
-
-def test_teacher_must_fit_the_inputs():
-    """A teacher for another number of components is refused."""
-    inputs = gaussian(4, 10, 5, rng=np.random.default_rng(0))
+        latent_task(inputs, four)
     with pytest.raises(ValueError, match=r"this network takes \(P, 3\)"):
-        teacher_task(inputs, random_network(3, 1, rng=np.random.default_rng(0)))
+        teacher_task(inputs, three)
+    np.testing.assert_array_equal(teacher_task(inputs, Network(four.W, 0 * four.v, four.activation)).y_train, 1)
 
 
 def test_own_task_takes_the_labels_of_the_data():
@@ -407,7 +300,7 @@ def test_two_classes_become_minus_and_plus_one(low, high):
     assert dataset.y_train.dtype == np.float32
 
 
-def test_lists_are_taken_and_arrays_left_alone():
+def test_lists_are_accepted_and_arrays_unchanged():
     """Lists are as good as arrays, and the caller's arrays are not changed."""
     x, y = numbered(10)
     before = x.copy()
@@ -452,19 +345,13 @@ def test_arrays_that_do_not_fit_are_refused(x, y, options, message):
 
 
 def test_repr_holds_the_essentials():
-    """The repr says what the inputs and the task are, and N, P, P*."""
+    """The repr states inputs, task, N, P and P*; the table in a notebook also D, the teacher and moments of labels."""
     dataset = latent_task(make_structured("relu"), random_network(5, 2, rng=np.random.default_rng(0)))
     assert repr(dataset) == (
         "Dataset(structured inputs X = f(CF/√D) with f = relu, D = 5; latent task, M = 2, labels ±1; "
         "N=60, P=150, P*=40)"
     )
-
-
-def test_html_holds_the_essentials():
-    """The table in a notebook says the same, and more: D, the teacher, the labels' mean and deviation."""
-    dataset = latent_task(make_structured("relu"), random_network(5, 2, rng=np.random.default_rng(0)))
     html = dataset._repr_html_()
-    assert html.startswith("<table>") and html.endswith("</table>")
     mean, deviation = f"{dataset.y_train.mean():+.2f}", f"{dataset.y_train.std():.2f}"
     for text in (
         "f = relu", "latent task, M = 2", ">60<", ">150<", ">40<", "D (latent)", ">5<", "Network(K=2, N=5, g=erf)",
@@ -497,10 +384,9 @@ def test_data_say_what_they_are():
         "own": from_arrays(np.eye(5), np.arange(5), labels="real", rng=rng),
         "random": random_task(inputs["gaussian"], rng=rng),
     }
-    assert all(found.task_kind == kind for kind, found in tasks.items()) and tasks["own"].inputs.kind == "own"
-
-
-def test_named_choices():
-    """The names that notebooks may use for f and labels."""
-    assert set(NONLINEARITIES) >= {"sgn", "relu", "identity", "erf"}
-    assert datasets.LABELS == ("sign", "real")
+    for kind, dataset in tasks.items():
+        assert dataset.task_kind == kind and dataset.y_train.dtype == np.float32
+        assert dataset.x_train is dataset.inputs.x_train and dataset.x_test is dataset.inputs.x_test
+    assert tasks["own"].inputs.kind == "own" and tasks["teacher"].teacher is tasks["latent"].teacher is net
+    assert "teacher task, M = 2, labels ±1" in tasks["teacher"].description
+    assert "latent task, M = 2, real labels" in latent_task(inputs["structured"], net, labels="real").description

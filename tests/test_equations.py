@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.sampling import SE, U
 
 from hmm_utils.model.datasets import gaussian, latent_task, structured, teacher_task
 from hmm_utils.model.networks import Network, random_network
@@ -11,9 +12,6 @@ from hmm_utils.model.observables import frac, half_mse
 from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
 from hmm_utils.sgd.training import student, train
-
-SE = 5  # standard errors allowed: one test in two million fails by chance
-U = 2.0**-24  # unit roundoff of float32
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.sampling import SE, U
 
 from hmm_utils.data import generators, mnist
 from hmm_utils.data.generators import (
@@ -32,8 +33,6 @@ from hmm_utils.model.nonlinearities import NONLINEARITIES, constants
 from hmm_utils.theory.online.asymptotics import estimable_fraction
 from hmm_utils.theory.online.layers import propagated
 
-SE = 5  # standard errors allowed: one test in two million fails by chance
-U = 2.0**-24  # unit roundoff of float32
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -408,7 +407,7 @@ def test_impossible_fields_are_refused():
     generator, rng = plain(np.tanh, 3, 3), np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"W has shape \(2, 4\) and the mean \(3,\): give W as \(K, 3\)"):
         local_fields(generator, np.ones((2, 4)), mean=np.zeros(3), n_samples=5, rng=rng)
-    with pytest.raises(ValueError, match="n_samples = 0: give at least 1"):
+    with pytest.raises(ValueError, match="n_samples = 0: give a whole number of at least 1"):
         local_fields(generator, np.ones((2, 3)), mean=np.zeros(3), n_samples=0, rng=rng)
 
 

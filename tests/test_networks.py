@@ -4,61 +4,24 @@ import math
 
 import numpy as np
 import pytest
+from helpers.sampling import SE, check_standard_normal
 
 from hmm_utils.model.activations import ERF, get
 from hmm_utils.model.networks import Network, random_network, sign
 
-SE = 5  # standard errors allowed: one test in two million fails by chance
-
-
-def plain(network, x, g):
-    """φ(x) of Eq. (1) as three nested loops."""
-    K, N = network.W.shape
-    return [
-        sum(network.v[k] * g(sum(network.W[k, n] * row[n] for n in range(N)) / math.sqrt(N)) for k in range(K))
-        for row in x
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "g"),
-    [
-        ("erf", lambda a: math.erf(a / math.sqrt(2))),
-        ("relu", lambda a: max(a, 0)),
-        ("identity", lambda a: a),
-        ("quadratic", lambda a: a * a),
-    ],
-)
-def test_output_is_the_plain_loop(name, g):
-    """A network computes Σ_k v_k g(w_k·x/√N)."""
-    rng = np.random.default_rng(3)
-    network = random_network(13, 4, rng=rng, activation=name)
-    x = rng.standard_normal((9, 13))
-    # sums of 13 and 4 products of numbers of order 1, in another order: a few dozen roundings of 1.1e-16
-    np.testing.assert_allclose(network(x), plain(network, x, g), rtol=0, atol=1e-14)
-
 
 @pytest.mark.parametrize("slab", [1, 7, 50, 51, 8192])
-def test_slabs_do_not_change_outputs(slab):
-    """However many inputs are taken at a time, all are taken, in order, with the same result."""
-    rng = np.random.default_rng(4)
-    network = random_network(20, 3, rng=rng)
-    x = rng.standard_normal((50, 20))
-    one_by_one = np.array([network(row[None])[0] for row in x])
-    # the matrix product may add its 20 terms in another order
-    np.testing.assert_allclose(network(x, slab=slab), one_by_one, rtol=0, atol=1e-14)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_precision_is_that_of_the_inputs(dtype):
-    """The outputs have the precision of the inputs, whatever that of the weights."""
+def test_outputs_have_the_precision_of_the_inputs_and_do_not_depend_on_slabs(dtype, slab):
+    """However many inputs are computed at a time, all are, in order; the formula itself is tested as Eq. (1)."""
     rng = np.random.default_rng(5)
     network = random_network(20, 3, rng=rng)
     x = rng.standard_normal((50, 20)).astype(dtype)
-    phi = network(x)
+    phi = network(x, slab=slab)
     assert phi.dtype == dtype and phi.shape == (50,)
     # sums of 20 and of 3 terms of order 1
-    np.testing.assert_allclose(phi, network(x.astype(float)), rtol=0, atol=50 * np.finfo(dtype).eps)
+    one_by_one = [network(row[None].astype(float))[0] for row in x]
+    np.testing.assert_allclose(phi, one_by_one, rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +50,6 @@ def test_size_and_name_of_a_network():
     assert repr(network) == "Network(K=2, N=7, g=relu)"
 
 
-def check_standard_normal(z):
-    """Mean, variance and fourth moment of i.i.d. N(0, 1) numbers, each within SE standard errors."""
-    z = z.ravel()
-    for value, expected, variance in ((z, 0, 1), (z**2, 1, 2), (z**4, 3, 96)):
-        assert abs(value.mean() - expected) < SE * math.sqrt(variance / z.size)
-
-
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_random_weights_are_normal_with_the_given_scale(scale):
     """Section 2: weights of both layers are i.i.d. N(0, scale²)."""
@@ -110,29 +66,15 @@ def test_random_weights_are_independent_between_units_and_layers():
         assert abs(np.mean(a * b)) < SE / math.sqrt(a.size)
 
 
-def test_first_layer_mode_has_unit_second_layer():
-    """With layers="first" every v is 1, at any scale, and the first layer is random as ever."""
-    network = random_network(400, 500, rng=np.random.default_rng(8), layers="first", scale=0.5)
-    np.testing.assert_array_equal(network.v, np.ones(500))
-    check_standard_normal(network.W / 0.5)
-
-
-def test_scale_multiplies():
-    """The same rng with another scale gives the same weights times that scale."""
-    one = random_network(6, 3, rng=np.random.default_rng(9))
-    half = random_network(6, 3, rng=np.random.default_rng(9), scale=0.5)
-    np.testing.assert_array_equal(half.W, one.W / 2)
-    np.testing.assert_array_equal(half.v, one.v / 2)
-
-
 @pytest.mark.parametrize("layers", ["both", "first"])
-def test_random_network_is_reproducible(layers):
-    """The same rng gives the same network, and going on with it a different one."""
+def test_random_networks_are_reproducible(layers):
+    """The same rng gives the same weights, times the scale, and continues with different ones; with layers="first"
+    every v is 1, at any scale."""
     rng = np.random.default_rng(10)
     first, second = (random_network(6, 3, rng=rng, layers=layers) for _ in range(2))
-    again = random_network(6, 3, rng=np.random.default_rng(10), layers=layers)
-    np.testing.assert_array_equal(first.W, again.W)
-    np.testing.assert_array_equal(first.v, again.v)
+    half = random_network(6, 3, rng=np.random.default_rng(10), layers=layers, scale=0.5)
+    np.testing.assert_array_equal(half.W, first.W / 2)
+    np.testing.assert_array_equal(half.v, first.v / 2 if layers == "both" else np.ones(3))
     assert not np.any(first.W == second.W)
 
 

@@ -6,10 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.sampling import SE
 
 from hmm_utils.model.observables import early_stopping, errors, final, frac, half_mse, moments, standard_error
-
-SE = 5  # standard errors allowed: one test in two million fails by chance
 
 
 def test_mse_is_half_the_mean_square():
