@@ -44,7 +44,7 @@ def time(value: object) -> float:
     return positive("time", value)
 
 
-def times(values: Sequence[float] | np.ndarray, *, end: float = inf, name: str = "times") -> np.ndarray:
+def times(values: Any, *, end: float = inf, name: str = "times") -> np.ndarray:
     """Check increasing times from 0 to ``end`` (up to rounding) at which to measure, in units of steps/N."""
     t = np.asarray(values, dtype=float)
     if t.ndim != 1 or not t.size or not (t >= 0).all() or not (np.diff(t) > 0).all():
