@@ -66,8 +66,7 @@ def test_made_up_dimensions_are_labelled_like_real_ones():
     c = dimension.Configuration(n_images=200, n_subsamples=4, neighbours=(2, 20), data="digits", seed=1)
     real, made_up = dimension.measure(c, progress=False), measured(mnist=False)
     assert_labelled_alike(made_up, real)
-    for key in ("inputs", "n_inputs", "dataset"):
-        assert made_up.attrs[key] == real.attrs[key]
+    assert made_up.attrs["dataset"] == real.attrs["dataset"] and made_up.attrs["kind"] == real.attrs["kind"]
 
 
 # ---- laws for which a claim clearly holds, or clearly does not ---------------------------------------------------
@@ -232,23 +231,17 @@ def test_clearly_fails(number, laws):
     assert verdict(number, laws) == FAILS
 
 
-def per_init(laws, other, n):
-    """One initialisation by these laws and n − 1 by the others."""
-
-    def first(laws, key):
-        law = laws.get(key, 0.1)
-        return law[0] if isinstance(law, list) else law
-
-    return {
-        setup: {key: [first(of, key)] + [first(other[setup], key)] * (n - 1) for key in sorted({*of, *other[setup]})}
-        for setup, of in ((setup, laws.get(setup) or laws[setup.partition("/")[0]]) for setup in other)
-    }
-
-
 @table("number", "laws", rows=BAD)
 def test_contradicting_runs_decide_nothing(number, laws):
     """Three runs, one of which agrees with the claim and two of which do not, are not enough data."""
-    assert verdict(number, GOOD[number] | per_init(GOOD[number], laws, 3), n_pairs=3) == UNDECIDED
+    good = results(number, GOOD[number], n_pairs=3)
+    mixed = {name: mix(good[name], bad, "init") for name, bad in results(number, laws, n_pairs=3).items()}
+    assert find(number, mixed).verdict == UNDECIDED
+
+
+def mix(one, other, dim):
+    """The first of one and the rest of another result along a dimension."""
+    return xr.where(one[dim] == 0, one, other, keep_attrs=True).assign_attrs(one.attrs)
 
 
 @pytest.mark.parametrize("number", ON_RUNS)
@@ -265,20 +258,9 @@ def test_contradicting_draws_decide_nothing(number):
     good = results(number, GOOD[number], n_draws=3, n_pairs=3)
     for laws in BAD_BY_NUMBER[number]:
         bad = results(number, laws, n_draws=3, n_pairs=3)
-        mixed = {
-            name: xr.where(result["draw"] > 0, result, bad[name], keep_attrs=True).assign_attrs(result.attrs)
-            if result.sizes["draw"] > 1
-            else result
-            for name, result in good.items()
-        }
+        mixed = {name: mix(bad[name], r, "draw") if r.sizes["draw"] > 1 else r for name, r in good.items()}
         if any(not result.equals(good[name]) for name, result in mixed.items()):
             assert find(number, mixed).verdict == UNDECIDED
-
-
-@pytest.mark.parametrize("number", ["C1", "C3", "C9"])
-def test_wide_spread_decides_nothing(number):
-    """Runs that differ by more than the effect are not enough data, however many there are."""
-    assert verdict(number, GOOD[number], spread=2.0, n_pairs=3) == UNDECIDED
 
 
 ONLY_FIRST = "holds only if the first layer alone is trained"
@@ -304,7 +286,6 @@ BORDERS = [
       0.063: UNDECIDED, 0.067: FAILS, 0.3: FAILS}),
     ("C13", lambda x: but("C13", "fig5_teacher", on_gauss=x), {0.38: FAILS, 0.42: HOLDS, 0.58: HOLDS, 0.62: FAILS}),
     ("C13", lambda x: but("C13", "fig5_teacher", eps_g=x), {0.009: HOLDS, 0.011: FAILS}),
-    ("C14", lambda x: but("C14", "fig6_teacher", on_gauss=x), {0.009: HOLDS, 0.011: FAILS}),
     ("C15", lambda x: but("C15", "fig7_latent", mse=low(x * END)),
      {0.47: ONLY_ON_PLATEAU, 0.53: HOLDS, 1.9: HOLDS, 2.1: ONLY_ON_PLATEAU}),
     ("C15", lambda x: but("C15", "fig7_latent", mse=low(x * HEIGHT)), {0.94: ONLY_ON_PLATEAU, 1.06: FAILS}),
@@ -321,7 +302,8 @@ BORDERS = [
     ("C19", lambda x: {"ratios": (x, x, x)}, {0.8: FAILS, 0.86: HOLDS, 1.16: HOLDS, 1.25: FAILS}),
     ("T1.1", lambda x: {"off": x}, {0.0095: HOLDS, 0.0106: FAILS}),
     ("T1.1", lambda x: {"last": x}, {0.029: HOLDS, 0.032: FAILS}),
-    ("T1.2", lambda x: {"off_QR": x}, {0.027: HOLDS, 0.033: FAILS}),
+    ("T1.2", lambda x: {"off_Q": x}, {0.027: HOLDS, 0.033: FAILS}),
+    ("T1.2", lambda x: {"off_R": x}, {0.027: HOLDS, 0.033: FAILS}),
     ("T1.4", lambda x: {"averaged": x}, {0.029: FAILS, 0.035: HOLDS}),
     ("T1.5", lambda x: {"against_delta": x}, {0.969: FAILS, 0.971: HOLDS, 1.029: HOLDS, 1.031: FAILS}),
     ("T2.1", random, {0.019: HOLDS, 0.021: FAILS}),
@@ -353,15 +335,21 @@ def falling(power, at_end=0.02):
     return lambda K, t: at_end * (np.maximum(t, 1e-3) / t.max()) ** -power
 
 
-def layer_modes(number, setup, good, bad):
-    """Verdicts by what runs of the first layer and of both layers show."""
+def plateau_cases(number, setup, good, bad, good_width):
+    """Verdicts by what runs of the first layer and of both layers show, and by the width that shows it: K = M = 4 where
+    there are several, a single width as it is."""
     for first, both, expected in (
         (good, good, HOLDS), (bad, bad, FAILS), (good, bad, ONLY_FIRST), (bad, good, ONLY_BOTH),
         (good, unclear(good, bad), UNDECIDED), (unclear(good, bad), bad, UNDECIDED),
     ):  # fmt: skip
         yield number, {f"{setup}/first": {"mse": first}, f"{setup}/both": {"mse": both}}, {"n_pairs": 3}, expected
-    for law, expected in ((good, HOLDS), (bad, FAILS)):
-        yield number, {setup: {"mse": law}}, {"layers": "first"}, expected
+    for law, how, expected in (
+        (good, {"layers": "first"}, HOLDS), (bad, {"layers": "first"}, FAILS),
+        (good, {"widths": [2]}, HOLDS), (bad, {"widths": [2]}, FAILS),
+        (good, {"widths": [2, 3]}, UNDECIDED), (bad, {"widths": [2, 3]}, UNDECIDED),
+        (at_width(good_width), {"widths": [3, 4]}, HOLDS), (at_width(7 - good_width), {"widths": [3, 4]}, FAILS),
+    ):  # fmt: skip
+        yield number, {setup: {"mse": law}}, how, expected
 
 
 LASTING = {
@@ -372,13 +360,14 @@ LASTING = {
 }
 FROM_THREE = {"fig1_left": {"eps_g": 0.1, "on_test": lambda K, t: np.where(K < 3, 0.9, 0.1)}}
 WIDEST = {"fig3_left": LIKE_MNIST | {"on_gauss": lambda K, t: np.where(K == 8, 0.45, 0.1 + 0.001 * K)}}
-STARTS = [0.02, 0.18, 0.02, 0.18]
 CASES = [
     # one part that fails decides though another is undecided; one that holds does not
     ("C8", {"fig3_right": {"eps_g": 0.1, "on_gauss": unclear(recovers, 0.1)}}, {"n_pairs": 3}, FAILS),
     ("C8", {"fig3_right": {"eps_g": recovers, "on_gauss": unclear(recovers, 0.1)}}, {"n_pairs": 3}, UNDECIDED),
     ("C9", but("C9", "fig3_left", on_gauss=unclear(grows, falls), on_test=0.02), {"n_pairs": 3}, FAILS),
     ("C9", but("C9", "fig3_left", on_gauss=unclear(grows, falls)), {"n_pairs": 3}, UNDECIDED),
+    # runs that differ by more than the effect
+    *((number, GOOD[number], {"spread": 2.0, "n_pairs": 3}, UNDECIDED) for number in ("C1", "C3", "C9")),
     # only the end of training counts
     *((number, {setup: {key: late(law, lambda K, t: 0.5) for key, law in laws.items()}
                 for setup, laws in GOOD[number].items()}, {}, HOLDS) for number in ("C1", "C2", "C3", "C4", "C5")),
@@ -403,16 +392,10 @@ CASES = [
     # C9 looks at the largest K
     ("C9", WIDEST, {"widths": [1, 2, 4, 8]}, HOLDS),
     ("C9", WIDEST, {"widths": [1, 2, 8, 16]}, FAILS),
-    # plateaus are read at K = M where there are several widths, and at a single width as it is
+    # both runs of C12 count, where the first layer alone is trained in both, too
     ("C12", but("C12", "fig4", mse=at_width(4)), {}, HOLDS),
     ("C12", but("C12", "fig4", mse=at_width(5)), {}, FAILS),
-    *(("C6", {"fig2_left_iid": {"mse": law}}, {"widths": widths}, expected) for law, widths, expected in (
-        (at_width(4), [3, 4], HOLDS), (at_width(3), [3, 4], FAILS), (plateau, [2, 3], UNDECIDED),
-        (floor, [2, 3], UNDECIDED), (plateau, [2], HOLDS), (floor, [2], FAILS))),
-    *(("C7", {"fig2_left_digits": {"mse": law}}, {"widths": widths}, expected) for law, widths, expected in (
-        (at_width(4), [3, 4], FAILS), (at_width(3), [3, 4], HOLDS), (plateau, [2, 3], UNDECIDED),
-        (floor, [2, 3], UNDECIDED), (plateau, [2], FAILS), (floor, [2], HOLDS))),
-    # both runs of C12 count, where the first layer alone is trained in both, too
+    ("C12", GOOD["C12"], {"widths": [3, 5]}, UNDECIDED),
     ("C12", GOOD["C12"], {"layers": "first"}, HOLDS),
     ("C12", but("C12", "fig4", mse=floor), {"layers": "first"}, FAILS),
     ("C12", but("C12", "fig4_inset", mse=floor), {"layers": "first"}, FAILS),
@@ -429,8 +412,8 @@ CASES = [
     *((number, {one: {key: law}, other: {key: unclear(recovers, 0.1)}}, {"n_pairs": 3}, UNDECIDED)
       for number, key in (("C4", "eps_g"), ("C5", "on_gauss")) for law in (recovers, 0.1)
       for one, other in (("fig1_right", "fig1_right_signs"), ("fig1_right_signs", "fig1_right"))),
-    *layer_modes("C6", "fig2_left_iid", plateau, floor),
-    *layer_modes("C7", "fig2_left_digits", floor, plateau),
+    *plateau_cases("C6", "fig2_left_iid", plateau, floor, 4),
+    *plateau_cases("C7", "fig2_left_digits", floor, plateau, 3),
     # C10 holds only in a mode in which the teacher task has a plateau and the latent task has none
     *(("C10", fig2_right(*laws), {}, expected) for laws, expected in (
         ((plateau, plateau, floor, floor), HOLDS), ((plateau, floor, floor, floor), ONLY_FIRST),
@@ -464,18 +447,17 @@ CASES = [
     *(("C11", {"eps": eps, "mnist": False}, {}, UNDECIDED) for eps in (0.05, 0.3, 0.001)),
     # at small N, without all f or of a single size the equations of motion are not decided on
     ("T1.1", {"off": 0.02, "N": 500}, {}, UNDECIDED),
-    ("T1.2", {"off_QR": 0.05, "N": 500}, {}, UNDECIDED),
-    ("T1.1", {"compared": ("sgn", "erf")}, {}, UNDECIDED),
+    ("T1.2", {"off_Q": 0.05, "N": 500}, {}, UNDECIDED),
     ("T1.3", {"sizes": (500,)}, {}, UNDECIDED),
     # deviations of ε_g and of overlaps are different claims
-    ("T1.1", {"off_QR": 0.05}, {}, HOLDS),
+    ("T1.1", {"off_Q": 0.05, "off_R": 0.05}, {}, HOLDS),
     ("T1.2", {"off": 0.05}, {}, HOLDS),
     ("T1.4", {"off": 0.05, "averaged": 0.05}, {}, FAILS),
     # means over four draws with a spread of 1 %
     ("T2.1", random([0.01, 0.03, 0.01, 0.03]), {}, UNDECIDED),
     ("T2.1", {"overlaps": {"convolutional": [0.01, 0.05, 0.01, 0.01]}}, {}, HOLDS),
     ("T2.1", {"overlaps": {"decoder": 0.5, "f even": 0.5}}, {}, HOLDS),
-    ("T2.2", {"overlaps": {"decoder": STARTS}}, {}, UNDECIDED),
+    ("T2.2", {"overlaps": {"decoder": [0.02, 0.18, 0.02, 0.18]}}, {}, UNDECIDED),
     ("T2.2", {"tests": {"decoder": [0.01, 0.06, 0.01, 0.06]}}, {}, UNDECIDED),
     ("T2.3", {"fields": {name: 0.05 * (i % 2) + 0.01 for i, name in enumerate(deep.CASES)}}, {}, UNDECIDED),
     ("T2.4", {"tests": {"tanh, deep": [0.02, 0.08, 0.02, 0.08]}}, {}, UNDECIDED),
@@ -486,12 +468,6 @@ CASES = [
 def test_verdicts(number, laws, how, expected):
     """Which part of a result counts, what is a condition, and what is not enough data."""
     assert verdict(number, laws, **how) == expected
-
-
-def test_plateaus_need_the_width_of_the_teacher():
-    found = results("C12", GOOD["C12"])
-    found["fig4"] = found["fig4"].drop_sel(width=4)
-    assert find("C12", found).verdict == UNDECIDED
 
 
 def longer(number, name, law, before, **how):
@@ -540,20 +516,18 @@ def values_of(number, found):
 
 def test_c11_counts_test_images():
     """C11 is not decided on too few test images, and its error is the binomial one."""
-    few = trained(0.05).assign_attrs(n_test=1000)
-    assert find("C11", {"fig4_pretraining": few}).verdict == UNDECIDED
-    found = find("C11", {"fig4_pretraining": trained(0.05)})
-    (value,), error = found.values, 1.96 * np.sqrt(0.05 * 0.95 / 10_000)
-    assert (value.mean, value.low, value.high) == pytest.approx((0.05, 0.05 - error, 0.05 + error))
-    assert (value.n, value.over) == (10_000, "test images") and "MNIST" in found.measured
+    for n, expected in ((1000, UNDECIDED), (10_000, HOLDS)):
+        found = find("C11", {"fig4_pretraining": trained(0.05).assign_attrs(n_test=n)})
+        (value,), error = found.values, 1.96 * np.sqrt(0.05 * 0.95 / n)
+        assert (value.mean, value.low, value.high) == pytest.approx((0.05, 0.05 - error, 0.05 + error))
+        assert (found.verdict, value.n, value.over) == (expected, n, "test images") and "MNIST" in found.measured
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.5])
 def test_c13_is_about_teacher_labels(eps):
     """The latent labels of Fig. 5 are reported and not judged."""
     found = find("C13", results("C13", but("C13", "fig5_latent", on_gauss=eps, eps_g=eps)))
-    assert found.verdict == HOLDS
-    assert any("latent" in value.name and value.mean == pytest.approx(eps, rel=0.05) for value in found.values)
+    assert found.verdict == HOLDS and found.values[-1].mean == pytest.approx(eps, rel=0.05)
 
 
 def test_c15_compares_the_end_of_one_run_with_two_times_of_the_other():
@@ -570,11 +544,6 @@ def test_c15_compares_the_end_of_one_run_with_two_times_of_the_other():
     assert values_of("C15", found | {"fig7_teacher": spoilt})[name].mean == pytest.approx(quotients[0])
 
 
-def test_c16_tells_both_verdicts():
-    found = find("C16", results("C16", but("C16", "fig1_left", eps_g=grows)))
-    assert f"C1, at the end → early stopping: {FAILS} → {FAILS}" in found.notes
-
-
 @pytest.mark.parametrize("where", [0.02, 0.5, 0.98])
 def test_early_stopping_takes_the_smallest_error(where):
     """C16 sets the smallest error along training, anywhere, beside the last one, for ε_g and for ε₁,₂."""
@@ -583,7 +552,9 @@ def test_early_stopping_takes_the_smallest_error(where):
         return lambda K, t: np.where(np.arange(t.size) == int(where * t.size), x / 10, x)
 
     laws = but("C16", "fig3_right", eps_g=law(0.5), on_test=law(0.6), on_gauss=law(0.7))
-    found = values_of("C16", results("C16", laws, spread=0))
+    finding = find("C16", results("C16", laws, spread=0))
+    assert f"C3, at the end → early stopping: {HOLDS} → {HOLDS}" in finding.notes
+    found = {value.name: value for value in finding.values}
     assert found["C8: ε_g(K ≥ M)"].mean == pytest.approx(0.5)
     assert found["C8, early stopping: ε_g(K ≥ M)"].mean == pytest.approx(0.05)
     assert found["C8, early stopping: ε₁,₂ Gaussian, K ≥ M"].mean == pytest.approx(0.07)
@@ -748,7 +719,6 @@ def test_claims_use_all_their_setups(claim):
     whole = claim.find(found)
     for setup in claim.setups + claim.compared:
         parts = measuring.parts_of(found, setup)
-        assert parts
         with suppress(KeyError, StopIteration, ValueError):
             assert claim.find({name: found[name] for name in found if name not in parts}) != whole
 

@@ -58,21 +58,15 @@ def judged(number, laws=None, **overrides):
 
 
 def test_judge_gives_a_notebooks_claims(first_notebook):
-    """`judge` judges all claims of a notebook and no others, with what the claims say about themselves."""
+    """`judge` judges all claims of a notebook and no others, with what the claims say about themselves and what was
+    measured as numbers, which the text repeats."""
     assert [j.claim for j in first_notebook] == ["C1", "C2", "C3", "C4", "C5"]
     for j in first_notebook:
-        claim = BY_NUMBER[j.claim]
         for name in ("statement", "section", "figure", "notebook", "criterion", "tolerance"):
-            assert getattr(j, name) == getattr(claim, name)
-        assert j.verdict == HOLDS and j.measured
-    assert judge("index", {}) == ()
-
-
-def test_judge_tells_numbers(first_notebook):
-    """Each judgement has what was measured as numbers, which its text repeats."""
-    for j in first_notebook:
-        assert j.values and all(str(value) in j.measured for value in j.values)
+            assert getattr(j, name) == getattr(BY_NUMBER[j.claim], name)
+        assert j.verdict == HOLDS and j.values and all(str(value) in j.measured for value in j.values)
         assert all(value.low < value.mean < value.high for value in j.values)
+    assert judge("index", {}) == ()
     c1, *_, c4, _ = first_notebook
     (slope,) = c1.values
     assert (slope.name, slope.n, slope.over) == ("dε_g/dlnK", 3, "initialisations")
@@ -180,10 +174,8 @@ def test_save_writes_json(first_notebook, tmp_path, capsys):
     path = tmp_path / "new" / "claims" / "01_independent_students.json"
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
     stored = json.loads(path.read_text("utf-8"))
-    unknown = {"mean": None, "low": None, "high": None}
-    expected = [asdict(j) for j in (*first_notebook, SPECIAL)]
-    expected = [entry | {"values": list(entry["values"])} for entry in expected]
-    expected[-1]["values"][1] |= unknown
+    expected = [entry | {"values": list(entry["values"])} for entry in map(asdict, (*first_notebook, SPECIAL))]
+    expected[-1]["values"][1] |= {"mean": None, "low": None, "high": None}
     assert stored == expected and [list(entry) for entry in stored] == [list(entry) for entry in expected]
     assert "ε" in path.read_text("utf-8"), "readable without a decoder"
     assert main_module.main(["claims", "--json", "--out", str(tmp_path / "new")]) == 0

@@ -17,8 +17,8 @@ UNREADABLE = {
     "a number": "3",
     "not records": '["C1"]',
     "not all columns": '[{"claim": "C1"}]',
-    "a number as a text": json.dumps([CLAIM | {"claim": 1}]),
-    "no values": json.dumps([dict.fromkeys(COLUMNS, "")]),
+    "a number as a text": json.dumps([dict.fromkeys(COLUMNS, "") | {"scale": 1}]),
+    "no values": json.dumps([dict.fromkeys(COLUMNS, "") | {"values": None}]),
     "a text as a number": json.dumps([CLAIM | {"values": [VALUE | {"low": "0.1"}]}]),
     "true as a number": json.dumps([CLAIM | {"values": [VALUE | {"n": True}]}]),
     "not all numbers": json.dumps([CLAIM | {"values": [VALUE, {"name": "ε", "over": "draws", "mean": 0.1}]}]),
@@ -28,12 +28,17 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_unreadable_claims(tmp_path, text):
+    """A file that cannot be read is named, and how to make one; verdicts need no values."""
     path = tmp_path / "claims" / "01_good.json"
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(report.ClaimsError) as error:
         report.read_claims(tmp_path)
     assert str(error.value) == f"{path} is not a list of claims: run 01_good again with --overwrite."
+    for file in (tmp_path / "missing.json", *([] if '"values"' in text else [path])):
+        with pytest.raises(report.ClaimsError) as error:
+            report.read_verdicts(file)
+        assert str(error.value) == f"{file} is not a list of verdicts: make one with `hmm claims --json > {file}`."
 
 
 def test_the_order_of_the_claims(tmp_path):
@@ -89,15 +94,3 @@ def test_notebooks_that_were_not_run_are_not_compared():
     claims = [judged("C1")]
     expected = [judged("C1"), judged("C1", "not enough data", "02_later"), judged("C9", notebook="00_earlier")]
     assert report.compare(claims, expected) == report.Comparison((), 1, ("00_earlier", "02_later"))
-
-
-@pytest.mark.parametrize("text", ["{", "{}", '[{"claim": "C1"}]', json.dumps([judged("C1") | {"scale": 1}])], ids=[
-    "not JSON", "not a list", "not all columns", "a number as a text"])  # fmt: skip
-def test_unreadable_verdicts(tmp_path, text):
-    """A file of verdicts that cannot be read is named, and how to make one."""
-    path = tmp_path / "verdicts.json"
-    path.write_text(text)
-    for file in (path, tmp_path / "missing.json"):
-        with pytest.raises(report.ClaimsError) as error:
-            report.read_verdicts(file)
-        assert str(error.value) == f"{file} is not a list of verdicts: make one with `hmm claims --json > {file}`."

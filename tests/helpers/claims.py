@@ -12,6 +12,8 @@ from hmm_utils.sgd import training
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not follow from the stated parameters", "not enough data"
 BY_NUMBER = {claim.number: claim for claim in CLAIMS}
+MNIST = (784, 76 * 784, 10_000, "mnist", "MNIST images")
+DIGITS = (64, 1347, 450, "digits8x8", "8×8 handwritten digits")
 SE = 5  # standard errors allowed: one test in two million fails by chance
 
 
@@ -25,11 +27,7 @@ def made(e, *, n_inputs=None, mnist=True, spread=0.01, seed=0, **laws):
     """
     rng, K = np.random.default_rng(seed), np.array(e.widths)
     if e.inputs == "digits":
-        N, P, n_test, kind, dataset = (
-            (784, 76 * 784, 10_000, "mnist", "MNIST images")
-            if mnist
-            else (64, 1347, 450, "digits8x8", "8×8 handwritten digits")
-        )
+        N, P, n_test, kind, dataset = MNIST if mnist else DIGITS
     else:
         N, n_test, kind, dataset = n_inputs or e.n_inputs, e.n_test, e.inputs, "i.i.d. Gaussian inputs"
         P = 76 * N
@@ -75,22 +73,20 @@ def measured(ratios=(1, 1, 1), *, n=4, spread=0.01, mnist=True, neighbours=(2, 2
     digits = np.stack([np.broadcast_to(ratio, n) for ratio in ratios], axis=1)
     d = 12 * np.stack([digits, np.ones((n, 3))], axis=1)[..., None] * np.ones(len(neighbours))
     d = d * np.random.default_rng(8).normal(1, spread, d.shape)
+    N, _, _, kind, dataset = MNIST if mnist else DIGITS
+    attrs = {"inputs": "digits", "n_inputs": N, "kind": kind, "dataset": dataset, "notice": "", "estimators": ""}
     return xr.Dataset(
         {
             "dimension": (("subsample", "inputs", "estimator", "neighbours"), d),
             "radius": (("subsample", "inputs", "neighbours"), np.ones((n, 2, len(neighbours)))),
         },
         {"inputs": ["digits", "structured"], "estimator": list(dimension.ESTIMATORS), "neighbours": list(neighbours)},
-        {
-            "inputs": "digits", "n_inputs": 784 if mnist else 64, "notice": "", "images_used": 60, "seconds": 1.0,
-            "kind": "mnist" if mnist else "digits8x8", "estimators": "",
-            "dataset": "MNIST images" if mnist else "8×8 handwritten digits",
-        },
-    )  # fmt: skip
+        attrs | {"images_used": 60, "seconds": 1.0},
+    )
 
 
 def theory(
-    off=0.002, *, N=4000, last=None, off_QR=0.01, averaged=0.2, shrinks=0.5, against_delta=1.01, drop=(3, 0),
+    off=0.002, *, N=4000, last=None, off_Q=0.01, off_R=0.01, averaged=0.2, shrinks=0.5, against_delta=1.01, drop=(3, 0),
     power=(0.2, -0.1), compared=("sgn", "erf", "relu"), sizes=(500, 1000, 2000),
 ):  # fmt: skip
     """Made-up results of measurement T1: relative deviations of ε_g (and at the last time), absolute ones of Q and R,
@@ -103,16 +99,14 @@ def theory(
         time = np.geomspace(0.05, 50, 12)
         eps_g = np.ones((n_draws, 1, 1)) * np.exp(-np.log1p(time))
         dims, shape = ("draw", "simulation", "student", "time"), (n_draws, 5, 1, 12)
-        Q = off_QR + 0.001 * rng.standard_normal((*shape, 2, 2))
-        deviation = np.full(12, off)
-        deviation[-1] = deviation[-1] if last is None else last
-        if n_draws > 1:
-            deviation = deviation * np.exp(0.1 * rng.standard_normal((n_draws, 1, 1, 1)))
+        overlaps = 0.001 * rng.standard_normal((*shape, 2, 2))
+        deviation = np.array([off] * 11 + [last or off])
+        deviation = deviation * (np.exp(0.1 * rng.standard_normal((n_draws, 1, 1, 1))) if n_draws > 1 else 1)
         zeros = np.zeros((n_draws, 1, 12, 2, 2))
         return xr.Dataset(
             {
                 "eps_g": (dims, eps_g[:, None] * (1 + deviation) * (1 + 1e-4 * rng.standard_normal(shape))),
-                "Q": ((*dims, "k", "l"), Q), "R": ((*dims, "k", "m"), Q),
+                "Q": ((*dims, "k", "l"), off_Q + overlaps), "R": ((*dims, "k", "m"), off_R + overlaps),
                 "eps_g_theory": (("draw", "student", "time"), eps_g),
                 "eps_g_averaged": (("draw", "student", "time"), eps_g * (1 + averaged)),
                 "Q_theory": (("draw", "student", "time", "k", "l"), zeros),
@@ -122,11 +116,9 @@ def theory(
             {"f": f, "n_inputs": n_inputs, "n_latent": n_latent},
         )  # fmt: skip
 
-    found = {
-        f"t1/simulation/{f}_N{N}_D{N // part}": simulated(f, N, N // part, off) for f in compared for part in (2, 10)
-    }
+    found = {f"t1/simulation/{f}_D{N // part}": simulated(f, N, N // part, off) for f in compared for part in (2, 10)}
     for n in sizes:
-        found[f"t1/scaling/sgn_N{n}_D{n // 10}"] = simulated("sgn", n, n // 10, 0.01 * (n / 500) ** -shrinks, n_draws=4)
+        found[f"t1/scaling/N{n}"] = simulated("sgn", n, n // 10, 0.01 * (n / 500) ** -shrinks, n_draws=4)
     found["t1/error_against_delta"] = xr.Dataset(
         {"extrapolated": ("delta", [0.1, 0.1 * against_delta]), "analytic": ("delta", [0.1] * 2)}, {"delta": [0.1, 0.5]}
     )
@@ -159,9 +151,8 @@ def generated(*, overlaps=None, tests=None, propagated=0.1, fields=None, n=4, sp
         d = d * rng.normal(1, spread, d.shape)
         return (1 + d)[:, :, None, None] * np.ones((2, 8))
 
-    curves = ("generator", "start", "simulation", "time")
+    curves, ones = ("generator", "start", "simulation", "time"), np.ones((len(names), n, 8))
     skewness = np.array([(usual | (fields or {}))[name] for name in names])[:, None, None] * np.ones((2, 4))
-    ones = np.ones((len(names), n, 8))
     return xr.Dataset(
         {
             "eps_g_mse": (curves, off({name: 0.005 for name in deep.RANDOM} | (overlaps or {}))),
