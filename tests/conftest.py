@@ -2,15 +2,14 @@
 
 import pytest
 import shapes  # noqa: F401 (before the package: checks annotated shapes)
-from helpers.throwaway import replace_plan, write_notebooks
+from helpers.throwaway import write_notebooks
 
 from hmm_utils.app import __main__ as main_module
 
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """A folder with notebooks, beside which the test stands; no git, and the throw-away `plan`."""
-    replace_plan(monkeypatch.setattr)
+    """A folder with notebooks, beside which the test stands; no git."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return write_notebooks(tmp_path)

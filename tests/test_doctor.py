@@ -49,39 +49,35 @@ def test_versions(monkeypatch):
     assert f"numpy {doctor.metadata.version('numpy')}, no-such-package missing" == others.state
 
 
-def images(monkeypatch, *problems):
-    monkeypatch.setattr(mnist, "problems", lambda: dict(zip(mnist.FILES, problems, strict=True)))
-    return list(doctor._images())
-
-
-def test_images_in_order(monkeypatch):
-    assert fine(*images(monkeypatch, "", "", "", ""))
-
-
-def test_images_missing(monkeypatch, tmp_path):
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    """An empty folder for MNIST."""
     monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
     monkeypatch.delenv("HMM_OFFLINE", raising=False)
-    (finding,) = doctor._images()
-    assert note(finding) and "8×8" in finding.state and finding.advice.startswith("hmm data")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("missing", "kind", "text"), [(0, fine, "hashes correct"), (1, wrong, "1 of 4 files")])
+def test_images(digits, monkeypatch, missing, kind, text):
+    found = dict.fromkeys(mnist.FILES, "") | dict.fromkeys(list(mnist.FILES)[:missing], "missing")
+    monkeypatch.setattr(mnist, "problems", lambda: found)
+    assert kind(only(doctor._images)) and text in only(doctor._images).state
+
+
+def test_no_images(digits, monkeypatch):
+    """The advice is one that can be followed: a network is needed, and a folder."""
+    assert note(only(doctor._images)) and "8×8" in only(doctor._images).state
+    assert only(doctor._images).advice.startswith("hmm data")
     monkeypatch.setenv("HMM_OFFLINE", "1")
     assert only(doctor._images).advice.startswith("unset HMM_OFFLINE")
-
-
-def test_images_in_no_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("HMM_DATA_DIR", str(digits / "nowhere"))
     assert wrong(only(doctor._images)) and "nowhere" in only(doctor._images).state
 
 
-def test_images_incomplete(monkeypatch):
-    (finding,) = images(monkeypatch, "", "missing", "", "")
-    assert wrong(finding) and "train-labels" in finding.state and "hmm data" in finding.advice
-
-
-def test_images_damaged(monkeypatch, tmp_path):
+def test_images_damaged(digits):
     """Bytes that are not the digits, with the sentence that says what to delete."""
-    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
     for name in mnist.FILES:
-        (tmp_path / name).write_bytes(b"no digits")
+        (digits / name).write_bytes(b"no digits")
     found = list(doctor._images())
     assert len(found) == 4 and all(wrong(finding) and "delete it" in finding.advice for finding in found)
 
@@ -128,7 +124,7 @@ def test_results_damaged(stored, how):
     assert place.read_bytes() == damaged and len(list(stored.iterdir())) == 2
 
 
-@pytest.mark.parametrize("change", [{"n_draws": 99}, {"seed": 99}, {"time": 1.0}, {"widths": (1,)}])
+@pytest.mark.parametrize("change", [{"n_draws": 99}, {"n_test": 7}, {"seed": 99}, {"time": 1.0}, {"widths": (1,)}])
 def test_outdated_results(stored, monkeypatch, change):
     """A run that is planned with another value than it was stored with."""
     plan = paper.plan()

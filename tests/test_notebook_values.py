@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
 from helpers.throwaway import NAMES, write_notebook
+from papermill import inspect_notebook
 
 from hmm_utils.app import notebooks
 from hmm_utils.app.notebooks import Parameter, Refused, choose, convert, discover
@@ -17,9 +19,7 @@ def test_notebooks_of_the_current_folder(world, monkeypatch):
     assert notebooks.notebooks_folder() == Path("notebooks").resolve()
 
 
-@pytest.mark.parametrize(
-    "line", ["steps: int = 3  # as in n = 3", "steps: int = len('abc')", "steps = None", "steps: int = (", "print()"]
-)
+@pytest.mark.parametrize("line", ["steps: int = len('abc')", "steps = None", "steps: int = (", "print()"])
 def test_parameters_that_cannot_be_read(world, line):
     write_notebook(world, "05_odd", [], parameters=f"# {line}\n{line}")
     with pytest.raises(Refused) as error:
@@ -31,6 +31,15 @@ def test_parameters_that_cannot_be_read(world, line):
 def test_metadata_that_cannot_be_read(world, about):
     write_notebook(world, "05_odd", [], about=about)
     with pytest.raises(Refused, match=rf"05_odd\.ipynb: hidden_manifold in its metadata is wrong \(.*{min(about)}"):
+        discover(world)
+
+
+@pytest.mark.parametrize("line", ["steps: int = 3  # as in n = 3", "n: int | None = None  # P"])
+def test_papermills_inspector_loses_parameters(world, line):
+    """Why `hmm` reads the cell by itself: papermill drops such a line without a word, `hmm` refuses it."""
+    write_notebook(world, "05_odd", [], parameters=line)
+    assert inspect_notebook(nbformat.read(world / "05_odd.ipynb", as_version=4)) == {}
+    with pytest.raises(Refused, match=r"05_odd\.ipynb: in the parameters cell, write"):
         discover(world)
 
 
@@ -80,7 +89,6 @@ def test_an_ambiguous_number(world):
         ("bool", "true", True),
         ("bool", "False", False),
         ("list", "[1, 2, 4]", [1, 2, 4]),
-        ("list", "[1,2,4]", [1, 2, 4]),
         ("list", "[1e-2, 3, x]", [0.01, 3, "x"]),
         ("list", "['1e-2']", ["1e-2"]),
         ("list", "[]", []),
@@ -110,9 +118,6 @@ def test_values(kind, text, value):
         ("float", "fast", r"x expects a number \(float\), not fast\."),
         ("float", "true", r"not true\."),
         ("float", "", r"not nothing\."),
-        ("float", ".nan", r"x is \.nan, where only finite numbers make sense"),
-        ("float", "1e999", "only finite numbers"),
-        ("list", "[1, [.inf]]", "only finite numbers"),
         ("bool", "1", r"x expects true or false \(bool\), not 1: write true\."),
         ("bool", "maybe", r"not maybe\."),
         ("str", "3", r"""x expects a word \(str\), not 3: write "'3'" if you mean the word\."""),

@@ -27,9 +27,7 @@ time.sleep(60)"""
 
 # `hmm` in a process of its own, for what depends on signals or on the environment at start-up.
 DRIVER = """import signal, sys
-from helpers.throwaway import replace_plan
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-replace_plan(setattr)
 from hmm_utils.app.__main__ import main
 sys.exit(main(sys.argv[1:]))"""
 
@@ -58,13 +56,14 @@ def start(folder, notebooks, *arguments, **environment):
 
 
 def test_a_parameter_goes_where_it_is_known(world):
-    prepared = running.prepare(["00", "01", "03"], values=[("steps", "4"), ("rate", "1")], notebooks=world)
-    place = {"profile": "quick", "out": "../build"}
-    values = {"steps": 4, "rate": 1.0}
+    given = [("n_pairs", "4"), ("lr", "1")]
+    prepared = running.prepare(["00", "01", "03"], profile="paper", values=given, notebooks=world)
+    place = {"profile": "paper", "out": "../build"}
+    values = {"n_pairs": 4, "lr": 1.0}
     assert [job.given for job in prepared.jobs] == [place, place | values, place | values]
     assert prepared.notes == (
-        "steps is no parameter of 00_plain: ignored there.",
-        "rate is no parameter of 00_plain: ignored there.",
+        "n_pairs is no parameter of 00_plain: ignored there.",
+        "lr is no parameter of 00_plain: ignored there.",
     )
 
 
@@ -99,8 +98,8 @@ def finished(tmp_path_factory):
     stray = folder / "jupyter" / "kernels" / "python3"
     stray.mkdir(parents=True)
     (stray / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
-    arguments = ["all", "--profile", "paper", "-p", "steps", "4", "-p", "widths", "[1, 2]"]
-    process = start(folder, notebooks, *arguments, JUPYTER_PATH=str(folder / "jupyter"))
+    values = ["-p", "n_pairs", "4", "-p", "widths", "[1, 2]"]
+    process = start(folder, notebooks, "all", *values, JUPYTER_PATH=str(folder / "jupyter"))
     out, err = process.communicate(timeout=100)
     return SimpleNamespace(code=process.returncode, out=out, err=err, folder=folder)
 
@@ -111,30 +110,23 @@ def executed(finished, name):
 
 def test_a_failure_is_told_and_does_not_stop_the_others(finished):
     assert finished.code == 1
-    assert sorted(path.name for path in (finished.folder / "build").iterdir()) == [
-        "00_plain.ipynb",
-        "01_good.ipynb",
-        "02_bad.failed.ipynb",
-        "03_other.ipynb",
-        "claims",
-        "claims.json",
-        "claims.md",
-        "figures",
-    ]
+    notebooks = {"00_plain.ipynb", "01_good.ipynb", "02_bad.failed.ipynb", "03_other.ipynb"}
+    others = {"claims", "claims.json", "claims.md", "figures"}
+    assert {path.name for path in (finished.folder / "build").iterdir()} == notebooks | others
     assert "02_bad failed\n  ZeroDivisionError: division by zero\n  in cell [5], line 5: ratio(0)\n" in finished.err
     assert "hmm: 1 of 4 notebooks failed.\n" in finished.err
     assert "Traceback" not in finished.err
     failed = executed(finished, "02_bad.failed")
     assert "fine so far" in outputs(failed, "stdout")
-    assert failed.metadata.hmm.parameters.steps == 4
+    assert failed.metadata.hmm.parameters.n_pairs == 4
 
 
 def test_metadata(finished):
     metadata = executed(finished, "01_good").metadata
     record = metadata.hmm
-    given = {"profile": "paper", "out": "../build", "steps": 4, "widths": [1, 2]}
-    assert record.parameters == {**given, "seed": 7, "rate": 0.5, "label": "erf", "boom": False}
-    assert (record.profile, record.seed, record.commit, record.dirty) == ("paper", 7, "unknown", None)
+    given = {"profile": "quick", "out": "../build", "n_pairs": 4, "widths": [1, 2]}
+    assert record.parameters == {**given, "seed": 7, "lr": 0.5, "label": "erf", "boom": False}
+    assert (record.profile, record.seed, record.commit, record.dirty) == ("quick", 7, "unknown", None)
     assert record.versions.keys() == {"python", "hmm_utils", "numpy", "numba", "torch"}
     assert record.versions.hmm_utils == __version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record.started)
@@ -165,9 +157,9 @@ def test_claims_are_collected(finished, hmm, monkeypatch):
     claims = json.loads((finished.folder / "build" / "claims.json").read_text("utf-8"))
     order = [(number, name) for number in ("C2", "C10") for name in ("01_good", "03_other")]
     assert [(claim["claim"], claim["notebook"]) for claim in claims] == order
-    assert claims[0]["scale"] == "paper, steps=4"
+    assert claims[0]["scale"] == "quick, n_pairs=4"
     text = (finished.folder / "build" / "claims.md").read_text("utf-8")
-    assert "| C2 | wider is better | 3.1 | Fig. 1 | ratio 0.3 \\| 0.4 | holds | 01_good | paper, steps=4 |\n" in text
+    assert "| C2 | wider is better | 3.1 | Fig. 1 | ratio 0.3 \\| 0.4 | holds | 01_good | quick, n_pairs=4 |\n" in text
     table = [re.split(" {2,}", line) for line in finished.out.splitlines()]
     assert table[0] == ["claim", "what was measured", "verdict", "notebook"]
     assert ["C10 wider is better", "ratio 0.3 | 0.4", "holds", "03_other"] in table
@@ -230,16 +222,3 @@ def test_interrupted_side_by_side(world):
     share = str(max(1, running.cores() // 2))
     notebook = nbformat.read(Path("build", "01_good.ipynb"), as_version=4)
     assert outputs(notebook, "stdout").split() == [sys.executable, share, share]
-
-
-def test_plain_papermill_runs_them_too(world, monkeypatch):
-    from click.testing import CliRunner
-    from papermill.cli import papermill
-
-    monkeypatch.chdir(world)
-    arguments = ["01_good.ipynb", "../executed.ipynb", "-p", "steps", "2", "-y", "widths: [1, 2]", "--no-progress-bar"]
-    result = CliRunner().invoke(papermill, arguments)
-    assert result.exit_code == 0, result.output
-    notebook = nbformat.read("../executed.ipynb", as_version=4)
-    assert notebook.metadata.papermill.parameters == {"steps": 2, "widths": [1, 2]}
-    assert notebook.metadata.papermill.exception is None

@@ -19,7 +19,6 @@ from __future__ import annotations
 import ast
 import difflib
 import json
-import math
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -281,8 +280,6 @@ def convert(text: str, parameter: Parameter) -> object:
     if type(value) is not _TYPES[parameter.type]:
         expected = f"expects {_EXAMPLES[parameter.type]} ({parameter.type})"
         raise Refused(f"{parameter.name} {expected}, not {text or 'nothing'}{_advice(text, value, parameter.type)}.")
-    if not _finite(value):
-        raise Refused(f"{parameter.name} is {text}, where only finite numbers make sense: give one.")
     return value
 
 
@@ -308,9 +305,3 @@ def _advice(text: str, value: object, kind: str) -> str:
     if kind == "bool" and isinstance(value, int):
         return f": write {'true' if value else 'false'}"
     return ""
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, list):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)

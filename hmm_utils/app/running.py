@@ -164,7 +164,10 @@ def _plan(info: NotebookInfo, profile: str, given: Mapping[str, object]) -> Mapp
 
     try:
         resolve(str(given.get("device", "cpu")))
-        return experiments.plan(info.setups, profile, given, extra_parameters=("device", *info.extra))
+        extra = ("device", *info.extra)
+        if not info.setups:  # The values of a notebook that trains in a way of its own obey the same rules.
+            experiments.plan(["vanilla"], profile, given, extra)
+        return experiments.plan(info.setups, profile, given, extra)
     except ValueError as error:
         raise Refused(f"{info.name}: {error}") from None
 

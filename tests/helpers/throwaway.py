@@ -1,9 +1,7 @@
-"""Throw-away notebooks, and the plan that stands in for `hmm_utils.runs.experiments.plan` beside them."""
+"""Throw-away notebooks, which train nothing and say that they run the set-up of notebook 00."""
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
-from hmm_utils.runs import experiments
 
 NAMES = ["00_plain", "01_good", "02_bad", "03_other"]
 
@@ -12,10 +10,10 @@ out: str = ""  # folder for figures and verdicts (empty: nothing is written)
 seed: int = 7"""
 
 PARAMETERS = f"""{PLACE}
-steps: int = 3  # how many steps
+n_pairs: int = 3  # how many
 
 # of the students
-rate: float = 0.5  # learning rate
+lr: float = 0.5  # learning rate
 widths: list = None  # student widths K (None: the profile's)
 label: str = "erf"  # activation
 boom: bool = False  # fail on purpose
@@ -26,7 +24,7 @@ TRACE = 'from pathlib import Path\nPath("ran-NAME").touch()'
 
 BARS = """import warnings
 from tqdm import tqdm
-for epoch in tqdm(range(steps), desc="training"):
+for epoch in tqdm(range(n_pairs), desc="training"):
     for step in tqdm(range(2), desc="inner", leave=False):
         pass
 warnings.warn("the learning rate is large")
@@ -42,7 +40,7 @@ if boom:
 CLAIMS = """import json
 claims = [
     {"claim": claim, "statement": "wider is better", "section": "3.1", "figure": "Fig. 1", "verdict": "holds",
-     "measured": "ratio 0.3 | 0.4", "values": [], "notebook": "NAME", "scale": f"{profile}, steps={steps}"}
+     "measured": "ratio 0.3 | 0.4", "values": [], "notebook": "NAME", "scale": f"{profile}, n_pairs={n_pairs}"}
     for claim in ("C10", "C2")
 ]
 if out:
@@ -50,19 +48,6 @@ if out:
     Path(out, "claims", "NAME.json").write_text(json.dumps(claims))
     Path(out, "figures").mkdir(exist_ok=True)
     Path(out, "figures", "NAME.png").touch()"""
-
-
-def plan(setups, profile, overrides, extra_parameters=()):
-    """As in `hmm_utils.runs.experiments`: refuse the impossible."""
-    assert not {"profile", "out"} & set(overrides)
-    if overrides.get("steps", 1) < 1:
-        raise ValueError(f"steps must be at least 1, not {overrides['steps']}: give a larger number.")
-
-
-def replace_plan(replace):
-    """Replaces, by `replace(module, name, value)`, what a run asks `experiments`: nothing is planned or stored."""
-    replace(experiments, "plan", plan)
-    replace(experiments, "is_archived", lambda profile: False)
 
 
 def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=True, about=()):
@@ -75,7 +60,8 @@ def write_notebook(folder, name, cells, *, parameters=PARAMETERS, kernelspec=Tru
         ]
     )
     if about is not None:
-        notebook.metadata["hidden_manifold"] = {"title": name} | dict(about)
+        extra = [line.partition(":")[0] for line in parameters.splitlines() if line.startswith(("label", "boom"))]
+        notebook.metadata["hidden_manifold"] = {"title": name, "setups": ["vanilla"], "parameters": extra} | dict(about)
     if kernelspec:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     folder.mkdir(exist_ok=True)
