@@ -77,9 +77,10 @@ def test_the_model_is_drawn_from_real_numbers(tasks):
     np.testing.assert_array_equal(bend.get_ydata(), NONLINEARITIES[f](bend.get_xdata()))
 
     said = [text.get_text() for text in fig.texts]
+    framed = {(t.get_text(), to_hex(t.get_bbox_patch().get_facecolor())) for t in fig.texts if t.get_bbox_patch()}
     for i in shown:
-        assert f"{latent.y_train[i]:+.0f}".replace("-", "−") in said
-        assert f"{taught.y_train[i]:+.2f}".replace("-", "−") in said
+        for y, form in ((latent.y_train[i], "+.0f"), (taught.y_train[i], "+.2f")):
+            assert (format(y, form).replace("-", "−"), ORANGE if y > 0 else BLUE) in framed
     text = " ".join(said)
     assert all(f"Eq. ({number})" in text for number in (4, 6, 7)) and f"by $f$ = {f}" in text
     # labels ±1 are signs of φ, real ones are φ

@@ -554,6 +554,15 @@ async def test_a_training_that_ends_by_itself_is_shown_to_the_end(app):
     assert not one.train.disabled and one.stop.disabled
 
 
+def test_a_curve_has_two_times_after_0(app):
+    one, begun, snapshots = app(), Training(SMALL), list(itertools.islice(session.watch(SMALL), 3))
+    one.session.trainings = [begun]
+    for n, curves in ((2, 0), (3, 1)):
+        begun._snapshots = snapshots[:n]
+        one.refresh()
+        assert len(shown_times(one)) == curves
+
+
 @pytest.mark.parametrize(("cost", "pause"), [(0.5, 1.0), (0.01, 0.2)])
 @story
 async def test_frames_are_dropped_not_queued(cost, pause, app, monkeypatch):
