@@ -9,10 +9,11 @@ import pytest
 import xarray as xr
 from helpers.experiments import counted, run_cached, tiny_plan
 
+from hmm_utils.data import mnist
 from hmm_utils.files import DamagedFileWarning
 from hmm_utils.model import networks
-from hmm_utils.runs import archive
-from hmm_utils.sgd import block
+from hmm_utils.runs import archive, experiments, paper, sweep
+from hmm_utils.sgd import block, training
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,9 @@ def test_a_figure_is_one_file_and_a_run_one_group(swept, tmp_path):
         assert {v.dtype for v in read.data_vars.values()} == {np.dtype("f4")}
         assert all(v.encoding["zlib"] and v.encoding["fletcher32"] for v in read.data_vars.values())
         assert {"draw", "init", "student", "width", "time", "inputs"} == set(read.dims)
+    with h5py.File(tmp_path / "fig3.nc") as file:
+        kinds = {item.dtype.kind for group in file.values() for item in group.values()}
+    assert kinds <= set("ifOS"), "no opaque objects"
     assert archive.load(tmp_path, "fig3_middle", plan["fig3_left"]) is None
     assert archive.load(tmp_path / "nowhere", "fig3_left", plan["fig3_left"]) is None
 
@@ -135,10 +139,68 @@ def test_only_figures_are_stored(swept, tmp_path):
         archive.save(tmp_path, tiny_plan("vanilla"), {"vanilla": found["fig3_left"]})
 
 
-def test_files_hold_no_pickles(swept, tmp_path):
-    """Nothing in a file is an opaque object."""
+STALE = {"n_test": 51, "n_test_along": 9, "n_times": 6, "time": 5.0, "lr": 0.1, "seed": 9, "n_draws": 1, "widths": (1,)}
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_stale_results_are_not_complete(swept, tmp_path, name):
+    """Results that were stored with another value than is planned, whatever it is."""
     plan, found, _ = swept
-    for path in archive.save(tmp_path, plan, found):
-        with h5py.File(path) as file:
-            kinds = {item.dtype.kind for group in file.values() for item in group.values()}
-            assert kinds <= set("ifOS") and "f" in kinds
+    archive.save(tmp_path, plan, found)
+    assert archive.examine(tmp_path, plan).n_runs == 3
+    other = plan | {"fig3_left": replace(plan["fig3_left"], **{name: STALE[name]})}
+    state = archive.examine(tmp_path, other)
+    assert (state.n_runs, state.missing, state.incomplete, state.damaged) == (2, (), ("fig3_left",), ())
+    assert [row.name for row in archive.list_runs(tmp_path, other) if not row.complete] == ["fig3_left"]
+
+
+def test_a_file_that_cannot_be_listed_is_set_aside(swept, tmp_path):
+    plan, found, _ = swept
+    archive.save(tmp_path, plan, found)
+    (tmp_path / "fig2.nc").write_bytes(b"no netCDF")
+    with pytest.warns(DamagedFileWarning, match=r"^fig2\.nc cannot be read"):
+        rows = list(archive.list_runs(tmp_path, plan))
+    assert [row.name for row in rows] == ["fig3_left", "fig3_right"]
+
+
+# ---- The project's own archive ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    e = paper.plan()["fig4_pretraining"]
+    return archive.pretrained_teacher(archive.load(archive.FOLDER, e.name, e))
+
+
+def test_the_archive_holds_the_planned_draws_and_nothing_else(teacher, tmp_path):
+    """A changed value of the paper's profile or of a set-up, a field's default, or a text in the keys, is seen here."""
+    stored = archive.keys(archive.FOLDER)
+    assert {unit.key for unit in sweep.units(paper.plan(), tmp_path, teacher, stored)} == set(stored)
+    state = archive.examine(archive.FOLDER, paper.plan())
+    assert (state.n_runs, state.missing, state.incomplete, state.damaged) == (len(paper.plan()), (), (), ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fig1_left", "fig1_right", "fig1_right_signs", "fig2_right_latent/first", "fig3_left", "fig4", "fig10_latent"],
+)
+def test_stored_draws_are_those_that_are_trained_today(name, teacher):
+    """One pair of the first draw, trained to an early time with the data, weights and samples of the stored run.
+
+    Errors differ by roundings, 1e-7, and by single samples of 10 000 whose sign they decide.
+    """
+    e, early = paper.plan()[name], 6
+    if e.inputs == "digits" and not mnist.is_available():
+        pytest.skip("MNIST is not on this machine")
+    times = training.evaluation_times(e.time, e.n_times)
+    # at the last time, errors are measured with more test inputs
+    short = replace(e, time=times[early], n_times=early + 1, widths=e.widths[:2][-1:], n_pairs=1, n_draws=1)
+    result = experiments.run_experiment(
+        short, teacher=teacher if e.task == "pretrained" else None, progress=False
+    ).isel(time=slice(early))  # fmt: skip
+    stored = archive.load(archive.FOLDER, name, e)
+    stored = stored.sel(width=result["width"]).isel(draw=[0], init=[0], time=slice(early))
+    np.testing.assert_allclose(stored["time"], result["time"])
+    for error in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac"):
+        difference = abs(stored[error] - result[error].assign_coords(time=stored["time"]))
+        assert difference.size and float(difference.max()) < 5e-4, error

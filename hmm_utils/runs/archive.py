@@ -107,7 +107,7 @@ class ArchiveState:
 
 
 def figure_file(e: Experiment) -> str:
-    """The file of an experiment: fig3.nc for "Fig. 3 left", scan.nc for "Fig. 3 left, scanned"."""
+    """Name the file of an experiment: fig3.nc for "Fig. 3 left", scan.nc for "Fig. 3 left, scanned"."""
     if e.figure.endswith(SCANNED):
         return "scan.nc"
     number = re.match(r"Fig\. (\d+)", e.figure)
@@ -143,7 +143,7 @@ def save(folder: Path, plan: Mapping[str, Experiment], results: Mapping[str, xr.
 
 
 def _reduced(name: str, result: xr.Dataset) -> xr.Dataset:
-    """The part of a result that is stored."""
+    """Select the part of a result that is stored."""
     if result.attrs["figure"].endswith(SCANNED):
         return result[[*_OF_THE_SCAN]]
     weights = [w for w in ("W", "v") if w in result]
@@ -156,12 +156,12 @@ def _reduced(name: str, result: xr.Dataset) -> xr.Dataset:
 
 
 def _group(name: str) -> str:
-    """A name such as "fig2_left_iid/first" as one group, not as one inside another."""
+    """Write a name such as "fig2_left_iid/first" as one group, not as one inside another."""
     return name.replace("/", ", ")
 
 
 def load(folder: Path, name: str, e: Experiment) -> xr.Dataset | None:
-    """The stored result of a run by its name in a plan; None if there is none.
+    """Read the stored result of a run by its name in a plan; None if there is none.
 
     A file that cannot be read is set aside with a warning.
     """
@@ -176,18 +176,18 @@ def _read(place: Path, group: str) -> xr.Dataset | None:
 
 
 def pretrained_teacher(pretraining: xr.Dataset) -> Network:
-    """The teacher of Fig. 4, from the result of its training on digits."""
+    """Return the teacher of Fig. 4, from the result of its training on digits."""
     return training.student(pretraining.isel(draw=0), width=int(pretraining["width"][0]))
 
 
 def _files(folder: Path) -> list[Path]:
-    """The figures' files in the order of the figures, then the scan's."""
+    """List the figures' files in the order of the figures, then the scan's."""
     numbers = {path: int(m[1]) for path in folder.glob("fig*.nc") if (m := re.fullmatch(r"fig(\d+)\.nc", path.name))}
     return [*sorted(numbers, key=numbers.__getitem__), *folder.glob("scan.nc")]
 
 
 def _groups(place: Path, *, whole: bool = False) -> dict[str, dict[str, Any]]:
-    """The attributes of each group of a file, and as "sizes" the numbers of draws and initialisations.
+    """Read the attributes of each group of a file, and as "sizes" the numbers of draws and initialisations.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def _groups(place: Path, *, whole: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def keys(folder: Path, *, whole: bool = False) -> dict[str, Location]:
-    """Where each stored draw of this version of the engine is, by its key.
+    """Locate each stored draw of this version of the engine, by its key.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def keys(folder: Path, *, whole: bool = False) -> dict[str, Location]:
 
 
 def load_draws(locations: Mapping[str, Location]) -> dict[str, xr.Dataset]:
-    """Stored draws by key, from entries of :func:`keys`; each group is read once.
+    """Read stored draws by key, from entries of :func:`keys`; each group is read once.
 
     Draws that cannot be read are left out, and their file is set aside with a warning.
     """
@@ -281,7 +281,7 @@ def examine(folder: Path, plan: Mapping[str, Experiment]) -> ArchiveState:
 
 
 def list_runs(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[StoredRun]:
-    """The stored runs, for a table; only attributes are read.
+    """List the stored runs, for a table; only attributes are read.
 
     A file that cannot be opened is set aside with a warning.
     """
@@ -309,7 +309,7 @@ def list_runs(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[StoredRu
 
 
 def _stored_teacher(folder: Path, planned: Iterable[Experiment]) -> Network | None:
-    """The teacher of Fig. 4, if some of the experiments have it and it is stored."""
+    """Read the teacher of Fig. 4, if some of the experiments have it and it is stored."""
     place = folder / "fig4.nc"
     if not any(e.task == "pretrained" for e in planned) or not place.exists():
         return None
@@ -321,7 +321,7 @@ def _stored_teacher(folder: Path, planned: Iterable[Experiment]) -> Network | No
 
 
 def _is_complete(at: Mapping[str, Any], e: Experiment, teacher: Network | None) -> bool:
-    """Whether the stored keys are those of the planned draws: they depend on all that decides the numbers."""
+    """Compare the stored keys with those of the planned draws, which depend on all that decides the numbers."""
     if e.task == "pretrained" and teacher is None:
         return False
     weights = teacher if e.task == "pretrained" else None

@@ -1,7 +1,7 @@
-"""Results in files, found by their content: the same draw of the same experiment is computed once.
+"""Results in files that are found by their content: the same draw of the same experiment is computed once.
 
-A file holds one draw. It is named by a hash of everything that decides its numbers: the experiment but for its name and
-place in the paper, the draw, the teacher that was trained before, the engine's version.
+A file holds one draw. Its name, the key, is a hash of everything that decides its numbers: the experiment without its
+name and place in the paper, the draw, the weights of a trained teacher, the version of the engine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -31,22 +32,22 @@ from hmm_utils.sgd.hardware import cores
 
 __all__ = ["configured", "content", "default_folder", "key", "load", "path", "plain", "provenance", "save"]
 
-# what a run is called, where it stands and how often it is repeated does not change the numbers of a draw
+# these do not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
 
-# What fields of an experiment were called when the first results were stored: keys, and so all stored results, stay.
+# names of fields when the first results were stored: their keys stay
 _OLD_NAMES = {"n_train": "train_size", "n_pairs": "n_inits"}
 
 
 def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[str, object]:
-    """Everything that decides the numbers of a draw, in types that JSON knows."""
-    # a field that is left at its default does not count, so that one can be added without making old results strange
+    """Return everything that decides the numbers of a draw, in types that JSON knows."""
+    # a field at its default does not count, so that one can be added and old results still be found
     given = {
         _OLD_NAMES.get(f.name, f.name): getattr(e, f.name)
         for f in fields(e)
         if f.name not in _NAMES and getattr(e, f.name) != f.default
     }
-    # as the first results were stored: a whole number without a fraction, but for the runs named "longer"
+    # the text of numbers in the keys of stored results: 10000, but 30000.0 for the runs named "longer"
     given["time"] = int(e.time) if e.time.is_integer() and e.time != 30_000 else e.time
     if e.inputs != "digits":
         del given["data"]
@@ -60,35 +61,49 @@ def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[st
 
 
 def key(e: Experiment, draw: int, teacher: Network | None = None) -> str:
-    """The name under which a draw is kept. Raises ValueError if its teacher is needed and not given."""
+    """Return the name under which a draw is stored.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has a trained teacher and it is not given.
+    """
     text = json.dumps(content(e, draw, teacher), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def default_folder() -> Path:
-    """The folder $HMM_STORE, if that is set, else a folder of the user's cache."""
+    """Return the folder $HMM_STORE, if that is set, else a folder of the user's cache."""
     chosen = os.environ.get("HMM_STORE")
     return Path(chosen).expanduser() if chosen else mnist.cache_dir() / "store"
 
 
 def path(folder: Path, key: str) -> Path:
+    """Return the file of a draw."""
     return folder / f"{key}.nc"
 
 
 def save(folder: Path, key: str, result: xr.Dataset, **attributes: object) -> None:
-    """Writes the result of a draw in single precision, compressed and with checksums. Raises OSError if it cannot.
+    """Write the result of a draw in single precision, compressed and with checksums.
 
-    attributes  of the file; `provenance` is that of this process where they do not say otherwise
+    Parameters
+    ----------
+    **attributes
+        Of the file, in place of the :func:`provenance` of this process.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     made = provenance() | attributes
     write_datasets(path(folder, key), {None: result.assign_attrs(key=key, engine=block.VERSION, **made)})
 
 
 def load(folder: Path, key: str) -> xr.Dataset | None:
-    """The result of a draw; None if it is not there.
+    """Read the result of a draw; None if there is none.
 
-    A file that is damaged, or was made by another version of the engine, is set aside with a warning and counts as
-    none.
+    A file that is damaged, or was made by another version of the engine, is set aside with a warning.
     """
     place = path(folder, key)
     result = read_dataset(place)
@@ -102,8 +117,10 @@ def load(folder: Path, key: str) -> xr.Dataset | None:
 
 
 def configured(place: Path, text: str, group: str | None = None) -> xr.Dataset | None:
-    """What a file, or a group of one, holds, if its attribute `configuration` is this text; None if not, or if there is
-    no such file. One that cannot be read is set aside with a warning."""
+    """Read a file, or a group of one, if its attribute ``configuration`` is this text; else None.
+
+    A file that cannot be read is set aside with a warning.
+    """
     result = read_dataset(place, group)
     if result is None or result.attrs.get("configuration") != text:
         return None
@@ -111,18 +128,18 @@ def configured(place: Path, text: str, group: str | None = None) -> xr.Dataset |
     return result
 
 
-def plain(attributes: Mapping[str, object]) -> dict[str, object]:
-    """Attributes as they were before a file held them: Python's numbers, and lists even of one element."""
+def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes as they were before a file held them: Python's numbers, and lists even of one element."""
     new_names = {old: new for new, old in _OLD_NAMES.items() if new not in attributes}
-    kept = {
+    read = {
         new_names.get(name, name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
         for name, value in attributes.items()
     }
-    return kept | {name: np.atleast_1d(kept[name]).tolist() for name in ("widths", "keys") if name in kept}
+    return read | {name: np.atleast_1d(read[name]).tolist() for name in ("widths", "keys") if name in read}
 
 
 def provenance() -> dict[str, str]:
-    """With what, where and when something was computed."""
+    """Say with what, where and when something was computed."""
     packages = ("numpy", "scipy", "numba", "torch", "xarray")
     return {
         "versions": ", ".join(
@@ -137,6 +154,6 @@ def provenance() -> dict[str, str]:
 
 @cache
 def _commit() -> str:
-    """The commit of the checkout that this package lies in, with a + if files differ from it; empty without one."""
+    """Return the commit of this package's checkout, with a + if files differ from it; empty without one."""
     commit, dirty = checkout.commit(Path(__file__).resolve().parent) or ("", False)
     return commit + ("+" if dirty else "")

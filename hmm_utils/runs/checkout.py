@@ -1,4 +1,4 @@
-"""The state of the git checkout that a folder lies in: what results and executed notebooks say they were made with."""
+"""The state of the git checkout that a folder lies in, for the provenance of results and executed notebooks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ __all__ = ["commit"]
 
 
 def commit(folder: Path, *, untracked: bool = False) -> tuple[str, bool] | None:
-    """The commit's hash, and whether files differ from it; None outside git.
+    """Return the commit's hash, and whether files differ from it; None outside git.
 
-    untracked  whether files that git does not know count as a difference
+    Parameters
+    ----------
+    untracked : bool
+        Whether untracked files count as a difference.
     """
     git = ["git", "-C", os.fspath(folder)]
     status = ["status", "--porcelain", f"--untracked-files={'normal' if untracked else 'no'}"]

@@ -36,7 +36,7 @@ class ClusterError(RuntimeError):
 
 
 def connect(address: str) -> Client:
-    """A client of the Dask scheduler at ``address``, such as tcp://host:8786.
+    """Return a client of the Dask scheduler at ``address``, such as tcp://host:8786.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def connect(address: str) -> Client:
 
 
 def on(client: Client) -> sweep.Computing:
-    """A way to compute draws on the cluster of a client, each in one thread of a worker.
+    """Return a way to compute draws on a client's cluster, each in one thread of a worker.
 
     The device is one of the worker's, and "auto" is decided there. While there is no worker, the sweep waits for one.
     Two sweeps at once may compute the same draw, with the same numbers.
@@ -119,7 +119,7 @@ def _check_data(todo: Sequence[sweep.Unit]) -> None:
 
 
 def _compute(unit: sweep.Unit, device: str) -> tuple[xr.Dataset, dict[str, object]]:
-    """On a worker: the result of a draw, and the attributes that say how it was made."""
+    """Compute a draw on a worker; its result, and the attributes that say how it was made."""
     from distributed import get_worker
 
     # the key depends on the version of the engine and on all fields of the experiment

@@ -152,6 +152,7 @@ class Experiment:
     teacher_activation: str | None = field(default=None)
 
     def __post_init__(self) -> None:
+        """Check the values, and give numbers their types."""
         for name, choices in _CHOICES.items():
             parameters.choice(name, getattr(self, name), choices)
         checked: dict[str, object] = {
@@ -171,12 +172,12 @@ class Experiment:
 
 @cache
 def settings() -> dict[str, Any]:
-    """The content of ``setups.toml``."""
+    """Read ``setups.toml``."""
     return tomllib.loads(files("hmm_utils.runs").joinpath("setups.toml").read_text(encoding="utf-8"))
 
 
 def without_meaning(setup: Mapping[str, object]) -> set[str]:
-    """Parameters without meaning for a set-up: N, D and f of digits, M and labels of tasks that have neither, …"""
+    """Return the parameters without meaning for a set-up: N, D and f of digits, for example."""
     names: set[str] = set()
     if setup["inputs"] == "digits":
         names |= {"n_inputs", "n_draws"}
@@ -199,7 +200,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def experiment(name: str, profile: str = "quick", **overrides: object) -> Experiment:
-    """The set-up of that name at a profile's scale, with some values replaced.
+    """Return the set-up of that name at a profile's scale, with some values replaced.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def plan(
     overrides: Mapping[str, object] | None = None,
     extra_parameters: Collection[str] = (),
 ) -> dict[str, Experiment]:
-    """Every run of some set-ups; nothing is computed.
+    """List every run of some set-ups; nothing is computed.
 
     Parameters
     ----------
@@ -290,29 +291,29 @@ def plan(
 
 
 def _layers(name: str) -> str | list[str]:
-    """Which layers a set-up trains; a list for a curve each."""
+    """Say which layers a set-up trains; a list for a curve each."""
     table = settings()
     parameters.known("set-up", name, table["setups"])
     return table["setups"][name].get("layers", table["defaults"]["layers"])
 
 
 def is_archived(profile: str) -> bool:
-    """Whether results of a profile are stored on the disk."""
+    """Say whether results of a profile are stored on the disk."""
     return settings()["profiles"][profile].get("archived", False)
 
 
 def figure_setups() -> list[str]:
-    """The set-ups of the paper's figures."""
+    """List the set-ups of the paper's figures."""
     return [name for name, setup in settings()["setups"].items() if setup["figure"].startswith("Fig.")]
 
 
 def whole_plan(profile: str) -> dict[str, Experiment]:
-    """Every run of the paper's figures."""
+    """List every run of the paper's figures."""
     return plan(figure_setups(), profile)
 
 
 def longer(profile: str) -> dict[str, Experiment]:
-    """The runs with a later end, named "NAME/longer"; none for a profile whose results are not archived."""
+    """List the runs with a later end, named "NAME/longer"; none for a profile whose results are not archived."""
     table = settings()["longer"]
     values = {name: table[name] for name in ("time", "widths", "n_draws")}
     names = table["setups"] if is_archived(profile) else []
@@ -329,7 +330,7 @@ def _check_teacher(e: Experiment, teacher: networks.Network | None) -> None:
 def dataset(
     experiment: Experiment, *, rng: np.random.Generator, teacher: networks.Network | None = None
 ) -> datasets.Dataset:
-    """One draw of the experiment's data; ``teacher`` is the trained network of task "pretrained"."""
+    """Draw the experiment's data; ``teacher`` is the trained network of task "pretrained"."""
     e = experiment
     _check_teacher(e, teacher)
     if e.inputs == "digits":
@@ -355,19 +356,19 @@ def dataset(
 
 
 def rngs_of_draw(seed: int, draw: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Random generators of the data of a draw and of its training."""
+    """Return the random generators of the data of a draw and of its training."""
     data, train = np.random.default_rng((seed, draw)).spawn(2)
     return data, train
 
 
 def start(result: xr.Dataset, *, width: int, init: int = 0, student: int = 1) -> networks.Network:
-    """A student before training, from one draw of a result, ``result.isel(draw=…)``."""
+    """Return a student before training, from one draw of a result, ``result.isel(draw=…)``."""
     _, rng = rngs_of_draw(result.attrs["seed"], int(result["draw"]))
     return training.initial_student(result, width=width, init=init, student=student, rng=rng)
 
 
 def train_inputs(result: xr.Dataset) -> np.ndarray:
-    """The inputs (P, N) of training, generated again from one draw of a result, ``result.isel(draw=…)``.
+    """Generate the inputs (P, N) of training again, from one draw of a result, ``result.isel(draw=…)``.
 
     Those that a trained network labelled cannot be generated without it.
     """
@@ -406,7 +407,7 @@ def run_plan(
     device: str = "cpu",
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of :func:`run_experiment` for a plan, by name; ``teacher`` is for tasks "pretrained".
+    """Train the experiments of a plan as :func:`run_experiment`; ``teacher`` is for those of task "pretrained".
 
     On a GPU, experiments of one size are trained in one fleet, with all their draws. On the processor they are trained
     one after the other, as many draws at a time as there are pairs of cores.
@@ -477,12 +478,12 @@ def run_draws(
 
 
 def combine(draws: Sequence[xr.Dataset]) -> xr.Dataset:
-    """The draws of one experiment as one result with a dimension ``draw``."""
+    """Join the draws of one experiment into one result with a dimension ``draw``."""
     return xr.concat(draws, dim="draw", combine_attrs="override")
 
 
 def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
-    """The draws of all experiments, as (name, draw), in groups that are trained in one fleet."""
+    """Group the draws of all experiments, as (name, draw), that are trained in one fleet."""
     if where == "cpu":
         groups, most = [[name] for name in plan], max(hardware.threads() // 2, 1)
     else:
@@ -498,7 +499,7 @@ def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list
 
 
 def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> str:
-    """The text beside the progress bar."""
+    """Return the text beside the progress bar."""
     name, draw = jobs[0]
     e = plan[name]
     others = len({name for name, _ in jobs}) - 1
@@ -507,7 +508,7 @@ def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> s
 
 
 def scale_note(result: xr.Dataset) -> str:
-    """One line on how a result's scale compares with the paper's, for figures and verdicts.
+    """Say in one line how a result's scale compares with the paper's, for figures and verdicts.
 
     Labels or layers other than the set-up's do not make the scale smaller, but are mentioned as well.
     """

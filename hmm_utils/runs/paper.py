@@ -18,12 +18,12 @@ _PRETRAINING = "fig4_pretraining"
 
 
 def plan() -> dict[str, Experiment]:
-    """Every run of the archive, by name."""
+    """List every run of the archive, by name."""
     return experiments.whole_plan(PROFILE) | experiments.longer(PROFILE) | scan.points(PROFILE)
 
 
 def asked_for(plans: Iterable[Mapping[str, Experiment]], *, as_stated: bool = True) -> list[dict[str, Experiment]]:
-    """The runs of several plans, in as few sweeps as their names allow.
+    """Join the runs of several plans, in as few sweeps as their names allow.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def asked_for(plans: Iterable[Mapping[str, Experiment]], *, as_stated: bool = Tr
 
 
 def lacking(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path) -> dict[str, int]:
-    """How many draws of each run are neither in the archive nor in the cache in ``folder``; nothing is computed.
+    """Count the draws of each run that are neither in the archive nor in the cache in ``folder``.
 
     Each file is read once. One that is damaged is set aside with a warning, and its draws are counted.
     """
@@ -65,14 +65,14 @@ def lacking(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path) 
 
 
 def unmeasured(names: Iterable[str], archive_folder: Path) -> dict[str, int]:
-    """How many parts of measurements, by their names, are not in the archive."""
+    """Count the parts of measurements, by their names, that are not in the archive."""
     wanted = {name.partition("/")[0] for name in names}
     counts = {name: len(measurements.missing(name, PROFILE, archive_folder)) for name in wanted}
     return {name: counts[name] for name in measurements.MEASUREMENTS if counts.get(name)}
 
 
 def compute(runs: Mapping[str, Experiment], folder: Path, archive_folder: Path, **how: Any) -> dict[str, xr.Dataset]:
-    """The results of these runs by name, read from the archive or the cache, or computed and put into the cache.
+    """Read these runs from the archive or the cache, or compute them and put them into the cache.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def write(results: Mapping[str, xr.Dataset], runs: Mapping[str, Experiment], arc
 
 
 def stored_runs(archive_folder: Path | None = None) -> dict[str, xr.Dataset]:
-    """The stored results of the figures' runs by name; nothing is computed.
+    """Read the stored results of the figures' runs by name; nothing is computed.
 
     The points of the scan are not among them (:func:`hmm_utils.runs.scan.load`).
 

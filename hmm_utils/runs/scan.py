@@ -12,6 +12,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from hmm_utils.model import parameters
 from hmm_utils.runs import archive, experiments
 from hmm_utils.runs.experiments import Experiment
 
@@ -20,18 +21,24 @@ __all__ = ["load", "points"]
 
 
 def points(profile: str = "quick", *, seed: int | None = None) -> dict[str, Experiment]:
-    """Every point of the scan by name, that of the caption of Fig. 3 first.
+    """List every point of the scan by name, that of the caption of Fig. 3 first; nothing is computed.
 
-    Nothing is computed. seed: None keeps the profile's. Raises ValueError for an unknown profile.
+    Parameters
+    ----------
+    seed : int, optional
+        None keeps the profile's.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile.
     """
-    if profile not in experiments.PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(experiments.PROFILES)}.")
+    parameters.known("profile", profile, experiments.PROFILES)
     table = dict(experiments.settings()["scan"][profile])
-    blocks, found = table.pop("blocks"), {}
-    for block in blocks:
-        for alpha, labels, layers, N, D in product(
-            *(block[axis] for axis in ("alpha", "labels", "layers", "n_inputs", "n_latent"))
-        ):
+    found: dict[str, Experiment] = {}
+    for block in table.pop("blocks"):
+        axes = (block[axis] for axis in ("alpha", "labels", "layers", "n_inputs", "n_latent"))
+        for alpha, labels, layers, N, D in product(*axes):
             e = experiments.experiment(
                 block["setup"], profile, **table, seed=seed,
                 n_train=alpha * N, labels=labels, layers=layers, n_inputs=N, n_latent=D,
@@ -42,6 +49,6 @@ def points(profile: str = "quick", *, seed: int | None = None) -> dict[str, Expe
 
 
 def load(folder: Path) -> dict[str, xr.Dataset]:
-    """The stored points of the paper's profile by name, those that are there; `folder` as in `results.load`."""
-    found = {name: archive.load(folder, name, e) for name, e in points("paper").items()}
-    return {name: result for name, result in found.items() if result is not None}
+    """Read the stored points of the paper's profile by name, from the archive in ``folder``."""
+    stored = {name: archive.load(folder, name, e) for name, e in points("paper").items()}
+    return {name: result for name, result in stored.items() if result is not None}

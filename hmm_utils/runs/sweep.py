@@ -60,7 +60,7 @@ def units(
     teacher: Network | None = None,
     known_keys: Collection[str] = (),
 ) -> list[Unit]:
-    """All draws of a plan; ``teacher`` is for the experiments of task "pretrained".
+    """List all draws of a plan; ``teacher`` is for the experiments of task "pretrained".
 
     For ``data="auto"``, stored results on MNIST are taken if there are any (in ``folder`` or among ``known_keys``);
     otherwise it decides whether MNIST can be loaded now.
@@ -86,7 +86,7 @@ def _have_mnist() -> bool:
 
 
 def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
-    """The draws that are not in the cache, each key once."""
+    """List the draws that are not in the cache, each key once."""
     wanted: dict[str, Unit] = {}
     for unit in all_units:
         wanted.setdefault(unit.key, unit)
@@ -96,7 +96,7 @@ def missing(all_units: Iterable[Unit], folder: Path) -> list[Unit]:
 def load_draws(
     wanted: Iterable[Unit], folder: Path, archived: Mapping[str, archive.Location]
 ) -> dict[str, xr.Dataset]:
-    """The draws that can be read, by key, from the archive (:func:`hmm_utils.runs.archive.keys`) or the cache.
+    """Read draws by key, from the archive (:func:`hmm_utils.runs.archive.keys`) or the cache.
 
     Only reading shows whether a file is intact: a damaged one is set aside with a warning.
     """
@@ -119,7 +119,7 @@ def run_cached(
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of :func:`hmm_utils.runs.experiments.run_plan` in single precision, by way of a cache.
+    """Run a plan as :func:`hmm_utils.runs.experiments.run_plan`, in single precision, by way of a cache.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def load_or_run(
     client: Client | None = None,
     progress: bool = True,
 ) -> dict[str, xr.Dataset]:
-    """The results of :func:`hmm_utils.runs.experiments.run_plan`; what is stored is not computed again.
+    """Run a plan as :func:`hmm_utils.runs.experiments.run_plan`; what is stored is not computed again.
 
     Runs of an archived profile are read from the archive and the cache, and what is computed of them goes to the cache.
     With the ``client`` of a Dask cluster this holds for all runs, and the cluster computes them.
@@ -194,7 +194,7 @@ def load_or_run(
 
 
 def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """The draws of one experiment as one result.
+    """Join the draws of one experiment into one result.
 
     The same draws can serve two figures: the result has the names under which it was asked for.
     """
@@ -212,7 +212,7 @@ def _combined(draws: Sequence[Unit], found: Mapping[str, xr.Dataset]) -> xr.Data
 
 
 def lock(folder: Path, key: str) -> FileLock:
-    """The lock of a draw; taking it raises filelock.Timeout while another process holds it."""
+    """Return the lock of a draw; taking it raises filelock.Timeout while another process holds it."""
     return FileLock(folder / f".{key}.lock", blocking=False)
 
 
