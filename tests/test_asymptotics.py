@@ -31,9 +31,9 @@ def test_values_computed_elsewhere(delta, bound):
 
 @pytest.mark.parametrize("s", [0.05, 0.5, 0.97])
 def test_closed_form_is_the_minimum_over_R(s):
-    """The error at s is what a numerical search over R finds; s comes from a folding with ζ → 0 and a suitable b²."""
+    """The error at s is what a numerical search over R finds; s comes from an f with ζ → 0 and a suitable b²."""
     delta = 0.3
-    # s falls from 1 to 0 as ζ grows at fixed b: bisection gives the folding with this s
+    # s falls from 1 to 0 as ζ grows at fixed b: bisection gives the ζ with this s
     low, high = 0.0, 1e3
     for _ in range(200):
         zeta = (low + high) / 2
@@ -71,7 +71,7 @@ def test_fraction_is_what_linear_regression_recovers():
 
 
 def test_limits():
-    """A linear folding loses nothing while D ≤ N; one without linear part loses all; small δ is linear in δ."""
+    """A linear f loses nothing while D ≤ N; one without linear part loses all; small δ is linear in δ."""
     identity = constants("identity")
     assert asymptotic_error(identity, 0.7, width=2) == pytest.approx(0, abs=1e-15)
     # N inputs show N of the D directions of c

@@ -221,6 +221,15 @@ def test_stored_starts_of_generators_are_drawn_again(name):
     assert abs(first) < 1e-3 and min(map(abs, others)) > 0.01
 
 
+def test_stored_predictions_are_drawn_again():
+    """The first student of the first draw, of each prediction that is drawn."""
+    stored, how = load("t1", "paper", archive.FOLDER), dict(n_draws=1, seed=configuration("t1", "paper").seed)
+    width = predictions.error_against_width(**how, widths=(1,))["eps_g"][0, 0, 0]
+    np.testing.assert_allclose(width, stored["t1/error_against_width"]["eps_g"][0, 0, 0], rtol=1e-5)
+    curve = predictions.plateaus(**how, tasks=(("iid", 0),))["eps_g"][0, 0, 0]
+    np.testing.assert_allclose(curve, stored["t1/plateaus"]["eps_g"][0, 0, 0], rtol=1e-4)
+
+
 def test_draws_do_not_depend_on_the_order_of_tables(monkeypatch):
     """Non-linearities and generators in another order, and a new one first, leave all seeds as they are."""
     case = comparison.Case(**CASE | {"f": "erf", "students": ((1, "first", 0.2),)})

@@ -20,7 +20,7 @@ def correlations(F):
 
 
 def test_propagation_through_one_layer_of_signs():
-    """Ω_ij = (2/π) asin ρ_ij exactly, of which (2/π) ρ_ij is kept; Φ is exact: √(2/π) F_i/|F_i|."""
+    """Ω_ij = (2/π) asin ρ_ij exactly, of which (2/π) ρ_ij remains; Φ is exact: √(2/π) F_i/|F_i|."""
     layers = random_layers((200, 150), "sgn", rng=np.random.default_rng(16))
     ours, (rho, s) = propagated(layers), correlations(layers[0].F)
     off = ~np.eye(150, dtype=bool)

@@ -163,13 +163,13 @@ def test_quadrature_converges_geometrically(run):
 
 
 def test_quadrature_is_exact_for_low_powers_and_in_full():
-    """Σ p ρ^j x is kept for j < n, Σ p ρ^j up to 2n − 1; with a node for every mode the modes come back."""
+    """Σ p ρ^j x is the same for j < n, Σ p ρ^j up to 2n − 1; with a node for every mode the modes come back."""
     start, n = start_of(2, 2, 40, 8, seed=4), 3
     coarse = motion.quadrature(start, n)
     for name in ("sigma", "r", "tt"):
         for j in range(n):
-            kept = getattr(coarse, name) @ (coarse.p * coarse.rho**j)
-            np.testing.assert_allclose(kept, getattr(start, name) @ (start.p * start.rho**j), rtol=1e-11, atol=1e-12)
+            moment = getattr(coarse, name) @ (coarse.p * coarse.rho**j)
+            np.testing.assert_allclose(moment, getattr(start, name) @ (start.p * start.rho**j), rtol=1e-11, atol=1e-12)
     for j in range(2 * n):
         np.testing.assert_allclose(coarse.p @ coarse.rho**j, start.p @ start.rho**j, rtol=1e-12)
     assert abs(coarse.p @ coarse.rho ** (2 * n) / (start.p @ start.rho ** (2 * n)) - 1) > 1e-6

@@ -1,7 +1,7 @@
 """Random numbers seeded by names, so that no result depends on the order of a table.
 
 A generator of random numbers is seeded by ``[seed, …, word(name)]``. Results that were stored before names counted were
-seeded by positions in dictionaries. Those numbers are kept in the tables here; nothing is ever added to them.
+seeded by positions in dictionaries. Those numbers stand in the tables here, to which nothing is ever added.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ An explicit method needs steps of about 2/|λ|, with λ the fastest rate of the 
 become. If the stability function of a method with s stages is a shifted Chebyshev polynomial, it takes steps of order
 s²/|λ|: s stages do the work of s² Euler steps. The method here combines two published parts.
 
-1. RKC, of second order (Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88, 315 (1998), whose symbols are kept):
+1. RKC, of second order (Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88, 315 (1998), whose symbols are used):
    stability function P(z) = a_s + b_s T_s(w₀ + w₁ z), w₀ = 1 + ε/s², real stability bound β = (w₀ + 1)/w₁.
 2. Richardson extrapolation to step size 0 (Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, II.9).
    The error of n steps of RKC of length h/n is e₂/n² + e₃/n³ + …, so that of the results y_n for n = 1, 2, 3 ::
