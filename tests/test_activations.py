@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from helpers.sampling import U
 
-from hmm_utils.model import activations
-from hmm_utils.model.activations import ACTIVATIONS, Activation, custom, get
+from hmm_utils.model.activations import ACTIVATIONS, custom, get
 from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
@@ -42,9 +41,10 @@ def exact():
 
 
 def wide_range():
-    """Arguments around 0, in the tails, and over all magnitudes whose square is a float32; never 0 itself."""
+    """Arguments around 0 and 0 itself, in the tails, and over all magnitudes whose square is a float32."""
     large = np.geomspace(1e-18, 1e18, 2000)
-    return np.concatenate([np.linspace(-6, 6, 200_000), np.linspace(-40, 40, 20_000), large, -large]).astype(np.float32)
+    parts = [np.zeros(3), np.linspace(-6, 6, 200_000), np.linspace(-40, 40, 20_000), large, -large]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def fields_of(activation, a):
@@ -86,16 +86,6 @@ def test_fields_are_the_exact_function_correctly_rounded(name, exact):
     exact_g, exact_dg = exact(name)(a)
     np.testing.assert_array_equal(g, exact_g.astype(np.float32))
     np.testing.assert_array_equal(dg, exact_dg.astype(np.float32))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_fields_at_zero(name, exact):
-    """At a = 0 the kernel has the right value and the slope that autograd takes (0 for the kink of relu)."""
-    g, dg = fields_of(get(name), np.zeros(3, np.float32))
-    exact_g, exact_dg = exact(name)(np.zeros(3))
-    # erf: the sum of the formula's coefficients is 1 to 1e-9, but is added up in float32
-    np.testing.assert_allclose(g, exact_g, rtol=0, atol=1e-6 if name == "erf" else 0)
-    np.testing.assert_allclose(dg, exact_dg, rtol=2 * U)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,25 +188,20 @@ def test_custom_refuses_a_wrong_derivative(slope):
         custom("bad", lambda x: math.tanh(x), slope)
 
 
-def test_get_finds_by_name_and_passes_activations_through(tanh):
-    """A name stands for the activation of that name; an activation stands for itself."""
+def test_activations_by_name(tanh):
+    """A name stands for the activation of that name, an activation for itself; other names are refused with those there
+    are and the way to add one."""
     assert [get(name).name for name in NAMES] == ["erf", "relu", "identity", "quadratic"]
-    assert get(tanh) is tanh
-    assert isinstance(get("erf"), Activation) and repr(get("erf")) == "Activation(erf)"
+    assert get(tanh) is tanh and repr(get("erf")) == "Activation(erf)"
+    for name in ("sigmoid", "ERF", ""):
+        with pytest.raises(ValueError, match=rf"unknown activation {name!r}: choose one of erf.*custom\(name, g, dg\)"):
+            get(name)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "ERF", ""])
-def test_unknown_name_is_refused(name):
-    """An unknown name is refused with the names there are and the way to add one."""
-    with pytest.raises(ValueError, match=f"unknown activation {name!r}: choose one of erf, relu") as refusal:
-        activations.get(name)
-    assert "custom(name, g, dg)" in str(refusal.value)
-
-
-@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_reaches_other_processes_by_its_name(name):
     """What is sent is the name, and what arrives is the activation itself; one of your own is refused."""
-    g = activations.get(name)
+    g = get(name)
     assert pickle.loads(pickle.dumps(g)) is g
     own = dataclasses.replace(g, name=name)
     with pytest.raises(TypeError, match="is not known to other processes"):

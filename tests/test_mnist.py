@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import prod
@@ -154,12 +153,6 @@ def test_local_files_are_read_without_network(tmp_path, packed, below):
     assert_complete(fetch(str(tmp_path)))
 
 
-def test_available_means_all_four(tmp_path):
-    put(tmp_path)
-    (tmp_path / f"{SECOND}.gz").unlink()
-    assert not is_available(tmp_path, files=FILES)
-
-
 def test_download_stores_the_files_and_later_loads_need_no_mirror(tmp_path, server):
     new = tmp_path / "not" / "yet"
     assert_complete(fetch(new, server.url("good") + "/"))
@@ -171,6 +164,7 @@ def test_download_stores_the_files_and_later_loads_need_no_mirror(tmp_path, serv
 def test_only_missing_files_are_downloaded(tmp_path, server):
     put(tmp_path)
     (tmp_path / f"{SECOND}.gz").unlink()
+    assert not is_available(tmp_path, files=FILES)
     assert_complete(fetch(tmp_path, server.url("good")))
     assert server.asked == [("good", f"{SECOND}.gz")]
 
@@ -182,17 +176,8 @@ def test_a_file_that_a_mirror_unpacked_is_packed_again(tmp_path, server):
     assert_complete(fetch(tmp_path))
 
 
-@pytest.mark.parametrize("bad", ["forbidden", "hang", "stall", "cut", "short", "wrong", "html"])
-def test_good_mirror_after_a_bad_one(tmp_path, server, bad):
-    silent = bad in ("hang", "stall")
-    assert_complete(fetch(tmp_path, server.url(bad), server.url("good"), timeout=BRIEF if silent else PATIENT))
-    assert files_below(tmp_path) == sorted(f"mnist/{name}.gz" for name in FILES)
-    # a mirror that lets one wait is asked once, one that answers badly may do better with the next file
-    assert [mode for mode, _ in server.asked].count(bad) == (1 if silent else len(FILES))
-
-
 @pytest.mark.parametrize(
-    ("mode", "reason"),
+    ("bad", "reason"),
     [
         ("forbidden", "HTTP 403"),
         ("hang", "timed out after 0.4 s"),
@@ -203,21 +188,22 @@ def test_good_mirror_after_a_bad_one(tmp_path, server, bad):
         ("html", "wrong bytes"),
     ],
 )
-def test_reason_of_each_bad_mirror(tmp_path, server, mode, reason):
-    timeout = BRIEF if reason.startswith("timed out") else PATIENT
-    assert f"{server.url(mode)} ({reason})" in failure(tmp_path, server.url(mode), timeout=timeout)
+def test_a_bad_mirror_is_named_with_its_reason_or_replaced_by_a_good_one(tmp_path, server, bad, reason):
+    silent = reason.startswith("timed out")
+    timeout = BRIEF if silent else PATIENT
+    assert f"{server.url(bad)} ({reason})" in failure(tmp_path, server.url(bad), timeout=timeout)
     assert files_below(tmp_path) == []
+    server.asked.clear()
+    assert_complete(fetch(tmp_path, server.url(bad), server.url("good"), timeout=timeout))
+    assert files_below(tmp_path) == sorted(f"mnist/{name}.gz" for name in FILES)
+    # a mirror that lets one wait is asked once, one that answers badly may do better with the next file
+    assert [mode for mode, _ in server.asked].count(bad) == (1 if silent else len(FILES))
 
 
 def test_all_mirrors_bad(tmp_path, server, refusing):
-    reasons = {"forbidden": "HTTP 403", "hang": "timed out after 0.4 s", "cut": "cut off", "wrong": "wrong bytes"}
-    message = failure(tmp_path, refusing, *map(server.url, reasons), timeout=BRIEF)
-    assert f"{FIRST}.gz" in message
-    assert str(tmp_path / "mnist") in message
-    assert "`hmm data`" in message
-    assert f"{refusing} (connection refused)" in message
-    for mode, reason in reasons.items():
-        assert f"{server.url(mode)} ({reason})" in message
+    message = failure(tmp_path, refusing, server.url("forbidden"), server.url("cut"))
+    for part in (f"{FIRST}.gz", str(tmp_path / "mnist"), "`hmm data`", f"{refusing} (connection refused)", "HTTP 403"):
+        assert part in message
     assert files_below(tmp_path) == []
     assert {file for _, file in server.asked} == {f"{FIRST}.gz"}
 
@@ -231,16 +217,18 @@ def test_a_mirror_left_out_for_a_later_file_is_still_named(tmp_path, server, ref
     assert files_below(tmp_path) == [f"mnist/{FIRST}.gz"]
 
 
-def test_unknown_host_fails_fast(tmp_path, monkeypatch):
-    def unknown(*args, **kwargs):
+def test_an_unknown_host_is_looked_up_once(tmp_path, monkeypatch):
+    asked = []
+
+    def unknown(host, *args, **kwargs):
+        asked.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     monkeypatch.setenv("NO_PROXY", "*")
-    start = time.monotonic()
     message = failure(tmp_path, *mnist.MIRRORS)
-    assert time.monotonic() - start < 1
     assert all(f"{mirror} (host not found)" in message for mirror in mnist.MIRRORS)
+    assert len(asked) == len(mnist.MIRRORS)
 
 
 def test_no_mirrors_and_nonsense_mirrors(tmp_path):
@@ -264,12 +252,19 @@ def dropping(monkeypatch):
 
 
 def test_many_addresses_that_drop_packets_cost_one_timeout(tmp_path, dropping, monkeypatch):
+    tried = []
+
+    class Probe(socket.socket):
+        def connect(self, address):
+            tried.append(address)
+            super().connect(address)
+
     entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", dropping)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [entry] * 20)
-    start = time.monotonic()
+    monkeypatch.setattr(socket, "socket", Probe)
     message = failure(tmp_path, "http://many.example/", timeout=(0.2, 10))
-    assert time.monotonic() - start < 2
     assert "http://many.example/ (timed out after 0.2 s)" in message
+    assert tried == [dropping]
 
 
 def test_connection_lost_after_it_was_tried(tmp_path, dropping, monkeypatch):
@@ -284,6 +279,9 @@ def test_through_a_proxy_the_mirror_itself_need_not_be_reachable(tmp_path, serve
 
 @pytest.mark.parametrize("value", ["1", "true", "Yes"])
 def test_offline_does_not_download(tmp_path, server, monkeypatch, value):
+    for other in ("", "0", "no"):
+        monkeypatch.setenv("HMM_OFFLINE", other)
+        assert not mnist.is_offline()
     monkeypatch.setenv("HMM_OFFLINE", value)
     put(tmp_path)
     assert_complete(fetch(tmp_path, server.url("good")))
@@ -293,12 +291,6 @@ def test_offline_does_not_download(tmp_path, server, monkeypatch, value):
         assert part in message
     assert server.asked == []
     assert not (tmp_path / "mnist").exists()
-
-
-@pytest.mark.parametrize("value", ["", "0", "no"])
-def test_not_offline(tmp_path, server, monkeypatch, value):
-    monkeypatch.setenv("HMM_OFFLINE", value)
-    assert_complete(fetch(tmp_path, server.url("good")))
 
 
 PACKED = gzip.compress(PAYLOADS[SECOND])
@@ -374,10 +366,10 @@ def test_failure_to_move_into_place_leaves_nothing(tmp_path, server, monkeypatch
 
 
 def test_two_downloads_at_once_do_not_collide(tmp_path, server):
-    together = threading.Barrier(4)
+    start = threading.Barrier(4)
 
     def one(_):
-        together.wait(5)
+        start.wait(5)
         return fetch(tmp_path, server.url("good"))
 
     with ThreadPoolExecutor(4) as pool:

@@ -135,38 +135,14 @@ def test_standard_error_of_frac_is_that_of_a_binomial(measured):
     assert errors(moments(-y, y), 1000)["frac_se"] == 0
 
 
-def test_one_input_has_no_spread():
-    """A single input leaves mse_se unknown, as `standard_error` does for a single run."""
-    found = errors(moments(np.array([[2.0], [0.0]]), np.zeros(1)), 1)
-    np.testing.assert_array_equal(found["mse"], [2, 0])
-    assert np.isnan(found["mse_se"]).all()
-
-
-def test_nan_has_no_moments_and_marks_no_other_row():
-    """A row with NaN has no mse and no standard error of it; the others keep theirs."""
-    y = np.ones(3, np.float32)
-    phi = np.array([[1, np.nan, 2], [1, 0, 2]], np.float32)
-    found = errors(moments(phi, y), 3)
-    np.testing.assert_array_equal(found["mse"], [np.nan, 1 / 3])
-    np.testing.assert_array_equal(np.isnan(found["mse_se"]), [True, False])
-
-
-def test_standard_errors_are_the_spread_over_test_sets():
-    """Over many independent test sets the variance of an error is what its standard error says, for either kind."""
-    rng = np.random.default_rng(65)
-    # q = z²/2 with normal z has kurtosis 15. Of T sets of n inputs, the variance of the means is known to a part
-    # √((2 + 12/n)/T), that from s² to a part √((15 − (n−3)/(n−1))/(nT)); together 0.027 here, and n/(n−1) is 1.25
-    T, n = 20_000, 5
-    found = errors(moments(rng.standard_normal((T, n)), np.zeros(n)), n)
-    allowed = math.sqrt((2 + 12 / n) / T) + math.sqrt((15 - (n - 3) / (n - 1)) / (n * T))
-    assert abs(np.mean(found["mse_se"] ** 2) / np.var(found["mse"], ddof=1) - 1) < SE * allowed
-    # signs differ with probability 0.1587: the variance of their number is known to a part √(2/T), nearly; p(1 − p) is
-    # too small by a part 1/n, as p is estimated, and varies by less than p from set to set
-    T, n = 5000, 200
-    found = errors(moments(1 + rng.standard_normal((T, n)), np.ones(n)), n)
-    assert abs(found["frac"].mean() - math.erfc(math.sqrt(0.5)) / 2) < SE * math.sqrt(0.16 * 0.84 / (n * T))
-    allowed = math.sqrt(2.1 / T) + math.sqrt(1 / (n * T))
-    assert abs(np.mean(found["frac_se"] ** 2) / np.var(found["frac"], ddof=1) - 1) < SE * allowed + 1 / n
+def test_one_input_has_no_spread_and_nan_no_moments():
+    """A single input leaves mse_se unknown; a row with NaN has no mse and no error of it, the others keep theirs."""
+    one = errors(moments(np.array([[2.0], [0.0]]), np.zeros(1)), 1)
+    np.testing.assert_array_equal(one["mse"], [2, 0])
+    assert np.isnan(one["mse_se"]).all()
+    three = errors(moments(np.array([[1, np.nan, 2], [1, 0, 2]], np.float32), np.ones(3, np.float32)), 3)
+    np.testing.assert_array_equal(three["mse"], [np.nan, 1 / 3])
+    np.testing.assert_array_equal(np.isnan(three["mse_se"]), [True, False])
 
 
 @pytest.fixture
@@ -177,18 +153,11 @@ def curves():
     return xr.DataArray(np.array(values), dims=("init", "width", "time"), coords=coords)
 
 
-def test_early_stopping_is_the_minimum_over_time(curves):
-    """ε̂ = min_t ε(t), Appendix C, and NaN for a student that diverged."""
-    early = early_stopping(curves)
-    assert early.dims == ("init", "width")
-    np.testing.assert_array_equal(early, [[1, 0.5], [0.25, np.nan]])
-
-
-def test_final_is_the_last_value(curves):
-    """The asymptotic value is that of the last time, NaN for a student that diverged."""
-    last = final(curves)
-    assert last.dims == ("init", "width")
-    np.testing.assert_array_equal(last, [[1.5, 6], [0.25, np.nan]])
+def test_early_stopping_and_final_values(curves):
+    """ε̂ = min_t ε(t), Appendix C, and the value at the last time; NaN for a student that diverged."""
+    for found, expected in ((early_stopping(curves), [1, 0.5]), (final(curves), [1.5, 6])):
+        assert found.dims == ("init", "width")
+        np.testing.assert_array_equal(found, [expected, [0.25, np.nan]])
 
 
 def test_standard_error_is_that_of_the_mean():
