@@ -36,6 +36,8 @@ myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
 
 napoleon_google_docstring = False
+# types as they are written: "(P, N) float array" names no classes
+napoleon_use_param = False
 napoleon_use_rtype = False
 # the fields of a dataclass, described once, by its docstring
 napoleon_custom_sections = [("Attributes", "params_style")]
@@ -52,17 +54,16 @@ toc_object_entries_show_parents = "hide"
 highlight_language = "none"
 copybutton_selector = "div:not(.highlight-none) > div.highlight pre"
 
-# A role must lead to something public of the project. Types in signatures and fields ("(K, N) float array", those of
-# numpy) are looked up as classes, and most have no page here.
+# A word in single backquotes is a reference to something public, too; code has double ones.
+default_role = "py:obj"
+# A role must lead to something public of the project. Types in signatures are looked up as classes, and most have no
+# page here.
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:class", r"(?!hmm_utils\.).*"),
     (r"py:.*", r"(numpy|scipy|torch|xarray|matplotlib|sklearn)\..*"),
     (r"py:.*", r"hmm_utils\..*\._\w+"),
 ]
-# a type named in a field may be documented by a package as well as by its module
-suppress_warnings = ["ref.python"]
-
 # autosummary looks for its templates beside the assembled sources
 templates_path = [str(Path(__file__).parent / "_templates")]
 html_static_path = ["_static"]

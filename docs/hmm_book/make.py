@@ -85,6 +85,7 @@ def _modules() -> str:
 .. currentmodule:: hmm_utils
 .. autosummary::
    :toctree: api
+   :recursive:
 
    {names}
 ```
