@@ -44,8 +44,6 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-# the value of a constant may be a path of the machine that builds
-autodoc_default_options = {"no-value": True}
 add_module_names = False
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"

@@ -8,6 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.ext import autosummary
 from sphinx.transforms import SphinxTransform
@@ -92,6 +93,16 @@ class KeepPunctuation(SphinxPostTransform):
                 formula.parent.replace(formula, both)
 
 
+def _hide_values(app: Sphinx, document: nodes.document) -> None:
+    """Remove values of constants: long tables, and paths of the machine that builds.
+
+    autodoc's ``:no-value:`` does not reach the members of a module.
+    """
+    for value in list(document.findall(addnodes.desc_annotation)):
+        if value.astext().startswith(" = "):
+            value.parent.remove(value)
+
+
 def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     """Add the one file of MathJax that pages load (TeX to SVG, with all packages and glyphs); remove unused files.
 
@@ -111,6 +122,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(LabelEquations)
     app.add_post_transform(LinkToThePaper)
     app.add_post_transform(KeepPunctuation)
+    app.connect("doctree-read", _hide_values)
     app.connect("build-finished", _copy_mathjax)
     app.config.mathjax_path = MATHJAX
     # "Eq. (1)" does not end the first sentence of a docstring; Sphinx has no option for it
