@@ -93,6 +93,12 @@ class KeepPunctuation(SphinxPostTransform):
                 formula.parent.replace(formula, both)
 
 
+def _readable_defaults(app: Sphinx, what: str, name: str, value: object, options: object, *signature: str | None):
+    """Write "..." for a default that is no literal, ``<function …>``, which Sphinx cannot parse."""
+    arguments, returned = signature
+    return (re.sub(r"= <[^,]*>(?=[,)])", "= ...", arguments), returned) if arguments else None
+
+
 def _hide_values(app: Sphinx, document: nodes.document) -> None:
     """Remove values of constants: long tables, and paths of the machine that builds.
 
@@ -122,6 +128,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(LabelEquations)
     app.add_post_transform(LinkToThePaper)
     app.add_post_transform(KeepPunctuation)
+    app.connect("autodoc-process-signature", _readable_defaults)
     app.connect("doctree-read", _hide_values)
     app.connect("build-finished", _copy_mathjax)
     app.config.mathjax_path = MATHJAX
