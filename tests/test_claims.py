@@ -586,7 +586,7 @@ def test_c18_counts_slow_runs(n, slow, expected):
     assert (share.mean, share.low, share.high, share.n) == pytest.approx((slow / n, *interval, n))
 
 
-def test_c19_tells_dimensions_and_ratios():
+def test_c19_reports_dimensions_and_ratios():
     """The mean dimension of each estimator at its own neighbourhood with Student's interval over subsamples, and its
     geometric mean over that at D = 14 with Welch's."""
     result = measured((0.9, 1, 1.1), n=5, spread=0.05)
@@ -698,7 +698,7 @@ def test_claims_are_numbered():
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.number)
 def test_records_are_complete(claim):
-    """A claim says what, where, on which runs or measurement of which notebook, by which formula and why with that
+    """A record states what, where, on which runs or measurement of which notebook, by which formula and why with that
     tolerance."""
     texts = [getattr(claim, f.name) for f in fields(claim) if f.name not in ("setups", "check", "compared")]
     assert all(isinstance(text, str) and text.strip() for text in texts)

@@ -74,9 +74,9 @@ def test_judge_gives_a_notebooks_claims(first_notebook):
     assert [(value.n, value.over) for value in c4.values] == [(2, "draws")] * 2
 
 
-def test_judge_tells_the_scale(first_notebook):
-    """Each judgement tells how the scale of its runs compares with the paper's, once if it is the same for all; what is
-    no training run says it in its own way."""
+def test_judge_reports_the_scale(first_notebook):
+    """Each judgement reports how the scale of its runs compares with the paper's, once if it is the same for all; what
+    is no training run has a text of its own."""
     by_number = {j.claim: j.scale for j in first_notebook}
     assert by_number["C1"] == "time = 500 (10000), initialisations = 3 (10); the paper's in brackets"
     assert by_number["C4"] == "N = 50 (784), time = 500 (10000), initialisations = 6 (30); the paper's in brackets"
@@ -86,15 +86,15 @@ def test_judge_tells_the_scale(first_notebook):
 
 
 @pytest.mark.parametrize("notebook", dict.fromkeys(claim.notebook for claim in BY_NUMBER.values()))
-def test_judge_says_what_is_missing(notebook):
-    """A claim without the results of its set-ups is not enough data, and says which."""
+def test_judge_names_missing_results(notebook):
+    """A claim without the results of its set-ups is not enough data, and names them."""
     for j in judge(notebook, {}):
         assert (j.verdict, j.measured) == (UNDECIDED, f"no results of {', '.join(BY_NUMBER[j.claim].setups)}")
 
 
 @pytest.mark.parametrize("missing", ["fig3_left", "fig3_right"])
 def test_judge_needs_the_runs_that_are_compared(missing):
-    """Without the runs at D = 10 C17 is not enough data, and says which are missing; what fails without them, fails."""
+    """Without the runs at D = 10 C17 is not enough data, and names the missing ones; what fails without them, fails."""
     found = results("C17", GOOD | {"fig3_left": {"eps_g": 0.02}})
     assert [j.verdict for j in judge("D_extensive_features", found)] == [HOLDS]
     found.pop(missing)
@@ -105,11 +105,11 @@ def test_judge_needs_the_runs_that_are_compared(missing):
     assert find("C17", failing).verdict == FAILS
 
 
-@pytest.mark.parametrize(("number", "n_draws", "said"), [("C9", 1, True), ("C9", 2, False), ("C1", 1, False)])
-def test_judge_tells_a_single_draw(number, n_draws, said):
-    """Intervals of a single draw of inputs and teacher are said to be such; there is only one MNIST anyway."""
+@pytest.mark.parametrize(("number", "n_draws", "noted"), [("C9", 1, True), ("C9", 2, False), ("C1", 1, False)])
+def test_judge_notes_a_single_draw(number, n_draws, noted):
+    """Intervals of a single draw of inputs and teacher are noted as such, but not for MNIST, of which there is one."""
     note = "intervals over the initialisations of a single draw of inputs and teacher"
-    assert (note in judged(number, n_draws=n_draws).measured) == said
+    assert (note in judged(number, n_draws=n_draws).measured) == noted
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_judge_tells_a_single_draw(number, n_draws, said):
     ],
 )
 def test_failure_at_another_manifold_decides_nothing(number, laws):
-    """At another D/N than the paper's 10/784 a failing claim is not enough data, and says so; one that holds, holds."""
+    """At another D/N than the paper's 10/784 a failing claim is not enough data, with a note; one that holds, holds."""
     other = {"n_inputs": 200, "n_latent": 10}
     found = judged(number, laws, **other)
     assert found.verdict == UNDECIDED and "D/N" in found.measured
@@ -137,8 +137,8 @@ def test_size_of_unstructured_inputs_is_no_excuse():
     assert judged("C4", failing, n_inputs=100, n_latent=50).verdict == FAILS
 
 
-def test_judge_tells_the_digits():
-    """On the 8×8 digits a claim says which digits these are."""
+def test_judge_names_the_digits():
+    """On the 8×8 digits a judgement names them."""
     (c19,) = judge("00_setup", {dimension.NAME: measured(mnist=False)})
     assert c19.scale == "8×8 digits instead of MNIST; 4 × 60 images; the paper states no number"
     c11 = judge("03_hidden_manifold_model", {"fig4_pretraining": trained(0.05, mnist=False)})[3]

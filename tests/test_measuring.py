@@ -116,3 +116,10 @@ def test_a_pair_is_one_run():
     found = [find("C1", {"fig1_left": base.assign(eps_g_frac=base["eps_g_frac"] + 0.1 * one)}).verdict for one in noise]
     for decided in (HOLDS, FAILS):
         assert abs(found.count(decided) / 300 - 0.025) < SE * np.sqrt(0.025 * 0.975 / 300)
+
+
+def test_runs_without_errors_have_no_ratio():
+    """A run without any error is left out of its draw's mean, and the other runs of the draw are not."""
+    errors = xr.DataArray(np.ones((2, 2, 1)), dims=("draw", "init", "width"))
+    value = measuring.ratio_within_runs("", errors, errors.where(errors["init"] + errors["draw"] > 0, 0), lambda x: x)
+    assert (value.mean, value.n) == (1, 2)

@@ -72,8 +72,8 @@ def test_equal_verdicts():
 
 
 def test_different_verdicts():
-    """Each difference is told with both verdicts and both scales, in the order of the claims; so is a claim that only
-    one side has."""
+    """Each difference is reported with both verdicts and both scales, in the order of the claims; so is a claim that
+    only one side has."""
     claims = [judged("C10", "not enough data"), judged("C2", "not enough data"), judged("C3"), judged("C4")]
     expected = [judged("C10"), judged("C2", scale="the paper's scale"), judged("C3"), judged("C1")]
     assert report.compare(claims, expected) == report.Comparison(

@@ -191,7 +191,7 @@ def results(number, laws, spread=0.01, **overrides):
 
 
 def find(number, results):
-    """The finding on a claim, which must have a known verdict and something to tell."""
+    """The finding on a claim, which must have a known verdict and something to report."""
     finding = BY_NUMBER[number].find(results)
     assert finding.verdict in (HOLDS, FAILS, UNDECIDED) or finding.verdict.startswith("holds only if ")
     assert finding.measured
