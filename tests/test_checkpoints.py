@@ -1,4 +1,4 @@
-"""A run that was killed goes on where it was, with the numbers of a run that was not; files are whole or not there."""
+"""An interrupted run continues with the numbers of one that was not interrupted; files are whole or not there."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.sgd import made, quietly
 
 from hmm_utils import files
 from hmm_utils.files import DamagedFileWarning
-from hmm_utils.model.datasets import gaussian, teacher_task
 from hmm_utils.model.networks import random_network
 from hmm_utils.sgd import checkpoints, training
 from hmm_utils.sgd.backends import CpuBackend
@@ -22,99 +22,87 @@ class Killed(BaseException):
     """Stands for a signal."""
 
 
-@pytest.fixture(params=["cpu", "cpu:0"], ids=["engine", "torch"])
+@pytest.fixture(params=["cpu", "cpu:0"], ids=["blocks", "torch"])
 def device(request, monkeypatch):
     if request.param != "cpu":
         pytest.importorskip("torch")
         monkeypatch.setattr(training, "resolve", lambda name: request.param)
-    monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
     return request.param
 
 
-def run(path=None, *, activation="erf", lr=0.3, time=12, widths=(3, 1), layers="both"):
-    rng = np.random.default_rng(1)
-    teacher = random_network(11, 2, rng=rng, activation=activation)
-    dataset = teacher_task(gaussian(11, 80, 200, rng=rng), teacher, labels="real")
-    return training.train(
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
+
+
+def train(path=None, *, activation="erf", lr=0.3, time=12, widths=(3, 1), layers="both"):
+    dataset = made(np.random.default_rng(1), N=11, P=80, n_test=200, labels="real")
+    return quietly(
         dataset, widths=widths, n_pairs=2, lr=lr, time=time, activation=activation, layers=layers, n_test_along=50,
-        evaluate_at=[0, 1, 2, 5, 9], checkpoint=path, rng=rng, progress=None,
+        evaluate_at=[0, 1, 2, 5, 9], checkpoint=path,
     )  # fmt: skip
 
 
-def kill_after(n, monkeypatch):
-    """Trains no further than n chunks of steps."""
-    # the place where both backends pass by
-    take, calls = training._Stream.take, []
+@pytest.fixture
+def kill(tmp_path, monkeypatch):
+    """Trains no further than n chunks of steps, saving after each, and returns the path of the state."""
 
-    def counted(stream, size):
-        calls.append(size)
-        if len(calls) > 2 * n:
-            raise Killed
-        return take(stream, size)
+    def kill(n, **how):
+        # the place where both backends pass by
+        take, calls = training._Stream.take, []
 
-    monkeypatch.setattr(training._Stream, "take", counted)
+        def counted(stream, size):
+            calls.append(size)
+            if len(calls) > 2 * n:
+                raise Killed
+            return take(stream, size)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "_SAVE_EVERY", -1)
+            patched.setattr(training._Stream, "take", counted)
+            with pytest.raises(Killed):
+                train(tmp_path / "state", **how)
+        return tmp_path / "state"
+
+    return kill
 
 
 @pytest.mark.parametrize("layers", ["both", "first"])
 @pytest.mark.parametrize("chunks", [1, 2, 3, 5, 7])
-def test_a_killed_run_gives_the_same_numbers(device, chunks, layers, tmp_path, monkeypatch):
+def test_a_killed_run_gives_the_same_numbers(device, chunks, layers, kill, tmp_path):
     """Killed after any number of steps, before, at and after measurements: bit for bit the uninterrupted result."""
-    expected = run(layers=layers)
-    path = tmp_path / "state"
-    with monkeypatch.context() as patched:
-        patched.setattr(training, "_SAVE_EVERY", -1)
-        kill_after(chunks, patched)
-        with pytest.raises(Killed):
-            run(path, layers=layers)
-    assert path.exists()
-    advanced = []
-    take = training._Stream.take
-    with monkeypatch.context() as patched:
-        patched.setattr(training._Stream, "take", lambda stream, n: advanced.append(n) or take(stream, n))
-        xr.testing.assert_identical(run(path, layers=layers), expected)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["state"]
+    path = kill(chunks, layers=layers)
+    xr.testing.assert_identical(train(path, layers=layers), train(layers=layers))
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_run_that_goes_on_does_not_start_again(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_does_not_start_again(kill, monkeypatch):
     """What a checkpoint holds is not trained again."""
-    monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
-    trained = []
-    advance = CpuBackend.advance
+    trained, advance = [], CpuBackend.advance
     monkeypatch.setattr(CpuBackend, "advance", lambda self, i: trained.append(len(i[0])) or advance(self, i))
-    with monkeypatch.context() as patched:
-        patched.setattr(training, "_SAVE_EVERY", -1)
-        kill_after(4, patched)
-        with pytest.raises(Killed):
-            run(tmp_path / "state")
+    path = kill(4)
     before = sum(trained)
-    run(tmp_path / "state")
+    train(path)
     assert before > 0 and sum(trained) == 12 * 11
 
 
 @pytest.mark.filterwarnings("ignore::hmm_utils.sgd.training.DivergenceWarning")
-def test_diverged_students_stay_so(device, tmp_path, monkeypatch):
+def test_diverged_students_stay_so(device, kill):
     """A student that diverged before the checkpoint is NaN after it, and is not named again."""
     how = {"activation": "quadratic", "lr": 0.25, "widths": (2, 5)}
-    expected = run(**how)
-    lost = np.isnan(expected.eps_g_mse).any()
-    assert lost and not np.isnan(expected.eps_g_mse).all(), "some are to diverge, not all"
-    with monkeypatch.context() as patched:
-        patched.setattr(training, "_SAVE_EVERY", -1)
-        kill_after(7, patched)
-        with pytest.raises(Killed):
-            run(tmp_path / "state", **how)
-    if device == "cpu":
-        dead = ~checkpoints.to_numpy([{"a": {"b": np.load(tmp_path / "state")["alive"]}}])[0]["a"]["b"]
-        assert dead.any()
-    xr.testing.assert_identical(run(tmp_path / "state", **how), expected)
+    expected = train(**how)
+    lost = np.isnan(expected.eps_g_mse)
+    assert lost.any() and not lost.all(), "some are to diverge, not all"
+    path = kill(7, **how)
+    assert not np.load(path)["alive"].all()
+    xr.testing.assert_identical(train(path, **how), expected)
 
 
 def test_nothing_is_saved_without_being_asked_for(tmp_path, monkeypatch):
     """Saving happens only with a path, and not more often than it should."""
-    monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
     monkeypatch.chdir(tmp_path)
-    run()
-    run(tmp_path / "state")
+    train()
+    train(tmp_path / "state")
     assert list(tmp_path.iterdir()) == [], "half a minute has not passed"
 
 
@@ -126,31 +114,24 @@ def test_state_is_saved_as_given(tmp_path):
     records = [{"test": {"mse": rng.random((3, 2, 2))}, "gauss": {"12_mse": rng.random((3, 2))}} for _ in range(12)]
     checkpoints.save(tmp_path / "a", steps, 5, pairs, alive, records)
     done, again, lives, measured = checkpoints.load(tmp_path / "a", steps, pairs)
-    assert done == 5 and len(measured) == 12
+
+    def weights(pairs):
+        return [[[(n.W, n.v, n.activation.name) for n in fleet] for fleet in pair] for pair in pairs]
+
+    assert done == 5
     np.testing.assert_array_equal(lives, alive)
-    for pair, other in zip(pairs, again, strict=True):
-        for students, others in zip(pair, other, strict=True):
-            for n, m in zip(students, others, strict=True):
-                np.testing.assert_array_equal(n.W, m.W)
-                np.testing.assert_array_equal(n.v, m.v)
-                assert n.activation is m.activation
-    for record, other in zip(records, measured, strict=True):
-        assert record.keys() == other.keys()
-        for part in record:
-            assert record[part].keys() == other[part].keys()
-            for name, value in record[part].items():
-                np.testing.assert_array_equal(other[part][name], value)
+    np.testing.assert_equal(weights(again), weights(pairs))
+    np.testing.assert_equal(measured, records)
     assert checkpoints.load(tmp_path / "none", steps, pairs) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "no zip", "pickle", "other steps", "other widths"])
 def test_what_cannot_be_used_is_set_aside(damage, tmp_path, monkeypatch):
-    """A damaged state, or that of another run, is renamed with a warning, and the run starts anew."""
-    monkeypatch.setattr(training, "_INDEX_CHUNK", 32)
-    expected, path = run(), tmp_path / "state"
+    """A damaged state, or that of another run, is renamed with a warning, and training starts again."""
+    expected, path = train(), tmp_path / "state"
     with monkeypatch.context() as patched:
         patched.setattr(training, "_SAVE_EVERY", -1)
-        run(path, time=11 if damage == "other steps" else 12, widths=(3, 2) if damage == "other widths" else (3, 1))
+        train(path, time=11 if damage == "other steps" else 12, widths=(3, 2) if damage == "other widths" else (3, 1))
     held = path.read_bytes()
     middle = held.index(b"W.npy") + 300  # among the weights
     if damage == "pickle":
@@ -168,11 +149,11 @@ def test_what_cannot_be_used_is_set_aside(damage, tmp_path, monkeypatch):
     with pytest.warns(
         DamagedFileWarning, match=r"^state .*: it was renamed to state\.damaged-0 and is computed again\.$"
     ):
-        xr.testing.assert_identical(run(path), expected)
+        xr.testing.assert_identical(train(path), expected)
     assert (tmp_path / "state.damaged-0").read_bytes() == held and not path.exists()
     path.write_bytes(b"again")
     with pytest.warns(DamagedFileWarning, match=r"state\.damaged-1"):
-        run(path)
+        train(path)
 
 
 # ---- Files ----------------------------------------------------------------------------------------------------------

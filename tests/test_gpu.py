@@ -1,4 +1,4 @@
-"""hmm_utils.sgd.gpu and devices: batches of fleets against the plain loop, the fused kernel against the torch one.
+"""Batches of fleets on a torch device against the plain loop, the fused kernel against torch operations.
 
 Where there is a GPU, the tests run on it as well. The fused kernel is interpreted and compiled without a GPU where
 Triton, which comes with the CUDA build of torch, is installed.
@@ -8,20 +8,17 @@ import importlib.util
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.sgd import NAMES, STABLE, single, tanh
 
-from hmm_utils.model.activations import ACTIVATIONS, Activation, custom
+from hmm_utils.model.activations import ACTIVATIONS, Activation
 from hmm_utils.model.networks import Network, random_network
-from hmm_utils.sgd import gpu, hardware, reference
+from hmm_utils.sgd import gpu, reference
 
-NAMES = list(ACTIVATIONS)
-# (lr, init_scale) at which training is stable
-STABLE = {"erf": (0.2, 1.0), "relu": (0.1, 1.0), "identity": (0.05, 1.0), "quadratic": (0.02, 0.3)}
 WIDTHS = (1, 3, 2)
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -36,16 +33,17 @@ def where(request):
     return request.param
 
 
-def single(network):
-    """The network with its weights rounded to float32, in double precision: the same for both precisions."""
-    return Network(network.W.astype("f4").astype(float), network.v.astype("f4").astype(float), network.activation)
-
-
 def fleets_of(rng, G, *, N=23, widths=WIDTHS, name="erf", layers="both", scale=1.0):
     return [
         [single(random_network(N, K, rng=rng, activation=name, layers=layers, scale=scale)) for K in widths]
         for _ in range(G)
     ]
+
+
+def batch_of(fleets, device, *, lr=1.0, layers="both", data=0, **how):
+    """A batch whose fleets have the same η and layers and are trained on the same data set."""
+    G = len(fleets)
+    return gpu.batch(fleets, lr=[lr] * G, layers=[layers] * G, data=[data] * G, device=device, **how)
 
 
 def data_of(rng, sizes, *, N=23, coded=False):
@@ -156,11 +154,10 @@ def test_divergence_stays_with_the_student(name, sick, where):
     fleets = fleets_of(rng, 2, widths=(2, 4, 3), name=name, scale=scale)
     samples = gpu.samples(data_of(rng, (100,)), where)
     indices = rng.integers(100, size=(2, 150))
-    each = {"lr": [lr, lr], "layers": ["both", "both"], "data": [0, 0], "device": where}
-    healthy = gpu.batch(fleets, **each)
+    healthy = batch_of(fleets, where, lr=lr)
     huge = fleets[1][sick]
     fleets[1][sick] = Network(1e18 * huge.W, 1e25 * huge.v, huge.activation)
-    ill = gpu.batch(fleets, **each)
+    ill = batch_of(fleets, where, lr=lr)
     for batch in (healthy, ill):
         gpu.advance(batch, samples, indices[:, :70], block=16)
         gpu.advance(batch, samples, indices[:, 70:], block=16)
@@ -183,27 +180,10 @@ def test_divergence_stays_with_the_student(name, sick, where):
                 np.testing.assert_array_equal(one[u].v, other[u].v)
 
 
-def test_a_batch_copies_its_networks(where):
-    """A batch is trained in place without touching the networks it was made of, and gives out copies."""
-    rng = np.random.default_rng(64)
-    fleets = fleets_of(rng, 2)
-    W = [[n.W.copy() for n in fleet] for fleet in fleets]
-    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where, dtype=torch.float64)
-    out = gpu.networks(batch)
-    batch.W.zero_()
-    batch.v.zero_()
-    for mine, given, copies in zip(out, fleets, W, strict=True):
-        for ours, network, copy in zip(mine, given, copies, strict=True):
-            np.testing.assert_array_equal(network.W, copy)
-            np.testing.assert_array_equal(ours.W, copy)
-            np.testing.assert_array_equal(ours.v, network.v)
-            assert ours.activation is network.activation
-
-
 def test_nothing_waits_for_the_device():
     """Neither training nor measuring reads a number back: they run on torch's device without memory, which has none."""
     rng = np.random.default_rng(65)
-    batch = gpu.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[1, 1], device="meta")
+    batch = batch_of(fleets_of(rng, 2), "meta", data=1)
     data = data_of(rng, (9, 7), coded=True)
     indices = rng.integers(7, size=(2, 10))
     for samples in (gpu.samples(data, "meta"), gpu.samples(data_of(rng, (50, 70)), "meta")):
@@ -224,7 +204,7 @@ def precision():
 def test_matrix_products_are_in_full_precision_unless_asked(before, monkeypatch):
     """TF32 is on with tf32=True only, whatever it was, never for measuring, and is put back, also after an error."""
     rng = np.random.default_rng(66)
-    batch = gpu.batch(fleets_of(rng, 2), lr=[0.1] * 2, layers=["both"] * 2, data=[0, 0], device="cpu")
+    batch = batch_of(fleets_of(rng, 2), "cpu", lr=0.1)
     samples = gpu.samples(data_of(rng, (9,)), "cpu")
     indices = rng.integers(9, size=(2, 5))
     seen = []
@@ -379,29 +359,13 @@ def test_errors_and_outputs_are_those_of_the_students(name, coded, floats, where
                     np.testing.assert_allclose(ours["12_" + key][g // 2, u], value, rtol=1e-10, atol=1e-13, err_msg=key)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_outputs_in_single_precision(name, where):
-    """`outputs` is φ of every student to single precision; widths that repeat are summed together."""
-    rng = np.random.default_rng(69)
-    fleets = fleets_of(rng, 2, N=40, widths=(1, 1, 5, 5, 2), name=name)
-    x = rng.standard_normal((30, 40)).astype(np.float32)
-    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
-    phi = gpu.outputs(batch, gpu.samples([(x, None)], where))
-    assert phi.dtype == torch.float32
-    for ours, fleet in zip(phi.cpu().numpy(), fleets, strict=True):
-        for row, network in zip(ours, fleet, strict=True):
-            # 40-term sums in float32 (a few units of 6e-8), times Σ|v| and, for the square, 2|a| ≤ 8
-            tolerance = 1e-6 * max(1, np.abs(network.v).sum()) * (8 if name == "quadratic" else 1)
-            np.testing.assert_allclose(row, network(x.astype(float)), rtol=0, atol=tolerance)
-
-
 def test_errors_in_single_precision_do_not_cancel(where):
     """Small differences of large numbers: ε₁,₂ of two students 1e-4 apart, summed over 20 000 inputs."""
     rng = np.random.default_rng(70)
     one = fleets_of(rng, 1, name="identity")[0]
     other = [single(Network(n.W, n.v * (1 + 1e-4), n.activation)) for n in one]
     x = rng.standard_normal((20_000, 23)).astype(np.float32)
-    batch = gpu.batch([one, other], lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
+    batch = batch_of([one, other], where)
     ours = host(gpu.errors(batch, gpu.samples([(x, None)], where)))
     for u in range(3):
         phi = one[u](x.astype(float)), other[u](x.astype(float))
@@ -414,20 +378,15 @@ def test_errors_in_single_precision_do_not_cancel(where):
 def test_sign_of_zero_and_a_single_sample(where):
     """sgn(0) = +1; with one sample nothing varies."""
     zero = Network(np.zeros((1, 3)), np.zeros(1), ACTIVATIONS["identity"])
-    batch = gpu.batch([[zero], [zero]], lr=[1, 1], layers=["both"] * 2, data=[0, 1], device=where)
+    batch = batch_of([[zero], [zero]], where)
     x = np.ones((4, 3), np.float32)
     y = np.array([1, 0.0, -0.0, -1], np.float32)
-    result = host(gpu.errors(device_pair(batch), gpu.samples([(x, y)], where)))
+    result = host(gpu.errors(batch, gpu.samples([(x, y)], where)))
     np.testing.assert_array_equal(result["frac"], 0.25)
     np.testing.assert_array_equal(result["12_frac"], 0)
-    result = host(gpu.errors(device_pair(batch), gpu.samples([(x[:1], y[:1])], where)))
+    result = host(gpu.errors(batch, gpu.samples([(x[:1], y[:1])], where)))
     np.testing.assert_array_equal(result["mse"], 0.5)
     np.testing.assert_array_equal(result["mse_se"], 0)
-
-
-def device_pair(batch):
-    """The batch with both fleets on the first data set."""
-    return replace(batch, data=torch.zeros_like(batch.data), data_sets=(0, 0))
 
 
 def test_outputs_that_are_infinite_are_found(where):
@@ -436,7 +395,7 @@ def test_outputs_that_are_infinite_are_found(where):
     fleets = fleets_of(rng, 2, name="quadratic")
     fleets[0][2] = Network(1e25 * fleets[0][2].W, fleets[0][2].v, fleets[0][2].activation)
     fleets[0][1] = Network(1e15 * fleets[0][1].W, fleets[0][1].v, fleets[0][1].activation)
-    batch = gpu.batch(fleets, lr=[1, 1], layers=["both"] * 2, data=[0, 0], device=where)
+    batch = batch_of(fleets, where)
     (x, _), *_ = data_of(rng, (20,))
     result = host(gpu.errors(batch, gpu.samples([(x, None)], where)))
     assert batch.alive.cpu().tolist() == [[True, True, False], [True, True, True]]
@@ -448,10 +407,6 @@ def test_outputs_that_are_infinite_are_found(where):
 
 
 # ---- What is refused ------------------------------------------------------------------------------------------------
-
-
-def sine():
-    return custom("sine", lambda x: np.sin(x), lambda x: np.cos(x))
 
 
 def namesake():
@@ -474,7 +429,7 @@ def one_fleet(*widths, N=5, g="erf"):
         (lambda: [one_fleet(1, 2), one_fleet(1, 2, N=6)], {}, "one number of inputs"),
         (lambda: [one_fleet(1) + one_fleet(2, N=6)] * 2, {}, "one number of inputs"),
         (lambda: [one_fleet(1), one_fleet(1, g="relu")], {}, "and one g"),
-        (lambda: [one_fleet(1, g=sine())] * 2, {}, "activation 'sine' is not one of erf, relu, identity, quadratic"),
+        (lambda: [one_fleet(1, g=tanh())] * 2, {}, "activation 'tanh' is not one of erf, relu, identity, quadratic"),
         (lambda: [one_fleet(1, g=namesake())] * 2, {}, "activation 'erf' is not one of"),
         (lambda: [one_fleet(1)] * 2, {"lr": [1]}, "2 fleets have 1 learning rates, 2 layers and 2 data sets"),
         (lambda: [one_fleet(1)] * 2, {"layers": ["both"] * 3}, "2 fleets have 2 learning rates, 3 layers"),
@@ -516,13 +471,15 @@ def test_impossible_training_and_measuring_are_refused():
     for indices in ([[7], [8]], [[6], [9]], [[6], [-1]]):
         with pytest.raises(IndexError, match=r"indices reach from (7|9|-1) to (7|9|-1): there are [79] samples"):
             gpu.advance(batch, samples, np.array(indices))
-    for shape in ((3, 4), (2,)):
-        with pytest.raises(ValueError, match=r"give \(G, n\), one row for each of 2 fleets"):
-            gpu.advance(batch, samples, np.zeros(shape, int))
-    with pytest.raises(ValueError, match=r"use data sets \[0, 1\] and there are samples of 1: give samples of each"):
-        gpu.advance(batch, gpu.samples(data[:1], "cpu"), np.zeros((2, 4), int))
-    with pytest.raises(ValueError, match="the samples have no labels"):
-        gpu.advance(batch, gpu.samples([(x, None) for x, _ in data], "cpu"), np.zeros((2, 4), int))
+    unlabelled = gpu.samples([(x, None) for x, _ in data], "cpu")
+    for given, indices, message in (
+        (samples, np.zeros((3, 4), int), r"give \(G, n\), one row for each of 2 fleets"),
+        (samples, np.zeros(2, int), r"give \(G, n\), one row for each of 2 fleets"),
+        (gpu.samples(data[:1], "cpu"), np.zeros((2, 4), int), r"use data sets \[0, 1\] and there are samples of 1"),
+        (unlabelled, np.zeros((2, 4), int), "the samples have no labels"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gpu.advance(batch, given, indices)
     with pytest.raises(ValueError, match=r"data sets \[0, 1\]: fleets 2j and 2j\+1 must be a pair"):
         gpu.errors(batch, samples)
     three = gpu.batch(fleets_of(rng, 3), lr=[1] * 3, layers=["both"] * 3, data=[0, 0, 2], device="cpu")
@@ -565,9 +522,7 @@ def compare_recursions():
             with np.errstate(all="ignore"):
                 loop, fused = (
                     recursion(batch, A, S, y)
-                    for recursion, batch in zip(
-                        (gpu._recursion_torch, gpu._recursion_triton), batches, strict=True
-                    )
+                    for recursion, batch in zip((gpu._recursion_torch, gpu._recursion_triton), batches, strict=True)
                 )
             rows = torch.ones(3, sum(widths), dtype=torch.bool)
             rows[1, -widths[-1] :] = False
@@ -634,42 +589,3 @@ def test_on_a_gpu_the_kernel_is_used():
     if gpu.triton is None:
         pytest.skip("needs Triton")
     assert gpu._triton_works(torch.device("cuda", torch.cuda.current_device()))
-
-
-# ---- Which device ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("gpu", [False, True])
-def test_device_by_name(gpu, monkeypatch):
-    """ "auto" takes the GPU if there is one; "cuda" insists; "cpu" does not even look."""
-    monkeypatch.setattr(hardware, "_has_gpu", lambda: gpu)
-    assert hardware.resolve("auto") == ("cuda" if gpu else "cpu")
-    if gpu:
-        assert hardware.resolve("cuda") == "cuda"
-    else:
-        with pytest.raises(ValueError, match=r'device = "cuda" needs an NVIDIA GPU .* use device = "cpu" or "auto"'):
-            hardware.resolve("cuda")
-    monkeypatch.setattr(hardware, "_has_gpu", None)
-    assert hardware.resolve("cpu") == "cpu"
-    with pytest.raises(ValueError, match="device = 'gpu': choose one of auto, cpu, cuda"):
-        hardware.resolve("gpu")
-
-
-def test_torch_decides_where_there_is_a_driver(monkeypatch):
-    """A driver is not a GPU: torch's word counts."""
-    monkeypatch.setattr(hardware, "_has_driver", lambda: True)
-    for found in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
-        assert hardware._has_gpu() is found
-
-
-def test_torch_is_not_imported_to_find_no_gpu():
-    """Importing torch takes seconds, which a machine without NVIDIA's driver should not wait for."""
-    program = (
-        "import sys\n"
-        "from hmm_utils.sgd import hardware\n"
-        "hardware._has_driver = lambda: False\n"
-        "assert hardware.resolve('auto') == 'cpu'\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
