@@ -19,7 +19,7 @@ from tqdm import tqdm
 from hmm_utils.model import parameters
 from hmm_utils.model.activations import ACTIVATIONS, Activation, get
 from hmm_utils.model.datasets import Dataset, standardise
-from hmm_utils.model.networks import LAYERS, Network, random_network
+from hmm_utils.model.networks import Network, random_network
 from hmm_utils.sgd import checkpoints
 from hmm_utils.sgd.backends import Array, CpuBackend, Pair, Samples, TorchBackend
 from hmm_utils.sgd.hardware import resolve, threads
@@ -72,7 +72,6 @@ class FleetPair:
 
     def __post_init__(self) -> None:
         parameters.learning_rate(self.lr)
-        parameters.choice("layers", self.layers, LAYERS)
         parameters.positive("init_scale", self.init_scale)
 
     @property
