@@ -10,7 +10,7 @@ motion describe.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
@@ -91,7 +91,7 @@ class Source:
         z = self.seen(c, x)
         return x, z, self.teacher(z)
 
-    def chunks(self, rng: np.random.Generator, workers: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def chunks(self, rng: np.random.Generator, workers: int = 1) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """Yield (x, y) without end, in chunks of a fixed length: a stream does not depend on how it is consumed.
 
         Latent coordinates are drawn in turn; the rest is done by ``workers`` threads, each on a chunk of its own, so
