@@ -91,7 +91,7 @@ class Source:
         z = self.seen(c, x)
         return x, z, self.teacher(z)
 
-    def chunks(self, rng: np.random.Generator, workers: int = 1) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    def chunks(self, rng: np.random.Generator, workers: int = 1) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Yield (x, y) without end, in chunks of a fixed length: a stream does not depend on how it is consumed.
 
         Latent coordinates are drawn in turn; the rest is done by ``workers`` threads, each on a chunk of its own, so
