@@ -207,13 +207,13 @@ def test_averaged_teacher_is_the_mean_and_no_more(run):
 @pytest.mark.parametrize("D", [8, 20], ids=["D < N", "D > N"])
 def test_hidden_manifold_is_a_generator(D):
     """The N modes of Ω = b²FᵀF/D + ζ, Φ = bFᵀ/√D give the same path as the D modes of F Fᵀ/N with W."""
-    student, teacher, _ = networks(2, 3, 12, D, seed=7, second=True)
-    # with columns of length √D the diagonal of Ω is 1, which is c₀
+    erf, (student, teacher, _) = constants("erf"), networks(2, 3, 12, D, seed=7, second=True)
+    # with columns of length √D the diagonal of Ω is c₀ = 1/3
     F = unit_features(D, 12, np.random.default_rng(7)).astype(float)
     F *= np.sqrt(D / (F**2).sum(axis=0))
-    Omega, Phi = SIGN.b**2 * F.T @ F / D + SIGN.zeta * np.eye(12), SIGN.b * F.T / math.sqrt(D)
+    Omega, Phi = erf.b**2 * F.T @ F / D + erf.zeta * np.eye(12), erf.b * F.T / math.sqrt(D)
     times = [0.0, 1.0, 10.0]
-    one = motion.integrate(motion.hidden_manifold(student, teacher, F, SIGN), times, lr=0.2, rtol=1e-10)
+    one = motion.integrate(motion.hidden_manifold(student, teacher, F, erf), times, lr=0.2, rtol=1e-10)
     other = motion.integrate(motion.generator(student, teacher, Omega, Phi), times, lr=0.2, rtol=1e-10)
     for name in ("Q", "R", "T", "W", "v", "eps_g_mse"):
         np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-7)
