@@ -131,7 +131,7 @@ T1_4 = Claim(
 
 
 def asymptotic_error_is_linear_estimate(results: Results, setup: str) -> Finding:
-    """T1.5: |ε(η → 0)/ε_analytic − 1| below a border at every D/N."""
+    """T1.5: ``|ε(η → 0)/ε_analytic − 1|`` below a border at every D/N."""
     result = results[setup]
     off = float(abs(result["extrapolated"] / result["analytic"] - 1).max())
     value = Value("largest |ε(η → 0)/ε_analytic − 1|", off, off, off, result.sizes["delta"], "values of D/N")

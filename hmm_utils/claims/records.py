@@ -80,8 +80,8 @@ class Claim:
     criterion, tolerance : str
         The formula with its tolerance, and the reason for that tolerance.
     check : callable
-        The criterion as a function of the results, by name, and of the names in `setups` and `compared`. It contains
-        no name of a set-up itself, so that one criterion can judge several sets of runs.
+        The criterion as a function of the results, by name, and of the names in ``setups`` and ``compared``. It
+        contains no name of a set-up itself, so that one criterion can judge several sets of runs.
     compared : tuple of str
         Runs of another notebook that it is compared with; without them that part is undecided.
     """
@@ -104,7 +104,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim with its finding, ready for a table or a JSON file; `measured` repeats `values` and notes in words."""
+    """A claim with its finding, ready for a table or a JSON file; ``measured`` repeats values and notes in words."""
 
     claim: str
     statement: str

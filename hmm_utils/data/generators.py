@@ -12,7 +12,7 @@ ones.
 
 References
 ----------
-.. [1] S. Goldt, B. Loureiro, G. Reeves, F. Krzakala, M. Mézard and L. Zdeborová, arXiv:2006.14709.
+.. [1] Goldt, Loureiro, Reeves, Krzakala, Mézard and Zdeborová, arXiv:2006.14709.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetenso
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""
 
 FUNCTIONS: Mapping[str, Nonlinearity] = NONLINEARITIES | {"sigmoid": Nonlinearity(name="sigmoid", function=expit)}
-"""Name → f of the layers of generators: those of the hidden manifold, and the logistic function."""
+"""Name → f of the layers of generators, those of the hidden manifold and the logistic function."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -276,7 +276,7 @@ def convolutional(
 
     References
     ----------
-    .. [2] A. Radford, L. Metz and S. Chintala, arXiv:1511.06434.
+    .. [2] Radford, Metz and Chintala, arXiv:1511.06434.
     """
     import torch
     from torch.nn.functional import conv_transpose2d

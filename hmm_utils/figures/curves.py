@@ -45,7 +45,7 @@ def independent_students(
     Parameters
     ----------
     results : mapping of str to Dataset
-        One column of panels per result of :func:`hmm_utils.runs.experiments.run`, with its key as the title
+        One column of panels per result of :func:`hmm_utils.runs.experiments.run_experiment`, with its key as the title
         (Figs. 1, 3–6 and 8–10).
     value : function or sequence of functions
         Reduces a curve to a number: :func:`hmm_utils.model.observables.final` or

@@ -12,7 +12,7 @@ An entry of :data:`NONLINEARITIES` is all that a new f needs.
 
 References
 ----------
-.. [1] S. Goldt, M. Mézard, F. Krzakala and L. Zdeborová, Phys. Rev. X 10, 041044 (2020).
+.. [1] Goldt, Mézard, Krzakala and Zdeborová, Phys. Rev. X 10, 041044 (2020).
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Constants:
 
     @property
     def zeta(self) -> float:
-        """ζ = c − a² − b²: the variance of the part of f(u) that no linear function of u explains."""
+        """Variance ζ = c − a² − b² of the part of f(u) that no linear function of u explains."""
         return self.c - self.a**2 - self.b**2
 
     @property
     def c0(self) -> float:
-        """c₀ = c − a²: the variance of an input, and the second moment of a centred one."""
+        """Variance c₀ = c − a² of an input, which is the second moment of a centred one."""
         return self.c - self.a**2
 
     @property
     def standardised(self) -> Constants:
-        """Those of (f(u) − a)/√c₀, the inputs of :func:`hmm_utils.model.datasets.structured`: a = 0, c = 1."""
+        """Constants of the inputs (f(u) − a)/√c₀ of :func:`hmm_utils.model.datasets.structured`, where a = 0 and c = 1."""
         return Constants(0.0, self.b / sqrt(self.c0), 1.0)
 
 

@@ -2,7 +2,7 @@
 
 :mod:`~hmm_utils.play.settings` says what can be chosen and what goes together, :mod:`~hmm_utils.play.session` trains
 it in a thread, :mod:`~hmm_utils.play.panels` draws results, :mod:`~hmm_utils.play.widgets` shows them in a notebook.
-A notebook needs :func:`at_scale` and :func:`app`; :func:`train_pair` and :func:`figure` do the same without a reader.
+A notebook needs ``at_scale`` and ``app``; ``train_pair`` and ``figure`` do the same without a reader.
 """
 
 from hmm_utils.play.panels import figure

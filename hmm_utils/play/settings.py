@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 N_TEST = 2000
-"""Test inputs, and as many Gaussian ones: ε₁,₂ = 0.01 is then known to within 0.002."""
+"""Number of test inputs, and of Gaussian ones; ε₁,₂ = 0.01 is then known to within 0.002."""
 
 # of the free memory; the rest is for the picture, and for the reader's browser where it runs on the same machine
 _SHARE = 0.8
@@ -87,7 +87,7 @@ class Settings:
 
     @property
     def N(self) -> int:
-        """Number of inputs: that of the images, where the inputs are images."""
+        """Number of inputs; that of pixels, where the inputs are images."""
         return digits.SIZES[found(self.data)][0] if self.inputs == "digits" else self.n_inputs
 
     @property

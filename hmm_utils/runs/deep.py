@@ -414,7 +414,7 @@ def summary(result: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     summary : Dataset
-        For each generator: mean, largest and late deviation of ε_g from Q and R, and test_… of ε_g on test inputs;
+        For each generator: mean, largest and late deviation of ε_g from Q and R, and ``test_…`` of ε_g on test inputs;
         skewness and excess_kurtosis, root mean square over the local fields of students at the end; non_gaussianity,
         the larger of that at the start and at the end; participation, recoverability, condition.
     """

@@ -15,7 +15,7 @@ from hmm_utils.sgd.backends import Array, Pair
 __all__ = ["Records", "load", "save", "to_numpy"]
 
 Records = list[dict[str, dict[str, np.ndarray]]]
-"""Measurements at each time so far: by the samples they were made on, then by name."""
+"""Measurements at each time so far, by the samples they were made on, then by name."""
 
 
 def to_numpy(records: Sequence[Mapping[str, Mapping[str, Array]]]) -> Records:

@@ -58,7 +58,7 @@ class Averages:
 
 
 Closure = Callable[..., Averages]
-"""closure(C, u, *, n_students) → Averages, with C (n, n), u = (v, −ṽ) (n,) and K = n_students; see :func:`erf`."""
+"""``closure(C, u, *, n_students)`` → Averages, with C (n, n), u = (v, −ṽ) (n,) and K = n_students; see :func:`erf`."""
 
 
 # Used by numpy on arrays and by compiled code on numbers: the same formula for both.

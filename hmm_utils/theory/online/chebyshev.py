@@ -1,8 +1,8 @@
 """A stabilised explicit integrator of fourth order, for dy/dt = f(y) with many real, negative rates.
 
-An explicit method needs steps of about 2/|λ|, with λ the fastest rate of the equation, however slow its solution has
+An explicit method needs steps of about ``2/|λ|``, with λ the fastest rate of the equation, however slow its solution has
 become. If the stability function of a method with s stages is a shifted Chebyshev polynomial, it takes steps of order
-s²/|λ|: s stages do the work of s² Euler steps. The method here combines two published parts.
+``s²/|λ|``: s stages do the work of s² Euler steps. The method here combines two published parts.
 
 1. RKC, of second order (Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88, 315 (1998), whose symbols are used):
    stability function P(z) = a_s + b_s T_s(w₀ + w₁ z), w₀ = 1 + ε/s², real stability bound β = (w₀ + 1)/w₁.
@@ -11,7 +11,7 @@ s²/|λ|: s stages do the work of s² Euler steps. The method here combines two 
 
        y = y₁/12 − (4/3) y₂ + (9/4) y₃   is of fourth,   ŷ = −(4/5) y₂ + (9/5) y₃   of third order,
 
-   and |y − ŷ| measures the error of a step.
+   and ``|y − ŷ|`` measures the error of a step.
 
 The damping is ε = 1, not 2/13 as in RKC: P then stays between 0.31 and 0.75 on most of the interval of stability, and
 the stability function P₁(z)/12 − (4/3) P₂(z/2)² + (9/4) P₃(z/3)³ of the whole step between −1 and 1 on all of it; with
@@ -32,7 +32,7 @@ __all__ = ["BOUND", "coefficients", "solve", "stages"]
 
 _DAMPING = 1.0
 BOUND = 0.5918
-"""β/(s² − 1) from below: its limit for large s."""
+"""Lower bound of β/(s² − 1), its limit for large s."""
 
 Derivative = Callable[[np.ndarray, np.ndarray], None]
 
@@ -44,7 +44,7 @@ _MARGIN, _RATE_HOLDS_FOR = 1.1, 25
 
 
 def stages(z: float) -> int:
-    """Smallest number of stages s ≥ 2 for which a step h is stable, z = h |λ|.
+    """Smallest number of stages s ≥ 2 for which a step h is stable, ``z = h |λ|``.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def _between(x: float) -> np.ndarray:
 
     At the thirds y is y₃, whose error grows evenly along the step up to order h⁴. At the end it is known, y₃ − y, and a
     third and two thirds of it are subtracted. The polynomial through y and f at both ends would be as good for a smooth
-    y; but in a step with h|λ| ≫ 1 the small remaining errors of fast modes are h|λ| times as large in h f.
+    y; but in a step with ``h|λ| ≫ 1`` the small remaining errors of fast modes are ``h|λ|`` times as large in h f.
     """
     before, after = (1 - 3 * x) * (2 - 3 * x) * (1 - x) / 2, x * (3 * x - 1) * (3 * x - 2) / 2
     first, second = 9 * x * (2 - 3 * x) * (1 - x) / 2, 9 * x * (3 * x - 1) * (1 - x) / 2
@@ -176,9 +176,9 @@ def _between(x: float) -> np.ndarray:
 
 
 def _fastest_rate(f: Derivative, y: np.ndarray, f0: np.ndarray, direction: np.ndarray) -> tuple[float, np.ndarray]:
-    """Estimate |λ| by the power method on differences of f; also returns the direction in which it was found.
+    """Estimate ``|λ|`` by the power method on differences of f; also returns the direction in which it was found.
 
-    Stops when |λ| changes by less than 2 %; from a direction found before that is after two or three evaluations.
+    Stops when ``|λ|`` changes by less than 2 %; from a direction found before that is after two or three evaluations.
     """
     rate, size = 0.0, 1e-6 * max(_norm(y), 1e-3)
     for _ in range(50):
@@ -210,7 +210,7 @@ def solve(
     times : (n,) float array
         Increasing, not negative.
     rtol : float
-        Error of a step over |y| (Euclidean norms).
+        Error of a step over ``|y|`` (Euclidean norms).
 
     Returns
     -------

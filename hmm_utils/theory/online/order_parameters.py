@@ -6,7 +6,7 @@ made of the order parameters ::
 
     Q_ij = E λ_i λ_j,   R_im = E λ_i ν_m,   T_mn = E ν_m ν_n.
 
-In the results i, j number students, m, n teachers and `mode` the eigenvectors of a covariance.
+In the results i, j number students, m, n teachers and ``mode`` the eigenvectors of a covariance.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """Eigenvectors of a covariance Ω (n, n): Ω ψ_τ = ρ_τ ψ_τ with |ψ_τ|² = n.
+    """Eigenvectors of a covariance Ω (n, n): Ω ψ_τ = ρ_τ ψ_τ with ``|ψ_τ|² = n``.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ def _of_generator(w: np.ndarray, w_teacher: np.ndarray, Phi: np.ndarray) -> tupl
 def generator_densities(
     w: Float[np.ndarray, "K N"], w_teacher: Float[np.ndarray, "M D"], Phi: Float[np.ndarray, "N D"], modes: Modes
 ) -> xr.Dataset:
-    """Order parameters of every mode τ of Ω = E x xᵀ, with |ψ_τ|² = N.
+    """Order parameters of every mode τ of Ω = E x xᵀ, with ``|ψ_τ|² = N``.
 
     ::
 
