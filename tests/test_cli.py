@@ -59,12 +59,18 @@ def test_refused_before_anything_runs(world, hmm, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("device", "message"), [("gpu", "choose one of auto, cpu, cuda."), ("cuda", "needs an NVIDIA GPU")]
+    ("notebook", "name", "value", "message"),
+    [
+        ("01", "device", "gpu", "choose one of auto, cpu, cuda."),
+        ("01", "device", "cuda", "needs an NVIDIA GPU"),
+        ("T2", "lr", "-1", "T2_deep_generators: lr = -1.0: give a positive, finite number."),
+    ],
 )
-def test_devices_are_checked_before_anything_runs(hmm, device, message, tmp_path, monkeypatch):
+def test_values_are_checked_before_anything_runs(hmm, notebook, name, value, message, tmp_path, monkeypatch):
+    """A device that is not available, and a value of a notebook that has no set-ups."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
-    code, out, err = hmm("run", "01", "-p", "device", device)
+    code, out, err = hmm("run", notebook, "-p", name, value)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -87,7 +93,7 @@ def test_a_finished_result_is_not_replaced(world, hmm):
     code, out, err = hmm("run", "--notebooks", world, "all")
     assert (code, out) == (2, "")
     assert err == (
-        f"hmm: {Path('build', '01_good.ipynb')} and {Path('build', '03_other.ipynb')} are already there: "
+        f"hmm: {Path('build', '01_good.ipynb')} and {Path('build', '03_other.ipynb')} already exist: "
         "add --overwrite to replace, or choose another --out.\n"
     )
     assert sorted(path.name for path in Path("build").iterdir()) == ["01_good.ipynb", "03_other.ipynb"]

@@ -50,7 +50,6 @@ def start(folder, notebooks, *arguments, **environment):
         env={**NEUTRAL, **ours, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        encoding="utf-8",
         start_new_session=True,
     )
 
@@ -100,7 +99,7 @@ def finished(tmp_path_factory):
     (stray / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
     values = ["-p", "n_pairs", "4", "-p", "widths", "[1, 2]"]
     process = start(folder, notebooks, "all", *values, JUPYTER_PATH=str(folder / "jupyter"))
-    out, err = process.communicate(timeout=100)
+    out, err = (said.decode() for said in process.communicate(timeout=100))
     return SimpleNamespace(code=process.returncode, out=out, err=err, folder=folder)
 
 
@@ -108,7 +107,7 @@ def executed(finished, name):
     return nbformat.read(finished.folder / "build" / f"{name}.ipynb", as_version=4)
 
 
-def test_a_failure_is_told_and_does_not_stop_the_others(finished):
+def test_a_failure_is_reported_and_does_not_stop_the_others(finished):
     assert finished.code == 1
     notebooks = {"00_plain.ipynb", "01_good.ipynb", "02_bad.failed.ipynb", "03_other.ipynb"}
     others = {"claims", "claims.json", "claims.md", "figures"}
@@ -130,7 +129,7 @@ def test_metadata(finished):
     assert record.versions.keys() == {"python", "hmm_utils", "numpy", "numba", "torch"}
     assert record.versions.hmm_utils == __version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record.started)
-    assert 0 < record.seconds < 60
+    assert record.seconds > 0
     assert record.host.cores >= 1 and record.host.platform
     # Where the project lies is nobody's business, and would differ from run to run.
     assert str(finished.folder) not in json.dumps(metadata)
@@ -145,6 +144,7 @@ def test_progress_is_shown_but_not_kept(finished):
     # The bar over all notebooks, that over the cells of one, and that of its training.
     for sign in ("/4 notebooks", "01_good:", "training:", "UserWarning: the learning rate is large"):
         assert sign in finished.err
+    assert "\r" not in finished.err, "in a file, states are lines"
 
 
 def test_the_kernel_is_the_running_interpreter_in_the_notebooks_folder(finished):
@@ -183,7 +183,7 @@ def interrupt(process, pid_file):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     try:
-        said = process.communicate(timeout=30)
+        said = [text.decode() for text in process.communicate(timeout=30)]
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"Ctrl-C does not end it: {process.communicate()}")

@@ -186,8 +186,8 @@ def _replacements(jobs: Sequence[Job], overwrite: bool) -> list[str]:
     """Make a note for each finished result that would be replaced."""
     present = [str(job.target) for job in jobs if job.target.exists()]
     if present and not overwrite:
-        there = "is already there" if len(present) == 1 else "are already there"
-        raise Refused(f"{listed(present)} {there}: add --overwrite to replace, or choose another --out.")
+        exist = "already exists" if len(present) == 1 else "already exist"
+        raise Refused(f"{listed(present)} {exist}: add --overwrite to replace, or choose another --out.")
     return [f"{target} will be replaced." for target in present]
 
 
