@@ -63,11 +63,6 @@ COVERED, CASES = 0.95, 4000
 ALLOWED = SE * np.sqrt(COVERED * (1 - COVERED) / CASES)  # 1.7 %
 
 
-def means(units, over):
-    """The values of many cases (unit, case)."""
-    return [measuring.mean_of("", case, over) for case in units.T]
-
-
 @pytest.mark.parametrize(("n_draws", "n_pairs"), [(1, 3), (1, 10), (2, 3), (3, 2), (5, 2)])
 @pytest.mark.parametrize("between", [0.0, 3.0])
 def test_coverage_of_intervals(n_draws, n_pairs, between):
@@ -77,17 +72,10 @@ def test_coverage_of_intervals(n_draws, n_pairs, between):
     common = between * rng.standard_normal((n_draws, 1, CASES))
     runs = xr.DataArray(common + rng.standard_normal((n_draws, n_pairs, CASES)), dims=("draw", "init", "case"))
     true = common[0, 0] if n_draws == 1 else np.zeros(CASES)
-    values = means(*measuring.independent_units(runs))
+    units, over = measuring.independent_units(runs)
+    values = [measuring.mean_of("", case, over) for case in units.T]
     assert abs(np.mean([v.low < x < v.high for v, x in zip(values, true, strict=True)]) - COVERED) < ALLOWED
     assert {(v.n, v.over) for v in values} == {(n_pairs, "initialisations") if n_draws == 1 else (n_draws, "draws")}
-
-
-def test_runs_of_a_draw_are_not_independent():
-    """Why draws are the units: if draws differ as much as initialisations do, intervals over all runs of three draws of
-    four initialisations contain the true mean far more rarely than in 95 % of cases."""
-    rng = np.random.default_rng(0)
-    runs = rng.standard_normal((3, 1, CASES)) + rng.standard_normal((3, 4, CASES))
-    assert np.mean([v.low < 0 < v.high for v in means(runs.reshape(12, CASES), "runs")]) < 0.85
 
 
 @pytest.mark.parametrize(("n", "m", "spreads"), [(5, 5, (1, 1)), (5, 3, (1, 1)), (10, 5, (0.5, 2)), (5, 2, (1, 0))])

@@ -67,7 +67,7 @@ def by_case(one: tuple[str, Finding], other: tuple[str, Finding]) -> Finding:
     verdicts = {finding.verdict for finding in findings}
     if len(verdicts) == 1:
         verdict = findings[0].verdict
-    elif FAILS in verdicts and UNDECIDED not in verdicts:
+    elif FAILS in verdicts:
         case, found = other if findings[0].verdict == FAILS else one
         verdict = worst([ONLY_IF + case, found.verdict])
     else:
