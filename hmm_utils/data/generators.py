@@ -260,7 +260,7 @@ def convolutional(
     Parameters
     ----------
     n_latent : int
-        D.
+        Latent dimension D.
     channels : sequence of int
         Channels of the hidden layers.
     colours : int

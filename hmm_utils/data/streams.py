@@ -129,7 +129,7 @@ def generator(
     mean : (N,) array or float
         E G(c), or one number for all components.
     n_latent : int
-        D.
+        Latent dimension D.
     description : str
         One line.
 

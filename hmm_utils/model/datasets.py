@@ -84,12 +84,12 @@ class Inputs:
 
     @property
     def n_inputs(self) -> int:
-        """N."""
+        """Number of inputs N."""
         return self.x_train.shape[1]
 
     @property
     def n_train(self) -> int:
-        """P."""
+        """Number of training samples P."""
         return len(self.x_train)
 
 

@@ -36,7 +36,7 @@ class Network:
     v : (K,) float array
         Second layer.
     activation : Activation
-        g.
+        Activation function g.
     """
 
     W: Float[np.ndarray, "K N"]
@@ -51,12 +51,12 @@ class Network:
 
     @property
     def width(self) -> int:
-        """K."""
+        """Number of hidden units K."""
         return self.W.shape[0]
 
     @property
     def n_inputs(self) -> int:
-        """N."""
+        """Number of inputs N."""
         return self.W.shape[1]
 
     def __call__(self, x: Float[np.ndarray, " ..."], slab: int = 8192) -> Float[np.ndarray, " P"]:
@@ -108,7 +108,7 @@ def random_network(
         N and K.
     rng : numpy.random.Generator
     activation : str or Activation
-        g.
+        Activation function g.
     layers : {"both", "first"}
         With "first" every second-layer weight is 1 and stays there, the convention of the paper's program for teachers
         and students alike.

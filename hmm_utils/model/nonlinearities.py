@@ -58,7 +58,7 @@ class Constants:
 
     @property
     def standardised(self) -> Constants:
-        """Constants of the inputs (f(u) − a)/√c₀ of :func:`hmm_utils.model.datasets.structured`, where a = 0 and c = 1."""
+        """Constants of the standardised inputs (f(u) − a)/√c₀, where a = 0 and c = 1."""
         return Constants(0.0, self.b / sqrt(self.c0), 1.0)
 
 

@@ -103,7 +103,7 @@ class Configuration:
     cases : tuple of Case
         Compared with theory.
     teacher_width : int
-        M.
+        Width M of the teacher.
     n_simulations, n_times : int
         Simulations of each draw of a case, and log-spaced times at which they are evaluated.
     n_predicted, n_plateaus : int
@@ -233,8 +233,8 @@ def deviations(compared: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     deviations : Dataset
-        For each (draw, student): mean and largest of ``|ē − e|/ē`` over time; mean_averaged and largest_averaged, the same
-        for the averaged teacher; Q and R, the largest ``|Q̄ − Q|`` and ``|R̄ − R|`` over entries and time.
+        For each (draw, student): mean and largest of ``|ē − e|/ē`` over time; mean_averaged and largest_averaged, the
+        same for the averaged teacher; Q and R, the largest ``|Q̄ − Q|`` and ``|R̄ − R|`` over entries and time.
     """
     mean = compared[["eps_g", "Q", "R"]].mean("simulation", skipna=False)
     measured: dict[str, xr.DataArray] = {}

@@ -99,7 +99,7 @@ class Experiment:
     n_inputs : int
         N of synthetic inputs.
     teacher_width : int
-        M.
+        Width M of the teacher.
     teacher_v : str
         Second layer of a random teacher: "drawn" from N(0, 1) where both layers are trained (where only the first is,
         all second-layer weights are 1), or always "ones".

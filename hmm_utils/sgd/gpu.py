@@ -366,7 +366,7 @@ def _recursion_torch(batch: Batch, A: torch.Tensor, S: torch.Tensor, y: torch.Te
     Returns
     -------
     (G, B, R) tensor
-        D.
+        The factors D.
     """
     g, dg = _FIELDS[batch.activation.name]
     # g(0) = 0 and v = 0 keep padded units out of φ and at 0. With a product in place of where(), the NaN of another

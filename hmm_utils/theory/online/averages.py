@@ -225,7 +225,7 @@ def erf(C: Float[np.ndarray, "n n"], u: Float[np.ndarray, " n"], *, n_students: 
     u : (n,) float array
         (v, −ṽ), so that Δ = Σ_a u_a g(x_a).
     n_students : int
-        K.
+        Width K of the student.
 
     Raises
     ------

@@ -121,7 +121,7 @@ def convergence(
     fs : sequence of str
         Non-linearities.
     sizes : sequence of int
-        N.
+        Numbers of inputs N.
     ratio : float
         D/N.
     n_samples, n_draws, seed : int

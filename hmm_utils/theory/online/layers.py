@@ -27,8 +27,8 @@ def propagated(layers: Sequence[Layer]) -> xr.Dataset:
         b_i = E z f(s_i z)/s_i,     c_i = E f(s_i z)² − (E f(s_i z))²,
         Ω'_ij = b_i S_ij b_j for i ≠ j,   Ω'_ii = c_i,   Φ' = b FᵀΦ.
 
-    Off the diagonal this is the first order in weak correlations S_ij. Fluctuations of ``|x|`` by O(1/√N) from sample to
-    sample, as in narrow layers, are neglected too.
+    Off the diagonal this is the first order in weak correlations S_ij. Fluctuations of ``|x|`` by O(1/√N) from sample
+    to sample, as in narrow layers, are neglected too.
 
     Parameters
     ----------
