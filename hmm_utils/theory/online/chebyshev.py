@@ -1,8 +1,8 @@
 """A stabilised explicit integrator of fourth order, for dy/dt = f(y) with many real, negative rates.
 
 An explicit method needs steps of about ``2/|λ|``, with λ the fastest rate of the equation, however slow its solution
-has become. If the stability function of a method with s stages is a shifted Chebyshev polynomial, it takes steps of order
-``s²/|λ|``: s stages do the work of s² Euler steps. The method here combines two published parts.
+has become. If the stability function of a method with s stages is a shifted Chebyshev polynomial, it takes steps of
+order ``s²/|λ|``: s stages do the work of s² Euler steps. The method here combines two published parts.
 
 1. RKC, of second order (Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88, 315 (1998), whose symbols are used):
    stability function P(z) = a_s + b_s T_s(w₀ + w₁ z), w₀ = 1 + ε/s², real stability bound β = (w₀ + 1)/w₁.
