@@ -27,7 +27,10 @@ _FOLDERS = {
     "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
     "data": ("digits", "generators", "mnist", "streams"),
     "sgd": ("block", "online", "reference", "training"),
-    "runs": ("archive", "comparison", "deep", "dimension", "experiments", "measurements", "paper", "scan", "sweep"),
+    "runs": (
+        *("archive", "cluster", "comparison", "deep", "dimension", "experiments", "measurements", "paper"),
+        *("scan", "sweep"),
+    ),
     "theory": ("directions",),
     "figures": ("paper_figures",),
     "": ("claims", "figures", "play", "theory"),

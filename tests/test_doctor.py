@@ -16,7 +16,7 @@ from hmm_utils.app import doctor
 from hmm_utils.app.doctor import Finding
 from hmm_utils.data import mnist
 from hmm_utils.runs import archive, paper
-from hmm_utils.sgd import hardware
+from hmm_utils.sgd import block, hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -134,7 +134,7 @@ def test_outdated_results(stored, monkeypatch, change):
 
 
 def test_results_of_another_version(stored, monkeypatch):
-    monkeypatch.setattr(archive.block, "VERSION", -1)
+    monkeypatch.setattr(block, "VERSION", -1)
     assert note(only(doctor._results)) and only(doctor._results).state.startswith("0 of")
 
 

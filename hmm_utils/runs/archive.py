@@ -26,7 +26,7 @@ from hmm_utils.files import read_dataset, set_aside, write_datasets
 from hmm_utils.model.networks import Network
 from hmm_utils.runs import cache, experiments
 from hmm_utils.runs.experiments import Experiment
-from hmm_utils.sgd import block, training
+from hmm_utils.sgd import training
 
 __all__ = [
     "FOLDER",
@@ -213,7 +213,7 @@ def _groups(place: Path, *, whole: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def keys(folder: Path, *, whole: bool = False) -> dict[str, Location]:
-    """Locate each stored draw of this version of the engine, by its key.
+    """Locate each stored draw by its key, which depends on the version of the engine.
 
     Parameters
     ----------
@@ -230,8 +230,7 @@ def keys(folder: Path, *, whole: bool = False) -> dict[str, Location]:
                 set_aside(place, f"cannot be read ({error})")
             continue
         for group, at in groups.items():
-            if at.get("engine") == block.VERSION:
-                found |= {key: (place, group, i) for i, key in enumerate(at["keys"])}
+            found |= {key: (place, group, i) for i, key in enumerate(at["keys"])}
     return found
 
 
