@@ -19,15 +19,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "DamagedFileWarning",
-    "read_arrays",
-    "read_dataset",
-    "replace",
-    "set_aside",
-    "write_arrays",
-    "write_datasets",
+    "DamagedFileWarning", "read_arrays", "read_dataset", "replace", "set_aside", "write_arrays", "write_datasets",
     "write_text",
-]
+]  # fmt: skip
 
 
 class DamagedFileWarning(UserWarning):

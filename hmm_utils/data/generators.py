@@ -36,22 +36,10 @@ from hmm_utils.model.nonlinearities import NONLINEARITIES, Nonlinearity
 from hmm_utils.model.parameters import known, whole
 
 __all__ = [
-    "FUNCTIONS",
-    "TRAINED",
-    "Generator",
-    "Layer",
-    "convolutional",
-    "covariances",
-    "field_moments",
-    "fully_connected",
-    "load_layers",
-    "local_fields",
-    "participation_ratio",
-    "random_layers",
-    "recoverability",
-    "save_layers",
-    "standardised",
-]
+    "FUNCTIONS", "TRAINED", "Generator", "Layer", "convolutional", "covariances", "field_moments",
+    "fully_connected", "load_layers", "local_fields", "participation_ratio", "random_layers", "recoverability",
+    "save_layers", "standardised",
+]  # fmt: skip
 
 TRAINED = Path(__file__).resolve().parents[2] / "results" / "generator.safetensors"
 """Layers of the decoder that tools/train_generator.py trained on handwritten digits, in a checkout of the project."""

@@ -24,18 +24,9 @@ from hmm_utils.model.networks import Network, sign
 from hmm_utils.model.parameters import choice, whole
 
 __all__ = [
-    "LABELS",
-    "Dataset",
-    "Inputs",
-    "from_arrays",
-    "gaussian",
-    "labelled_task",
-    "latent_task",
-    "random_task",
-    "standardise",
-    "structured",
-    "teacher_task",
-]
+    "LABELS", "Dataset", "Inputs", "from_arrays", "gaussian", "labelled_task", "latent_task", "random_task",
+    "standardise", "structured", "teacher_task",
+]  # fmt: skip
 
 LABELS = ("sign", "real")
 

@@ -14,21 +14,10 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 
 __all__ = [
-    "Overlaps",
-    "covariance_overlaps",
-    "early_stopping",
-    "eps_g_erf",
-    "errors",
-    "final",
-    "frac",
-    "gaussian_overlaps",
-    "half_mse",
-    "hidden_manifold_overlaps",
-    "latent_overlaps",
-    "moments",
-    "sampled_overlaps",
+    "Overlaps", "covariance_overlaps", "early_stopping", "eps_g_erf", "errors", "final", "frac",
+    "gaussian_overlaps", "half_mse", "hidden_manifold_overlaps", "latent_overlaps", "moments", "sampled_overlaps",
     "standard_error",
-]
+]  # fmt: skip
 
 
 def half_mse(phi: Shaped[np.ndarray, "*rows P"], y: Shaped[np.ndarray, "*labels P"]) -> np.ndarray | np.floating:
