@@ -1,4 +1,4 @@
-"""Speed and memory of the engine, beside the matrix-product rate of the machine; on one core where not said otherwise.
+"""Speed and memory of SGD in blocks, beside the matrix-product rate of the machine; on one core where not said otherwise.
 
     python benchmarks/bench.py [--quick] [--plot]
 
@@ -204,7 +204,7 @@ def in_two_threads(run: Callable[[], object], other: Callable[[], object]) -> Ca
 
 @cache
 def timed_advance() -> Callable[..., None]:
-    """`engine._advance` for one tile, with a look at the clock after each of its functions: adds seconds to `spent`.
+    """`block._advance` for one tile, with a look at the clock after each of its functions: adds seconds to `spent`.
 
     Called one by one from Python, the functions would spend more time on the calls than on a small fleet.
     """
@@ -243,7 +243,7 @@ def timed_advance() -> Callable[..., None]:
 def stages(
     fleet: block.Fleet, data: datasets.Dataset, steps: int, rng: np.random.Generator, *, lr: float = LR
 ) -> np.ndarray:
-    """Seconds per step that the engine's functions take one by one, in the order of STAGES."""
+    """Seconds per step that the functions of a block take one by one, in the order of STAGES."""
     B = block.default_block(len(fleet.W))
     steps = steps // B * B
     (levels,) = fleet.levels
@@ -259,7 +259,7 @@ def stages(
 def torch_sgd(
     network: networks.Network, x: np.ndarray, y: np.ndarray, indices: np.ndarray, *, lr: float
 ) -> networks.Network:
-    """`oracle.sgd` for an erf network with both layers trained, as one writes it with PyTorch's autograd."""
+    """`reference.sgd` for an erf network with both layers trained, as one writes it with PyTorch's autograd."""
     import torch
 
     torch.set_num_threads(1)
@@ -487,7 +487,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Measures speed and memory of the engine on one core.")
+    parser = argparse.ArgumentParser(description="Measures speed and memory of SGD on one core.")
     parser.add_argument("--quick", action="store_true", help="a few repeats only: a quarter of a minute")
     parser.add_argument("--plot", action="store_true", help=f"draw {PLOT.name} too")
     parser.add_argument("--peak-memory", metavar="SIZE", help=argparse.SUPPRESS)

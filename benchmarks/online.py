@@ -93,7 +93,7 @@ def parts(
 
 
 def engine_stages(size: Size, source: streams.Source, fleet: block.Fleet, rng: np.random.Generator) -> np.ndarray:
-    """Seconds per step that the engine's functions take one by one on samples that are there."""
+    """Seconds per step that the functions of a block take one by one on samples that are there."""
     x, _, y = source.samples(source.latent(rng, 512))
     inputs = datasets.Inputs(x_train=x, x_test=x[:1], description="fresh samples")
     return bench.stages(fleet, datasets.Dataset(inputs=inputs, y_train=y, y_test=y[:1], task="teacher"), 512, rng)

@@ -43,7 +43,7 @@ class Size:
     """How much is measured.
 
     rounds, seconds      repeats of every point, and how long each of them trains
-    stage_seconds        the same for the engine's functions one by one
+    stage_seconds        the same for the functions of a block one by one
     n_inputs, n_train    N and P where they are fixed; their product is the number of entries of all training sets
     width                K where it is fixed
     fleet                numbers of students for the series over fleets
@@ -212,7 +212,7 @@ def interleaved(
 
 
 def measure(points: Sequence[Point], size: Size, rng: np.random.Generator) -> dict[str, object]:
-    """Seconds per student-step of every point, as a whole and by the engine's functions, on one core.
+    """Seconds per student-step of every point, as a whole and by the functions of a block, on one core.
 
     Raises RuntimeError if a student diverges.
     """
@@ -347,7 +347,7 @@ def laws(measured: Sequence[Mapping], size: Size) -> list[Law]:
 
 
 def stage_laws(measured: Sequence[Mapping], law: Law) -> dict[str, dict[str, float]]:
-    """For each of the engine's functions over the range of a fit: its exponent γ_i, its share of the time at the ends,
+    """For each of the functions of a block over the range of a fit: its exponent γ_i, its share of the time at the ends,
     and what it makes of the difference between the whole exponent and the expected one γ.
 
     The exponent of a sum is the mean of the exponents of its terms, weighted by their shares of it,
@@ -468,7 +468,7 @@ def tables(found: Mapping) -> str:
 
 def plot(found: Mapping, size: Size, file: Path) -> None:
     """Draws students per second against workers and fleet, the costs against N, P, K with their fits, and the time of
-    each of the engine's functions against N."""
+    each of the functions of a block against N."""
     import matplotlib.pyplot as plt
 
     from hmm_utils import figures, files

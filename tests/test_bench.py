@@ -103,8 +103,8 @@ def test_arithmetic_of_the_table(bench, tiny, monkeypatch):
     assert shown["share"] == pytest.approx({3: 100 * (4 * 20 * 3 / 3e-6) / 3e9, 6: 100 * (4 * 20 * 6 / 4e-6) / 3e9})
 
 
-def test_stages_are_those_of_the_engine(bench, tiny):
-    """The functions that are timed one by one train a fleet just as the engine does, and all of them take time."""
+def test_stages_are_those_of_a_block(bench, tiny):
+    """The functions that are timed one by one train a fleet just as `advance` does, and all of them take time."""
     rng = np.random.default_rng(6)
     data = bench.gaussian_task(tiny, 100, rng)
     timed, plain = (bench.fleet_of(20, (1, 3), 2, np.random.default_rng(7)) for _ in range(2))

@@ -11,7 +11,7 @@ from hmm_utils.sgd.block import SGEMM, SGEMM_SIGNATURE, Fleet, advance, outputs
 
 # ---- Products -------------------------------------------------------------------------------------------------------
 
-# one compiled version for arrays of any layout, as the slices in the engine are
+# one compiled version for arrays of any layout, as the slices in a block are
 _ANY = types.Array(float32, 2, "A")
 _SIGNATURE = types.void(types.FunctionType(SGEMM_SIGNATURE), float32, _ANY, _ANY, _ANY)
 ALPHA = np.float32(-0.3)

@@ -1,4 +1,4 @@
-"""The engine against the program of the paper's authors: curves of eight set-ups, compared as distributions.
+"""Blocks of SGD against the program of the paper's authors: curves of eight set-ups, compared as distributions.
 
 Both draw their own data, teachers, weights and samples, so that only distributions over runs can agree. The hypothesis
 tested is that a run of ours and a run of theirs come from one and the same distribution. At each time and for each
@@ -14,7 +14,7 @@ divisions of 60 runs of ours into ten and five no comparison was beyond that lev
 
 So this finds what changes curves a lot: an η off by 30 %, η instead of η/N in the second layer, unstandardised digits,
 other initial weights, features or teacher outputs, students of one start and stream. What moves curves by less, such
-as an η off by 20 % or a second layer that does not learn, is left to the tests against the oracle, and flipped labels
+as an η off by 20 % or a second layer that does not learn, is left to the tests against the reference, and flipped labels
 are a symmetry of odd activations.
 
 The times go up to 95, which takes about a minute; with HMM_FULL=1 they go up to 790, which takes five.

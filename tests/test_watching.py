@@ -32,7 +32,7 @@ def joined(snapshots):
         {},
         {"layers": "first", "lr": 0.5, "n_gauss": 33, "train_error": False},
         {"evaluate_at": [0.0, 0.3, 7.0]},
-        # one piece for the engine is 585 blocks of 7 steps, 19 blocks of 205 or less than one of 5000
+        # one piece is 585 blocks of 7 steps, 19 blocks of 205 or less than one of 5000
         {"block": 7, "time": 700.0},
         {"block": 205, "time": 700.0},
         {"block": 5000, "time": 700.0},
@@ -40,7 +40,7 @@ def joined(snapshots):
 )
 def test_watched_is_trained(data, other, monkeypatch):
     """Put together, the snapshots of a run are the result of `train` with the same arguments, bit for bit, attributes
-    and labels included, although the engine gets its samples in smaller pieces."""
+    and labels included, although the backend gets its samples in smaller pieces."""
     monkeypatch.setattr(training, "_INDEX_CHUNK", 10_001)
     arguments = ARGUMENTS | other
     expected = quietly(data, **arguments, seed=2)
