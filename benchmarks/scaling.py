@@ -347,7 +347,7 @@ def laws(measured: Sequence[Mapping], size: Size) -> list[Law]:
 
 
 def stage_laws(measured: Sequence[Mapping], law: Law) -> dict[str, dict[str, float]]:
-    """For each of the functions of a block over the range of a fit: its exponent γ_i, its share of the time at the ends,
+    """For each function of a block over the range of a fit: its exponent γ_i, its share of the time at the ends,
     and what it makes of the difference between the whole exponent and the expected one γ.
 
     The exponent of a sum is the mean of the exponents of its terms, weighted by their shares of it,

@@ -14,7 +14,7 @@ divisions of 60 runs of ours into ten and five no comparison was beyond that lev
 
 So this finds what changes curves a lot: an η off by 30 %, η instead of η/N in the second layer, unstandardised digits,
 other initial weights, features or teacher outputs, students of one start and stream. What moves curves by less, such
-as an η off by 20 % or a second layer that does not learn, is left to the tests against the reference, and flipped labels
+as an η off by 20 % or a second layer that does not learn, is left to tests against the reference, and flipped labels
 are a symmetry of odd activations.
 
 The times go up to 95, which takes about a minute; with HMM_FULL=1 they go up to 790, which takes five.
