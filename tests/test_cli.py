@@ -11,6 +11,7 @@ from helpers.throwaway import CLAIMS, NAMES, write_notebook
 
 from hmm_utils.app import __main__ as main_module
 from hmm_utils.data import mnist
+from hmm_utils.runs import paper
 from hmm_utils.sgd import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +100,14 @@ def test_a_finished_result_is_not_replaced(world, hmm):
     assert sorted(path.name for path in Path("build").iterdir()) == ["01_good.ipynb", "03_other.ipynb"]
     assert Path("build", "01_good.ipynb").read_text() == "precious"
     assert not list(world.glob("ran-*"))
+
+
+@pytest.mark.parametrize(("values", "as_stated"), [((), True), (("-p", "seed", "2"), False)])
+def test_changed_values_ask_for_nothing_beside_the_notebooks(hmm, monkeypatch, tmp_path, values, as_stated):
+    asked = []
+    monkeypatch.setattr(paper, "asked_for", lambda plans, as_stated: asked.append(as_stated) or [])
+    assert hmm("run", "02", "--profile", "paper", "--dry-run", "--out", tmp_path, *values)[0] == 0
+    assert asked == [as_stated]
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])

@@ -71,33 +71,18 @@ def test_an_ambiguous_number(world):
         choose(["01"], discover(world))
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        ("int", "3", 3),
-        ("int", "-3", -3),
-        ("int", "1_000", 1000),
-        ("float", "0.2", 0.2),
-        ("float", "2", 2.0),
-        ("float", "1e-2", 0.01),
-        ("float", "1E3", 1000.0),
-        ("float", "-.5e-1", -0.05),
-        ("float", "1.5e+2", 150.0),
-        ("str", "mnist", "mnist"),
-        ("str", "'3'", "3"),
-        ("str", "1e", "1e"),
-        ("bool", "true", True),
-        ("bool", "False", False),
-        ("list", "[1, 2, 4]", [1, 2, 4]),
-        ("list", "[1e-2, 3, x]", [0.01, 3, "x"]),
-        ("list", "['1e-2']", ["1e-2"]),
-        ("list", "[]", []),
-        ("list", "null", None),
-        ("list", "None", None),
-        ("float", "None", None),
-    ],
-)
-def test_values(kind, text, value):
+VALUES = {
+    "int": {"3": 3, "-3": -3, "1_000": 1000},
+    "float": {"0.2": 0.2, "2": 2.0, "1e-2": 0.01, "1E3": 1000.0, "-.5e-1": -0.05, "1.5e+2": 150.0, "None": None},
+    "str": {"mnist": "mnist", "'3'": "3", "1e": "1e"},
+    "bool": {"true": True, "False": False},
+    "list": {"[1, 2]": [1, 2], "[1e-2, 3, x]": [0.01, 3, "x"], "['1e-2']": ["1e-2"], "null": None, "None": None},
+}
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, values in VALUES.items() for text in values])
+def test_values(kind, text):
+    value = VALUES[kind][text]
     converted = convert(text, Parameter("x", kind, None, ""))
     assert converted == value and type(converted) is type(value)
 
