@@ -178,12 +178,18 @@ def test_the_archive_holds_the_planned_draws_and_nothing_else(teacher, tmp_path)
     assert {unit.key for unit in sweep.units(paper.plan(), tmp_path, teacher, stored)} == set(stored)
     state = archive.examine(archive.FOLDER, paper.plan())
     assert (state.n_runs, state.missing, state.incomplete, state.damaged) == (len(paper.plan()), (), (), ())
+    listed = {row.name: row.figure for row in archive.list_runs(archive.FOLDER, paper.plan())}
+    assert listed == {name: e.figure for name, e in paper.plan().items()}
+    assert sum(place.stat().st_size for place in archive.FOLDER.glob("*.nc")) < 25e6, "they are in the repository"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["fig1_left", "fig1_right", "fig1_right_signs", "fig2_right_latent/first", "fig3_left", "fig4", "fig10_latent"],
-)
+KINDS = (
+    "fig1_left", "fig1_right", "fig1_right_signs", "fig2_right_latent/first", "fig3_left", "fig4", "fig5_latent",
+    "fig10_latent",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_stored_draws_are_those_that_are_trained_today(name, teacher):
     """One pair of the first draw, trained to an early time with the data, weights and samples of the stored run.
 

@@ -109,43 +109,6 @@ def test_quick_profile_is_smaller_and_no_other_experiment(name):
         assert quick.n_inputs == 784
 
 
-@pytest.mark.parametrize(
-    ("name", "figure", "inputs", "task", "labels"),
-    [
-        ("fig1_left", "Fig. 1 left", "digits", "own", None),
-        ("fig1_right", "Fig. 1 right", "gaussian", "teacher", "real"),
-        ("fig1_right_signs", "Fig. 1 right", "gaussian", "teacher", "sign"),
-        ("fig2_left_iid", "Fig. 2 left", "gaussian", "teacher", "real"),
-        ("fig2_left_digits", "Fig. 2 left", "digits", "own", None),
-        ("fig2_right_teacher", "Fig. 2 right", "structured", "teacher", "real"),
-        ("fig2_right_latent", "Fig. 2 right", "structured", "latent", "real"),
-        ("fig3_left", "Fig. 3 left", "structured", "latent", "sign"),
-        ("fig3_right", "Fig. 3 right", "structured", "teacher", "real"),
-        ("fig4_pretraining", "Fig. 4", "digits", "own", None),
-        ("fig4", "Fig. 4", "gaussian", "pretrained", "real"),
-        ("fig4_inset", "Fig. 4", "gaussian", "pretrained", "real"),
-        ("fig5_teacher", "Fig. 5 left", "structured", "teacher", "real"),
-        ("fig5_latent", "Fig. 5 right", "structured", "latent", "sign"),
-        ("fig6_latent", "Fig. 6 left", "structured", "latent", "sign"),
-        ("fig6_teacher", "Fig. 6 right", "structured", "teacher", "real"),
-        ("fig7_latent", "Fig. 7", "structured", "latent", "real"),
-        ("fig7_teacher", "Fig. 7", "gaussian", "teacher", "real"),
-        ("fig9_latent", "Fig. 9 left", "structured", "latent", "sign"),
-        ("fig9_teacher", "Fig. 9 right", "structured", "teacher", "real"),
-        ("fig10_left", "Fig. 10 left", "digits", "own", None),
-        ("fig10_latent", "Fig. 10 center", "structured", "latent", "sign"),
-        ("fig10_teacher", "Fig. 10 right", "structured", "teacher", "real"),
-    ],
-)
-def test_setups_are_the_figures(name, figure, inputs, task, labels):
-    """Inputs and task of every figure, as its caption has them."""
-    e = experiment(name, "paper", layers="both")
-    assert e.figure.startswith(figure)
-    assert (e.inputs, e.task) == (inputs, task)
-    if labels:
-        assert e.labels == labels
-
-
 @pytest.mark.parametrize("name", [name for name in SETUPS if name.startswith("fig2")])
 def test_figure_2_has_a_curve_for_either_layer_mode(name):
     """Fig. 2: first layer only (dashed) and both layers (solid); `layers` may pick one of them or name both."""
@@ -365,25 +328,6 @@ def test_teachers_of_weight_one(name, layers):
     assert not np.any(drawn.v == 1)
 
 
-def test_students_start_as_ever_when_teachers_have_weight_one():
-    """teacher_v and teacher_activation say nothing about students."""
-    e = tiny("fig5_teacher", lr=1e-9, teacher_activation="relu", n_train=60)
-    still = run_experiment(e, progress=False)
-    v = still.v.sel(width=2).values
-    assert not np.any(v == 1) and np.unique(v).size == v.size
-    assert still.attrs["activation"] == "erf"
-
-
-@pytest.mark.parametrize("name", ["fig10_left", "fig10_latent", "fig10_teacher"])
-def test_relu_students_start_near_zero(name):
-    """Appendix E: weights of variance 1e-6 in both layers, in units of which 1e-9 of training is nothing."""
-    still = run_experiment(tiny(name, lr=1e-9, n_train=60, time=0.2), progress=False)
-    assert still.attrs["activation"] == "relu"
-    for weights in (still.W, still.v):
-        n = int(weights.notnull().sum())
-        assert abs(float((weights**2).mean()) / 1e-6 - 1) < 5 * math.sqrt(2 / n)
-
-
 def test_labels_of_figure_10_can_be_learnt():
     """In every draw of the paper's profile both labels are about equally frequent, as they are for any odd g. The sign
     of a single ReLU unit would be +1 throughout in the draws with a positive second layer."""
@@ -453,26 +397,6 @@ def test_draws_are_independent_and_do_not_depend_on_their_number(result):
     first, second = (dataset(e, rng=rng) for rng in rngs)
     assert not np.any(first.inputs.features == second.inputs.features)
     assert not np.any(first.teacher.W == second.teacher.W)
-
-
-def test_run_trains_as_the_experiment_says(result):
-    """Learning rate, layers, activation and initial scale reach the training."""
-    first = run_experiment(tiny("fig3_left", n_train=60, layers="first"), progress=False)
-    np.testing.assert_array_equal(first.v.sel(width=2), 1)
-    assert not np.any(result.v.sel(width=2) == 1)
-    still = run_experiment(tiny("fig3_left", n_train=60, lr=1e-9, init_scale=0.1), progress=False)
-    # weights do not move from N(0, 0.01): their mean square over 480 · 2 numbers, within five standard errors
-    mean_square = float((still.W**2).mean())
-    assert abs(mean_square / 0.01 - 1) < 5 * math.sqrt(2 / int(still.W.notnull().sum()))
-    linear = run_experiment(tiny("fig1_right", n_train=60, activation="identity", lr=0.05), progress=False)
-    assert linear.attrs["activation"] == "identity"
-
-
-def test_run_with_a_pretrained_teacher():
-    """Fig. 4 runs on the N of the network it is given, and its attributes say so."""
-    teacher = random_network(12, 4, rng=np.random.default_rng(117))
-    ours = run_experiment(tiny("fig4", n_draws=1), teacher=teacher, progress=False)
-    assert ours.attrs["n_inputs"] == 12 and ours.attrs["n_train"] == 76 * 12 and ours.sizes["input"] == 12
 
 
 def test_notice_is_passed_on(monkeypatch, tmp_path):
