@@ -61,7 +61,7 @@ _CHOICES: Mapping[str, Collection[str | None]] = {
     "teacher_activation": (None, *activations.ACTIVATIONS),
     "layers": networks.LAYERS,
     "labels": datasets.LABELS,
-    "f": tuple(NONLINEARITIES),
+    "f": NONLINEARITIES,
     "teacher_v": TEACHER_V,
     "data": digits.DATA,
 }
