@@ -181,13 +181,11 @@ def test_a_draw_takes_one_thread(monkeypatch):
     monkeypatch.setattr(experiments, "run_draws", lambda *_, **__: seen.append(hardware.threads()) or [xr.Dataset()])
     cluster._compute(sweep.units(tiny_plan("fig3_left"), Path())[0], "cpu")
     assert seen == [1] and hardware.threads() == 8
-    with hardware.limit_threads(4):
-        thread = threading.Thread(target=lambda: seen.append(hardware.threads()))
+    thread = threading.Thread(target=lambda: seen.append(hardware.threads()))
+    with hardware.limit_threads(4):  # of this thread
         thread.start()
         thread.join()
-        with hardware.limit_threads(6):
-            seen.append(hardware.threads())
-    assert seen == [1, 8, 4] and hardware.threads() == 8
+    assert seen == [1, 8]
 
 
 def test_dask_is_imported_only_where_it_is_used():

@@ -289,16 +289,9 @@ def test_data_of_a_pretrained_teacher():
 
 
 @pytest.mark.parametrize("name", ["fig1_right", "fig3_left", "fig3_right"])
-@pytest.mark.parametrize("activation", ["erf", "relu"])
-def test_teacher_and_students_have_one_activation(name, activation):
-    """Sec. 2.1: a student of the teacher's architecture can reach zero error, which takes the teacher's g as well."""
-    data = dataset(tiny(name, activation=activation), rng=np.random.default_rng(116))
-    assert data.teacher.activation.name == activation
-
-
-@pytest.mark.parametrize("name", ["fig1_right", "fig3_left", "fig3_right"])
-def test_activation_of_the_teacher_alone(name):
-    """A teacher may have a g of its own; it is the same network otherwise, and the students keep theirs."""
+def test_activation_of_the_teacher(name):
+    """The students' g, so that a student of the same architecture can reach zero error; or one of its own, in a network
+    that is the same otherwise."""
     e = tiny(name, activation="relu", teacher_activation="erf", labels="real")
     ours, relu = (
         dataset(dataclasses.replace(e, teacher_activation=g), rng=np.random.default_rng(120)) for g in ("erf", None)
@@ -316,14 +309,10 @@ def test_activation_of_the_teacher_alone(name):
 @pytest.mark.parametrize("name", ["fig5_teacher", "fig5_latent", "fig6_latent", "fig6_teacher"])
 def test_teachers_of_weight_one(name, layers):
     """Figs. 5, 6: ṽ* = 1 with both layers trained, too; the first layer is drawn, and differs between draws."""
-    teachers = [
-        dataset(tiny(name, layers=layers, teacher_width=3), rng=np.random.default_rng(seed)).teacher for seed in (1, 2)
-    ]
-    for teacher in teachers:
-        np.testing.assert_array_equal(teacher.v, 1)
-        # 5 standard errors of the mean square of 9 or 60 normal numbers
-        assert abs(np.mean(teacher.W**2) - 1) < 5 * math.sqrt(2 / teacher.W.size)
-    assert not np.any(teachers[0].W == teachers[1].W)
+    e = tiny(name, layers=layers, teacher_width=3)
+    one, other = (dataset(e, rng=np.random.default_rng(seed)).teacher for seed in (1, 2))
+    np.testing.assert_array_equal([one.v, other.v], 1)
+    assert not np.any(one.W == other.W)
     drawn = dataset(tiny(name, teacher_v="drawn", teacher_width=3), rng=np.random.default_rng(1)).teacher
     assert not np.any(drawn.v == 1)
 
@@ -397,16 +386,6 @@ def test_draws_are_independent_and_do_not_depend_on_their_number(result):
     first, second = (dataset(e, rng=rng) for rng in rngs)
     assert not np.any(first.inputs.features == second.inputs.features)
     assert not np.any(first.teacher.W == second.teacher.W)
-
-
-def test_notice_is_passed_on(monkeypatch, tmp_path):
-    """Whoever gets 8×8 digits for MNIST finds that in the result."""
-    monkeypatch.setenv("HMM_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("HMM_OFFLINE", "1")
-    replaced = run_experiment(tiny("fig1_left", data="auto", time=0.1, n_pairs=1), progress=False)
-    assert "8×8 digits (N = 64) stand in" in replaced.attrs["notice"]
-    chosen = run_experiment(tiny("fig1_left", data="digits", time=0.1, n_pairs=1), progress=False)
-    assert chosen.attrs["notice"] == "" and chosen.attrs["n_inputs"] == 64
 
 
 # ---- Plans ----------------------------------------------------------------------------------------------------------
