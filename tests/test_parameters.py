@@ -53,6 +53,7 @@ def test_times_are_an_array():
         (p.times, ([0, np.inf],), "times end at inf: give a last time that is finite."),
         (p.choice, ("layers", "second", ("both", "first")), "layers = 'second': choose one of both, first."),
         (p.choice, ("g", "sin", (None, "erf")), "g = 'sin': choose one of erf."),
+        (p.choice, ("f", ["sgn"], {"sgn": 1}), "f = ['sgn']: choose one of sgn."),
         (p.known, ("f", "sin", ["sgn"], ", or pass a function"), "unknown f 'sin': choose one of sgn, or pass a"),
         (p.widths, (3,), "widths = 3: give a list of widths, such as [1, 2, 4]."),
         (p.widths, ("12",), "widths = '12': give a list"),

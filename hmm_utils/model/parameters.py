@@ -57,7 +57,7 @@ def times(values: Any, *, end: float = inf, name: str = "times") -> np.ndarray:
 
 def choice(name: str, value: _T, choices: Collection[_T]) -> _T:
     """Check for one of several values; None is allowed where it is among them."""
-    if value not in choices:
+    if value not in tuple(choices):  # a list is no key, but a value that can be refused
         named = ", ".join(str(c) for c in choices if c is not None)
         raise ValueError(f"{name} = {_shown(value)}: choose one of {named}.")
     return value
