@@ -1,4 +1,4 @@
-"""Speed and memory of SGD in blocks, beside the matrix-product rate of the machine; on one core unless stated otherwise.
+"""Speed and memory of SGD in blocks, beside the matrix-product rate of the machine; on one core unless noted otherwise.
 
     python benchmarks/bench.py [--quick] [--plot]
 

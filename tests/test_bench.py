@@ -137,6 +137,6 @@ def test_diverged_student_is_no_benchmark(bench, tiny, monkeypatch):
         bench.measure(replace(tiny, rounds=1))
 
 
-def test_failure_of_the_measured_process_is_told(bench, tiny):
-    with pytest.raises(RuntimeError, match="give at least 1"):
+def test_failure_of_the_measured_process_is_reported(bench, tiny):
+    with pytest.raises(RuntimeError, match="n_train = 0: give a whole number of at least 1"):
         bench.peak_memory(replace(tiny, n_train=0))
