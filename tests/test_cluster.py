@@ -140,7 +140,7 @@ def test_a_cluster_gives_what_is_computed_here(client, tmp_path, monkeypatch):
 
 
 def test_runs_of_every_profile_go_to_the_cluster(client, tmp_path, monkeypatch):
-    """`run_all` keeps what a cluster has computed, the quick profile's too; without a cluster that is computed here."""
+    """Draws of the quick profile too are stored; without a cluster they are computed here, and are not."""
     monkeypatch.setenv("HMM_STORE", str(tmp_path))
     plan, computed = tiny_plan("fig3_right"), counted(monkeypatch)
     found = sweep.load_or_run(plan, client=client, progress=False)
@@ -256,10 +256,10 @@ def test_addresses_without_a_scheduler(address, why, monkeypatch):
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         address = address.format(free=taken.getsockname()[1])
-        with pytest.raises(cluster.ClusterError) as told:
+        with pytest.raises(cluster.ClusterError) as refusal:
             cluster.connect(address)
-    assert str(told.value).startswith(f"no Dask scheduler can be reached at {address!r} ({why}")
-    assert str(told.value).endswith("): start one with `dask scheduler` and give its address, such as tcp://host:8786.")
+    assert str(refusal.value).startswith(f"no Dask scheduler can be reached at {address!r} ({why}")
+    assert str(refusal.value).endswith("): start one with `dask scheduler` and give its address, such as tcp://host:8786.")
 
 
 def test_a_client_that_was_given_up_does_not_stop_the_next(processes, monkeypatch):
@@ -322,7 +322,7 @@ def test_a_worker_that_is_killed(tmp_path):
 
 
 def test_a_draw_that_kills_its_workers(tmp_path, monkeypatch):
-    """It is tried on one worker after another, and then told."""
+    """It is tried on one worker after another, and then reported."""
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
     monkeypatch.setattr(cluster, "_compute", lambda *_: os._exit(9))
     with (

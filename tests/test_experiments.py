@@ -410,7 +410,7 @@ def some_plan():
 
 
 def test_a_plan_is_its_experiments(pretrained):
-    """`run_all` gives by name what `run` gives one by one, to the last bit; only task "pretrained" sees the teacher."""
+    """`run_plan` is `run_experiment` for each, to the last bit; only task "pretrained" sees the teacher."""
     plan = some_plan()
     results = run_plan(plan, teacher=pretrained, progress=False)
     assert list(results) == list(plan)

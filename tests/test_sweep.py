@@ -25,7 +25,7 @@ from hmm_utils.sgd import block, checkpoints
 # ---- What is computed -----------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_gives_the_results_of_run_all(tmp_path, monkeypatch):
+def test_a_sweep_gives_the_results_of_run_plan(tmp_path, monkeypatch):
     """Computed or read, by name, with all draws and attributes; and nothing is computed twice."""
     plan = tiny_plan("fig3_left", "fig3_right")
     expected = experiments.run_plan(plan, progress=False)
@@ -126,7 +126,7 @@ def test_which_digits_are_meant(tmp_path, monkeypatch):
     assert run_cached(plan, tmp_path)["fig1_left"].attrs["n_inputs"] == 784 and not computed
 
 
-def test_profiles_that_are_kept(tmp_path, monkeypatch):
+def test_profiles_that_are_archived(tmp_path, monkeypatch):
     """Runs of the paper profile go through the store and the stored figures; those of the quick one through neither."""
     monkeypatch.setenv("HMM_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(archive, "FOLDER", tmp_path / "figures")
@@ -185,8 +185,8 @@ def test_what_cannot_be_used_is_set_aside_and_computed_again(damage, tmp_path, m
         xr.testing.assert_equal(found[name], expected[name])
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half(tmp_path, monkeypatch):
-    """Where a result cannot be written the sweep ends with the reason; what was kept before is still there."""
+def test_a_full_disk_is_reported_and_leaves_nothing_half(tmp_path, monkeypatch):
+    """Where a result cannot be written the sweep ends with the reason; what was stored before is still there."""
     plan = tiny_plan("fig3_left")
     save, written = xr.Dataset.to_netcdf, []
 
@@ -313,7 +313,7 @@ def test_what_another_sweep_computes_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
-    """A draw whose process died is tried again; one that kills its process every time is told."""
+    """A draw whose process died is tried again; one that kills its process every time is reported."""
     plan = tiny_plan("fig3_left", n_draws=3)
     marker = tmp_path / "died"
     monkeypatch.setenv("HMM_TEST_MARKER", str(marker))
@@ -325,7 +325,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path, monkeypatch):
         run_cached(tiny_plan("fig3_left", seed=5), tmp_path / "store", workers=2)
 
 
-def test_a_failing_draw_is_told(tmp_path):
+def test_a_failing_draw_is_reported(tmp_path):
     """What a draw raises comes through, from this process and from others."""
     plan = tiny_plan("fig1_left", n_train=10**6)
     for workers in (1, 2):
