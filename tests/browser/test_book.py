@@ -90,6 +90,8 @@ def test_every_page(site, address, visit):
         width = seen.page.evaluate("() => document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             problems.append(f"{name}: {width} pixels wide on a phone")
+        if str(ROOT) in (site / name).read_text("utf-8"):
+            problems.append(f"{name}: a path of this machine")
         problems += [f"{name}: {complaint}" for complaint in seen.complaints]
         seen.complaints.clear()
     assert not problems, "\n".join(problems)
