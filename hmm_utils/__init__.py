@@ -21,7 +21,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _FOLDERS = {
     "model": ("activations", "datasets", "networks", "nonlinearities", "observables"),
