@@ -52,7 +52,7 @@ def check_same(result, expected):
 def check_sentence(refusal, *words):
     """The message is one sentence that holds the words."""
     message = str(refusal.value)
-    assert message.endswith(".") and "\n" not in message and not re.search(r"\.\s", message), message
+    assert message.endswith(".") and "\n" not in message and not re.search(r"(?<!i\.i\.d)\.\s", message), message
     for word in words:
         assert word in message
 
