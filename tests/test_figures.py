@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -61,15 +60,11 @@ def test_a_panel_per_result():
     results = {"one": random_result(), "two": random_result("fig3_left", seed=1, widths=(2, 7))}
     axes = figures.independent_students(results).axes
     assert [axis.get_title() for axis in axes] == ["one", "two"]
-    assert [axis.get_ylabel() for axis in axes] == ["fractional error", ""]
     for axis, result in zip(axes, results.values(), strict=True):
         assert axis.get_xlabel() == "$K$"
         np.testing.assert_array_equal(axis.get_xticks(), result["width"])
         bottom, top = axis.get_ylim()
-        assert bottom == 0
-        for x, y, _, high in bars(axis).values():
-            np.testing.assert_array_equal(x, result["width"])
-            assert y.max() < high.max() < top
+        assert bottom == 0 and top > max(high.max() for *_, high in bars(axis).values())
 
 
 def test_a_row_per_value():
@@ -80,18 +75,15 @@ def test_a_row_per_value():
     values = [final, early_stopping]
     fig = figures.independent_students(results, value=values)
     rows = np.array(fig.axes).reshape(2, 2)
-    assert [[axis.get_title() for axis in row] for row in rows] == [["one", "two"], ["", ""]]
-    assert [[axis.get_xlabel() for axis in row] for row in rows] == [["", ""], 2 * ["$K$"]]
+    assert [axis.get_title() for axis in fig.axes] == ["one", "two", "", ""]
+    assert [axis.get_xlabel() for axis in fig.axes] == ["", "", "$K$", "$K$"]
     for row, value in zip(rows, values, strict=True):
-        alone = figures.independent_students(results, value=value).axes
-        assert [axis.get_ylabel() for axis in row] == [axis.get_ylabel() for axis in alone]
-        for axis, expected in zip(row, alone, strict=True):
-            assert labels(axis) == labels(expected)
+        for axis, expected in zip(row, figures.independent_students(results, value=value).axes, strict=True):
+            assert labels(axis) == labels(expected) and axis.get_ylabel() == expected.get_ylabel()
             np.testing.assert_equal(bars(axis), bars(expected))
     for column in rows.T:
         assert len({axis.get_ylim() for axis in column}) == 1
         assert column[0].get_ylim()[1] > max(high.max() for axis in column for *_, high in bars(axis).values())
-    assert fig.get_figheight() > 1.5 * figures.independent_students(results).get_figheight()
     assert words(fig).count("one: ") == 1
 
 
@@ -177,39 +169,26 @@ def test_bands_are_quantiles(modes):
     fig = figures.learning_curves({"teacher": {"both": modes["teacher"]["both"]}}, width=5)
     values = modes["teacher"]["both"]["eps_g_mse"].sel(width=5).transpose("time", ...).values[1:].reshape(-1, 12)
     low, high = np.quantile(values, [0.16, 0.84], axis=1)
-    times = modes["teacher"]["both"]["time"].values[1:]
     for axis in fig.axes:
         (band,) = axis.collections
-        corners = {tuple(np.round(vertex, 9)) for vertex in band.get_paths()[0].vertices}
-        expected = {tuple(np.round(pair, 9)) for edge in (low, high) for pair in zip(times, edge, strict=True)}
-        assert corners == expected
+        np.testing.assert_allclose(np.unique(band.get_paths()[0].vertices[:, 1]), np.unique([low, high]), rtol=1e-9)
         assert to_hex(band.get_facecolor()[0]) == BLUE
     assert "bands: 16 % to 84 % of runs." in words(fig)
 
 
 def test_ends_are_marked():
     """Fig. 7: a thin dotted line over the whole width at the height where each curve ends, in its colour, beside the
-    curves; none unless asked for."""
-    results = {label: {"first": random_result(widths=(3,), seed=seed)} for seed, label in enumerate("ab")}
+    curves; none unless asked for. The third label is green."""
+    results = {label: {"first": random_result(widths=(3,), seed=seed)} for seed, label in enumerate("abc")}
     without = figures.learning_curves(results).axes
     for axis, plain in zip(figures.learning_curves(results, ends=True).axes, without, strict=True):
-        curves, marks = axis.lines[:2], axis.lines[2:]
-        assert len(plain.lines) == len(marks) == 2
-        for line, mark, before in zip(curves, marks, plain.lines, strict=True):
+        assert [to_hex(line.get_color()) for line in plain.lines] == [BLUE, ORANGE, GREEN]
+        for line, mark, before in zip(axis.lines[:3], axis.lines[3:], plain.lines, strict=True):
             np.testing.assert_array_equal(line.get_ydata(), before.get_ydata())
             assert set(mark.get_ydata()) == {line.get_ydata()[-1]}
             assert list(mark.get_xdata()) == [0, 1] and mark.get_linestyle() == ":"
             assert mark.get_color() == line.get_color() and mark.get_linewidth() < line.get_linewidth()
-        assert axis.get_xscale() == "log"
     assert labels(figures.learning_curves(results, ends=True).axes[0]) == labels(without[0])
-
-
-def test_three_labels_three_colours():
-    """The third label is green; the only width of results need not be given."""
-    result = random_result(widths=(3,))
-    axis = figures.learning_curves({label: {"first": result} for label in "abc"}).axes[0]
-    assert [to_hex(line.get_color()) for line in axis.lines] == [BLUE, ORANGE, GREEN]
-    np.testing.assert_allclose(axis.lines[0].get_ydata(), curve(result, 3), rtol=1e-12)
 
 
 # ---- the note below ----------------------------------------------------------------------------------------------
@@ -259,12 +238,10 @@ def test_overlaps():
     for axis, (title, R) in zip(panels, matrices.items(), strict=True):
         assert axis.get_title() == title
         np.testing.assert_array_equal(images(axis)[0], R)
-        assert axis.images[0].get_clim() == (-most, most)
-        assert axis.get_xlabel() == "teacher unit $m$"
+        assert axis.images[0].get_clim() == bar.get_ylim() == (-most, most)
         np.testing.assert_array_equal(axis.get_xticks(), range(3))
         np.testing.assert_array_equal(axis.get_yticks(), range(2))
-    assert panels[0].get_ylabel() == "student unit $k$"
-    assert bar.get_ylabel() == "$R_{km}$" and bar.get_ylim() == (-most, most)
+    assert "k" in panels[0].get_ylabel() and "m" in panels[0].get_xlabel() and bar.get_ylabel() == "$R_{km}$"
 
 
 def test_spectra():
@@ -284,27 +261,15 @@ def test_spectra():
 # ---- style and files ---------------------------------------------------------------------------------------------
 
 
-def test_style():
-    """The style sheet of the package is what figures are drawn with."""
-    before = mpl.rcParams["savefig.dpi"]
-    figures.use_style()
-    assert mpl.rcParams["figure.constrained_layout.use"] and mpl.rcParams["savefig.dpi"] != before
-    assert not mpl.rcParams["axes.spines.top"]
-
-
 def test_save_writes_png_and_pdf(tmp_path):
     """`save` writes a PNG and a PDF with embedded TrueType fonts into a new folder `figures`, and nothing else."""
     fig, axis = plt.subplots(figsize=(2, 1), dpi=100)
     axis.plot([1, 2])
     figures.save(fig, "a", tmp_path / "new")
-    folder = tmp_path / "new" / "figures"
-    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()) == [
-        "new/figures/a.pdf", "new/figures/a.png",
-    ]  # fmt: skip
-    assert imread(folder / "a.png").shape[:2] == (100, 200)
-    pdf = (folder / "a.pdf").read_bytes()
-    assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf
-    assert mpl.rcParams["pdf.fonttype"] == mpl.rcParamsDefault["pdf.fonttype"]
+    pdf, png = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert (pdf, png) == tuple(tmp_path / "new" / "figures" / name for name in ("a.pdf", "a.png"))
+    assert imread(png).shape[:2] == (100, 200)
+    assert pdf.read_bytes().startswith(b"%PDF") and b"/Type3" not in pdf.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -320,32 +285,26 @@ def test_dimension_against_neighbours(measured):
     over subsamples; a line at 14, all in view, and a ring where an estimator has its usual neighbourhood."""
     other = measured.assign(dimension=measured["dimension"] + 1).assign_attrs(notice="No MNIST.", images_used=99)
     fig = figures.intrinsic_dimension({"one": measured, "two": other})
+    looks = {"MLE": (BLUE, "o", 20), "TwoNN": (GREEN, "D", 2), "CorrInt": (ORANGE, "s", 20)}
     assert [axis.get_title() for axis in fig.axes] == ["one", "two"]
     for axis, result in zip(fig.axes, (measured, other), strict=True):
-        looks = {"MLE": (BLUE, "o", 20), "TwoNN": (GREEN, "D", 2), "CorrInt": (ORANGE, "s", 20)}
-        drawn = {container.get_label(): container for container in axis.containers}
-        assert list(drawn) == [f"{name}{inputs}" for name in looks for inputs in ("", ", D = 14")]
+        names = {container.get_label(): container.lines[0].get_linestyle() for container in axis.containers}
+        assert names == {f"{name}{inputs}": style for name in looks for inputs, style in (("", "-"), (", D = 14", ":"))}
         rings = [line for line in axis.lines if line.get_markersize() == 13]
-        for (name, (colour, marker, k)), ring in zip(looks.items(), rings, strict=True):
-            for inputs, label, style in (("digits", name, "-"), ("structured", f"{name}, D = 14", ":")):
-                line, _, (collection,) = drawn[label].lines
-                values = result["dimension"].sel(inputs=inputs, estimator=name).transpose("subsample", ...).values
-                mean, error = by_hand(values)
-                assert (to_hex(line.get_color()), line.get_marker(), line.get_linestyle()) == (colour, marker, style)
-                np.testing.assert_array_equal(line.get_xdata(), [2, 10, 20])
-                np.testing.assert_allclose(np.asarray(line.get_ydata(), float), mean, rtol=1e-12)
-                low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
-                np.testing.assert_allclose([low, high], [mean - error, mean + error], rtol=1e-12)
-            mean = float(result["dimension"].sel(inputs="digits", estimator=name, neighbours=k).mean())
-            assert (ring.get_xdata().item(), to_hex(ring.get_color())) == (k, colour)
-            assert ring.get_ydata().item() == pytest.approx(mean)
+        for i, (name, (colour, marker, k)) in enumerate(looks.items()):
+            for inputs, label in (("digits", name), ("structured", f"{name}, D = 14")):
+                drawn = bars(axis, only=label)[colour, marker]
+                mean, error = by_hand(
+                    result["dimension"].sel(inputs=inputs, estimator=name).transpose("subsample", ...).values
+                )
+                np.testing.assert_allclose(drawn, [[2, 10, 20], mean, mean - error, mean + error], rtol=1e-12)
+            usual = float(result["dimension"].sel(inputs="digits", estimator=name, neighbours=k).mean())
+            assert (*rings[i].get_xydata()[0], to_hex(rings[i].get_color())) == (k, pytest.approx(usual), colour)
         bottom, top = axis.get_ylim()
         assert bottom == 0 and top > 14
         assert [14, 14] in [list(line.get_ydata()) for line in axis.lines]
-        assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "10", "20"]
     text = words(fig)
-    assert "one: 8×8 digits instead of MNIST; 4 × 250 images" in text and "two: 8×8" in text and "× 99 images" in text
-    assert "No MNIST." in text and "± 1 standard error over subsamples" in text
+    assert "one: 8×8 digits instead of MNIST; 4 × 250 images" in text and "× 99 images" in text and "No MNIST." in text
 
 
 def test_dimension_without_the_usual_neighbourhood(measured):

@@ -39,10 +39,12 @@ def random_result(name="fig1_right", seed=0, **overrides):
     return result.assign({key: result[key].copy(data=rng.uniform(0.05, 0.45, result[key].shape)) for key in errors})
 
 
-def bars(axis):
-    """(colour, marker) → (x, y, lower and upper ends of the bars) of each series."""
+def bars(axis, only=None):
+    """(colour, marker) → (x, y, lower and upper ends of the bars) of each series, or only of that with a label."""
     series = {}
     for container in axis.containers:
+        if only not in (None, container.get_label()):
+            continue
         line, _, (collection,) = container.lines
         x, y = np.asarray(line.get_data(), dtype=float)
         low, high = np.array([segment[:, 1] for segment in collection.get_segments()]).T
