@@ -5,9 +5,11 @@ import shutil
 import socket
 import sys
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import h5py
 import pytest
@@ -22,21 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def only(check):
-    """The one finding of a check."""
+    """(kind, text) of the one finding of a check; its kind is fine, note or wrong."""
     (finding,) = check()
-    return finding
-
-
-def fine(finding):
-    return not finding.advice and not finding.wrong
-
-
-def note(finding):
-    return bool(finding.advice) and not finding.wrong
-
-
-def wrong(finding):
-    return bool(finding.advice) and finding.wrong
+    kind = ("wrong" if finding.wrong else "note") if finding.advice else "fine"
+    return kind, f"{finding.state} → {finding.advice}"
 
 
 # ---- Software and data ----------------------------------------------------------------------------------------------
@@ -44,9 +35,9 @@ def wrong(finding):
 
 def test_versions(monkeypatch):
     monkeypatch.setattr(doctor, "_SHOWN", ["numpy", "no-such-package"])
-    python, package, others = doctor._versions()
-    assert sys.executable in python.state and doctor.hmm_utils.__version__ in package.state
-    assert f"numpy {doctor.metadata.version('numpy')}, no-such-package missing" == others.state
+    python, package, others = (finding.state for finding in doctor._versions())
+    assert sys.executable in python and doctor.hmm_utils.__version__ in package
+    assert others == f"numpy {doctor.metadata.version('numpy')}, no-such-package missing"
 
 
 @pytest.fixture
@@ -57,29 +48,29 @@ def digits(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("missing", "kind", "text"), [(0, fine, "hashes correct"), (1, wrong, "1 of 4 files")])
+@pytest.mark.parametrize(("missing", "kind", "text"), [(0, "fine", "hashes correct"), (1, "wrong", "1 of 4 files")])
 def test_images(digits, monkeypatch, missing, kind, text):
     found = dict.fromkeys(mnist.FILES, "") | dict.fromkeys(list(mnist.FILES)[:missing], "missing")
     monkeypatch.setattr(mnist, "problems", lambda: found)
-    assert kind(only(doctor._images)) and text in only(doctor._images).state
+    assert only(doctor._images)[0] == kind and text in only(doctor._images)[1]
 
 
 def test_no_images(digits, monkeypatch):
     """The advice is one that can be followed: a network is needed, and a folder."""
-    assert note(only(doctor._images)) and "8×8" in only(doctor._images).state
-    assert only(doctor._images).advice.startswith("hmm data")
+    kind, text = only(doctor._images)
+    assert kind == "note" and "8×8" in text and "→ hmm data" in text
     monkeypatch.setenv("HMM_OFFLINE", "1")
-    assert only(doctor._images).advice.startswith("unset HMM_OFFLINE")
+    assert "→ unset HMM_OFFLINE" in only(doctor._images)[1]
     monkeypatch.setenv("HMM_DATA_DIR", str(digits / "nowhere"))
-    assert wrong(only(doctor._images)) and "nowhere" in only(doctor._images).state
+    kind, text = only(doctor._images)
+    assert kind == "wrong" and "nowhere" in text
 
 
 def test_images_damaged(digits):
     """Bytes that are not the digits, with the sentence that says what to delete."""
     for name in mnist.FILES:
         (digits / name).write_bytes(b"no digits")
-    found = list(doctor._images())
-    assert len(found) == 4 and all(wrong(finding) and "delete it" in finding.advice for finding in found)
+    assert ["delete it" in finding.advice for finding in doctor._images() if finding.wrong] == [True] * 4
 
 
 @pytest.fixture
@@ -95,52 +86,47 @@ def stored(tmp_path, monkeypatch):
     return folder
 
 
-def test_results_in_order(stored):
-    assert fine(only(doctor._results))
+def plan_fig4(folder, monkeypatch, **change):
+    """Plans a figure with another value than it was stored with."""
+    plan = paper.plan()
+    monkeypatch.setattr(paper, "plan", lambda: plan | {"fig4": replace(plan["fig4"], **change)})
 
 
-def test_results_missing(stored):
-    (stored / "fig4.nc").unlink()
-    finding = only(doctor._results)
-    assert wrong(finding) and "fig4_pretraining is missing" in finding.state and "--profile paper" in finding.advice
+@pytest.mark.parametrize(
+    ("change", "kind", "text"),
+    [
+        (lambda folder, patch: None, "fine", ""),
+        (lambda folder, patch: (folder / "fig4.nc").unlink(), "wrong", "fig4_pretraining is missing"),
+        (lambda folder, patch: (folder / "fig4.nc").unlink(), "wrong", "--profile paper"),
+        (lambda folder, patch: shutil.rmtree(folder), "wrong", ""),
+        (lambda folder, patch: patch.setattr(block, "VERSION", -1), "note", "0 of"),
+        *(
+            (partial(plan_fig4, **{name: value}), "note", "; incomplete or outdated: fig4 →")
+            for name, value in dict(n_draws=99, n_test=7, seed=99, time=1.0, widths=(1,)).items()
+        ),
+    ],
+    ids=range(10),
+)
+def test_results(stored, monkeypatch, change, kind, text):
+    change(stored, monkeypatch)
+    found = only(doctor._results)
+    assert found[0] == kind and text in found[1]
 
 
 @pytest.mark.parametrize("how", ["cut", "bit", "other"])
 def test_results_damaged(stored, how):
-    """A file that is cut off, has one wrong bit, or is something else; and nothing is renamed or mended."""
+    """A file that is cut off, has one wrong bit, or is something else; nothing is renamed or repaired."""
     place = stored / "fig2.nc"
     whole = place.read_bytes()
     with h5py.File(place) as file:
         chunk = file["fig2_left_iid, first/eps_g_mse"].id.get_chunk_info(0)
     middle = chunk.byte_offset + chunk.size // 2
-    damaged = {
-        "cut": whole[:middle],
-        "bit": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-        "other": b"no netCDF",
-    }[how]
+    bit = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    damaged = {"cut": whole[:middle], "bit": bit, "other": b"no netCDF"}[how]
     place.write_bytes(damaged)
-    finding = only(doctor._results)
-    assert wrong(finding) and "fig2.nc is damaged" in finding.state and "git checkout" in finding.advice
+    kind, text = only(doctor._results)
+    assert kind == "wrong" and "fig2.nc is damaged" in text and "git checkout" in text
     assert place.read_bytes() == damaged and len(list(stored.iterdir())) == 2
-
-
-@pytest.mark.parametrize("change", [{"n_draws": 99}, {"n_test": 7}, {"seed": 99}, {"time": 1.0}, {"widths": (1,)}])
-def test_outdated_results(stored, monkeypatch, change):
-    """A run that is planned with another value than it was stored with."""
-    plan = paper.plan()
-    monkeypatch.setattr(paper, "plan", lambda: plan | {"fig4": replace(plan["fig4"], **change)})
-    finding = only(doctor._results)
-    assert note(finding) and finding.state.endswith("; incomplete or outdated: fig4")
-
-
-def test_results_of_another_version(stored, monkeypatch):
-    monkeypatch.setattr(block, "VERSION", -1)
-    assert note(only(doctor._results)) and only(doctor._results).state.startswith("0 of")
-
-
-def test_no_results(stored, monkeypatch):
-    monkeypatch.setattr(archive, "FOLDER", stored / "nowhere")
-    assert only(doctor._results).wrong
 
 
 def test_the_projects_own_results_are_readable():
@@ -157,14 +143,15 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_cache(cache):
-    assert fine(only(doctor._cache)) and "does not exist yet" in only(doctor._cache).state
+    assert only(doctor._cache) == ("fine", f"{cache}, which does not exist yet → ")
     cache.mkdir()
-    (cache / "one.nc").write_bytes(bytes(3_000_000))
-    (cache / ".one.state").write_bytes(bytes(3_000_000))
-    assert fine(only(doctor._cache)) and only(doctor._cache).state == f"{cache}, 1 draws, 3 MB"
+    for name in ("one.nc", ".one.state"):
+        (cache / name).write_bytes(bytes(3_000_000))
+    assert only(doctor._cache) == ("fine", f"{cache}, 1 draws, 3 MB → ")
     shutil.rmtree(cache)
     cache.touch()
-    assert wrong(only(doctor._cache)) and "HMM_STORE" in only(doctor._cache).advice
+    kind, text = only(doctor._cache)
+    assert kind == "wrong" and "HMM_STORE" in text
 
 
 # ---- Machine --------------------------------------------------------------------------------------------------------
@@ -173,13 +160,13 @@ def test_cache(cache):
 @pytest.mark.parametrize(
     ("environment", "share", "kind", "text"),
     [
-        ({}, 9, fine, "no limit is set"),
-        ({"OMP_NUM_THREADS": "2"}, 9, fine, "2 to train on"),
-        *(({"NUMBA_NUM_THREADS": value}, 9, wrong, "NUMBA_NUM_THREADS") for value in ("two", "0", "-1", "1.5")),
-        ({"OPENBLAS_NUM_THREADS": "5"}, 9, note, "4 at most"),
+        ({}, 9, "fine", "no limit is set"),
+        ({"OMP_NUM_THREADS": "2"}, 9, "fine", "2 to train on"),
+        *(({"NUMBA_NUM_THREADS": value}, 9, "wrong", "NUMBA_NUM_THREADS") for value in ("two", "0", "-1", "1.5")),
+        ({"OPENBLAS_NUM_THREADS": "5"}, 9, "note", "4 at most"),
         # as on Binder, which grants one core and shows all
-        ({}, 1.5, note, "OMP_NUM_THREADS=1"),
-        ({"OMP_NUM_THREADS": "1"}, 1.5, fine, "1 to train on"),
+        ({}, 1.5, "note", "OMP_NUM_THREADS=1"),
+        ({"OMP_NUM_THREADS": "1"}, 1.5, "fine", "1 to train on"),
     ],
 )
 def test_threads(monkeypatch, environment, share, kind, text):
@@ -189,45 +176,44 @@ def test_threads(monkeypatch, environment, share, kind, text):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(hardware, "cores", lambda: 4)
     monkeypatch.setattr(doctor, "_cpu_share", lambda: share)
-    finding = only(doctor._threads)
-    assert kind(finding) and text in finding.state + finding.advice
+    found = only(doctor._threads)
+    assert found[0] == kind and text in found[1]
 
 
-@pytest.mark.parametrize(("text", "share"), [(None, inf), ("max 100000", inf), ("150000 100000", 1.5)])
-def test_share_of_a_container(tmp_path, text, share):
-    if text:
+def test_share_of_a_container(tmp_path):
+    assert doctor._cpu_share(tmp_path) == inf
+    for text, share in (("max 100000", inf), ("150000 100000", 1.5)):
         (tmp_path / "cpu.max").write_text(f"{text}\n")
-    assert doctor._cpu_share(tmp_path) == share
+        assert doctor._cpu_share(tmp_path) == share
 
 
-def test_device(monkeypatch):
+@pytest.mark.parametrize(("driver", "kind", "text"), [(False, "fine", "processor"), (True, "note", "CUDA")])
+def test_device(monkeypatch, driver, kind, text):
     monkeypatch.setattr(hardware, "_has_gpu", lambda: False)
-    monkeypatch.setattr(hardware, "_has_driver", lambda: False)
-    assert fine(only(doctor._device)) and "processor" in only(doctor._device).state
-    monkeypatch.setattr(hardware, "_has_driver", lambda: True)
-    assert note(only(doctor._device)) and "CUDA" in only(doctor._device).advice
+    monkeypatch.setattr(hardware, "_has_driver", lambda: driver)
+    assert only(doctor._device)[0] == kind and text in only(doctor._device)[1]
 
 
-@pytest.mark.parametrize(("total", "free", "kind"), [(8e9, 2e9, fine), (8e9, 1e9, note), (1e9, 9e8, wrong)])
+@pytest.mark.parametrize(("total", "free", "kind"), [(8e9, 2e9, "fine"), (8e9, 1e9, "note"), (1e9, 9e8, "wrong")])
 def test_memory(monkeypatch, total, free, kind):
     monkeypatch.setattr(doctor, "_memory_bytes", lambda: (total, free))
-    assert kind(only(doctor._memory))
+    assert only(doctor._memory)[0] == kind
 
 
-@pytest.mark.parametrize(("limit", "memory"), [("max", (8e9, 5e9)), ("2000000000", (2e9, 1.5e9))])
-def test_memory_of_a_container(tmp_path, monkeypatch, limit, memory):
+def test_memory_of_a_container(tmp_path, monkeypatch):
     machine = SimpleNamespace(total=8e9, available=5e9)
     monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: machine)
     assert doctor._memory_bytes(tmp_path) == (8e9, 5e9)
     (tmp_path / "memory.current").write_text("500000000\n")
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    assert doctor._memory_bytes(tmp_path) == memory
+    for limit, memory in (("max", (8e9, 5e9)), ("2000000000", (2e9, 1.5e9))):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert doctor._memory_bytes(tmp_path) == memory
 
 
 def test_disk(monkeypatch, cache):
-    assert fine(only(doctor._disk))
+    assert only(doctor._disk)[0] == "fine"
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=1e8))
-    assert wrong(only(doctor._disk))
+    assert only(doctor._disk)[0] == "wrong"
 
 
 # ---- The whole ------------------------------------------------------------------------------------------------------
@@ -235,16 +221,8 @@ def test_disk(monkeypatch, cache):
 
 def test_every_check_is_made_without_a_network(monkeypatch):
     """Even if one of them fails, which is then a finding."""
-
-    def refuse(*_):
-        raise AssertionError("hmm doctor asks the network")
-
-    def fails():
-        raise ZeroDivisionError("by zero")
-
-    fails.__name__ = "_fails"
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(doctor, "_memory", fails)
+    monkeypatch.setattr(socket.socket, "connect", Mock(side_effect=AssertionError("hmm doctor asks the network")))
+    monkeypatch.setattr(doctor, "_memory", Mock(side_effect=ZeroDivisionError("by zero"), __name__="_fails"))
     found = {finding.topic: finding for finding in doctor.examine()}
     assert found["fails"].wrong and "ZeroDivisionError: by zero" in found["fails"].state
     checked = {"Python", "hmm_utils", "packages", "MNIST", "results", "cache", "threads", "device", "disk"}
@@ -252,10 +230,9 @@ def test_every_check_is_made_without_a_network(monkeypatch):
 
 
 def test_homes_are_not_shown(monkeypatch):
-    where = Path.home() / "some" / "store"
-    monkeypatch.setenv("HMM_STORE", str(where))
-    (finding,) = [one for one in doctor.examine() if one.topic == "cache"]
-    assert finding.state == f"{Path('~', 'some', 'store')}, which does not exist yet"
+    monkeypatch.setenv("HMM_STORE", str(Path.home() / "some" / "store"))
+    (state,) = (finding.state for finding in doctor.examine() if finding.topic == "cache")
+    assert state == f"{Path('~', 'some', 'store')}, which does not exist yet"
 
 
 SOME = [
@@ -278,9 +255,9 @@ def test_exit_code_and_text(hmm, monkeypatch, findings, code, end):
     monkeypatch.setattr(doctor, "examine", lambda: findings)
     returned, out, err = hmm("doctor")
     assert (returned, err) == (code, "") and out.endswith(f"\n\n{end}\n")
-    assert out.startswith("  Python  3.11\n") and max(map(len, out.splitlines())) <= 80
-    assert ("· MNIST   not here\n          → hmm data\n" in out) == (len(findings) > 1)
-    assert ("! disk    full" in out) == (len(findings) > 2)
+    assert max(map(len, out.splitlines())) <= 80
+    shown = ["  Python  3.11\n", "· MNIST   not here\n          → hmm data\n", "! disk    full"]
+    assert [line in out for line in shown] == [i < len(findings) for i in range(3)]
     returned, out, _ = hmm("doctor", "--json")
     assert returned == code and [Finding(**entry) for entry in json.loads(out)] == findings
 
