@@ -19,16 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REFUSED = {
     "notebook": (["04"], 'There is no notebook "04": choose among 00_plain, 01_good, 02_bad, 03_other and all.'),
     "misspelt notebook": (["01_goood.ipynb"], '"01_goood.ipynb" (did you mean 01_good?): choose among'),
-    "elsewhere": (["elsewhere/01_good.ipynb"], 'There is no notebook "elsewhere/01_good.ipynb"'),
-    "unknown parameter": (
-        ["01", "-p", "n_pair", "3"],
-        '01_good has no parameter "n_pair" (did you mean n_pairs?): choose among seed, n_pairs, lr, widths, label and',
-    ),
+    "unknown parameter": (["01", "-p", "n_pair", "3"], '01_good has no parameter "n_pair" (did you mean n_pairs?)'),
     "other parameter": (["00", "-p", "n_pairs", "3"], '00_plain has no parameter "n_pairs": choose among seed.'),
-    "known by none": (
-        ["00", "01", "-p", "momentum", "3"],
-        'None of the chosen notebooks has a parameter "momentum": choose among seed, n_pairs, lr,',
-    ),
+    "known by none": (["00", "01", "-p", "momentum", "3"], 'None of the chosen notebooks has a parameter "momentum"'),
     "wrong type": (["01", "-p", "n_pairs", "many"], "n_pairs expects a whole number (int), not many."),
     "list": (["01", "-p", "widths", "3"], "01_good: widths expects a list (list), not 3: write [3]."),
     "impossible value": (["01", "-p", "n_pairs", "0"], "01_good: n_pairs = 0: give a whole number of at least 1."),
@@ -38,10 +31,7 @@ REFUSED = {
     "twice": (["01", "-p", "seed", "1", "-p", "seed", "2"], "seed is given 2 times: give it once."),
     "profile as parameter": (["01", "-p", "profile", "paper"], "profile is not set with -p: use --profile."),
     "out as parameter": (["01", "-p", "out", "there"], "out is not set with -p: use --out."),
-    "profile": (
-        ["all", "--profile", "papr"],
-        'There is no profile "papr" (did you mean paper?): choose among quick and paper.',
-    ),
+    "profile": (["all", "--profile", "papr"], 'There is no profile "papr" (did you mean paper?): choose among'),
     "jobs": (["all", "--jobs", "0"], "--jobs must be at least 1, not 0"),
     "out is a file": (["01", "--out", "file/deeper"], "file is not a folder: choose another --out."),
     "out is the notebooks": (["01", "--out", "note{books}", "--overwrite"], "the folder of the notebooks themselves"),
@@ -88,18 +78,14 @@ def test_usage_errors(capfd, arguments):
 
 
 def test_a_finished_result_is_not_replaced(world, hmm):
+    finished = [Path("build", f"{name}.ipynb") for name in ("01_good", "03_other")]
     Path("build").mkdir()
-    for name in ("01_good", "03_other"):
-        Path("build", f"{name}.ipynb").write_text("precious")
+    for path in finished:
+        path.write_text("precious")
     code, out, err = hmm("run", "--notebooks", world, "all")
-    assert (code, out) == (2, "")
-    assert err == (
-        f"hmm: {Path('build', '01_good.ipynb')} and {Path('build', '03_other.ipynb')} already exist: "
-        "add --overwrite to replace, or choose another --out.\n"
-    )
-    assert sorted(path.name for path in Path("build").iterdir()) == ["01_good.ipynb", "03_other.ipynb"]
-    assert Path("build", "01_good.ipynb").read_text() == "precious"
-    assert not list(world.glob("ran-*"))
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "add --overwrite" in err
+    assert all(str(path) in err and path.read_text() == "precious" for path in finished)
+    assert sorted(Path("build").iterdir()) == finished and not list(world.glob("ran-*"))
 
 
 @pytest.mark.parametrize(("values", "as_stated"), [((), True), (("-p", "seed", "2"), False)])
@@ -113,8 +99,7 @@ def test_changed_values_ask_for_nothing_beside_the_notebooks(hmm, monkeypatch, t
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_no_notebooks(world, hmm, folder):
     code, _, err = hmm("run", "--notebooks", folder, "all")
-    assert code == 2
-    assert err == f"hmm: There are no notebooks in {folder}: name the folder that holds the project's NN_name.ipynb.\n"
+    assert code == 2 and err.startswith(f"hmm: There are no notebooks in {folder}: ") and err.count("\n") == 1
 
 
 def test_list_json(world, hmm):
@@ -122,22 +107,20 @@ def test_list_json(world, hmm):
     assert (code, err) == (0, "")
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert list(entries) == NAMES
-    good = entries["01_good"]
-    assert (good["title"], good["section"], good["figures"]) == ("Students", "3.1", ["Fig. 1", "Fig. 2"])
-    names = "profile out seed n_pairs lr widths label boom"
-    assert " ".join(p["name"] for p in good["parameters"]) == names
-    assert " ".join(p["type"] for p in good["parameters"]) == "str str int int float list str bool"
-    assert [p["default"] for p in good["parameters"]] == ["quick", "", 7, 3, 0.5, None, "erf", False]
-    assert good["parameters"][5]["help"] == "student widths K (None: the profile's)"
-    bad = entries["02_bad"]
-    assert (bad["title"], bad["section"], bad["figures"]) == ("02_bad", "", [])
+    about = [[entries[name][key] for key in ("title", "section", "figures")] for name in ("01_good", "02_bad")]
+    assert about == [["Students", "3.1", ["Fig. 1", "Fig. 2"]], ["02_bad", "", []]]
+    parameters = entries["01_good"]["parameters"]
+    assert [(p["name"], p["type"], p["default"]) for p in parameters] == [
+        ("profile", "str", "quick"), ("out", "str", ""), ("seed", "int", 7), ("n_pairs", "int", 3),
+        ("lr", "float", 0.5), ("widths", "list", None), ("label", "str", "erf"), ("boom", "bool", False),
+    ]  # fmt: skip
+    assert parameters[5]["help"] == "student widths K (None: the profile's)"
 
 
 def test_list(world, hmm, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     code, out, _ = hmm("list", "--notebooks", world)
-    assert code == 0
-    assert "01_good: Students (Sec. 3.1, Fig. 1, Fig. 2)\n" in out
+    assert code == 0 and "01_good: Students (Sec. 3.1, Fig. 1, Fig. 2)\n" in out
     assert "  widths   list   null     student widths K (None: the\n" + " " * 27 + "profile's)\n" in out
     assert max(map(len, out.splitlines())) <= 60
 
@@ -173,22 +156,20 @@ def test_nothing_heavy_is_imported(code):
 
 
 def test_overwrite(world, hmm):
+    """What an earlier failure left is removed with the result that it would contradict; a new failure removes none."""
     build = Path("build")
     (build / "claims").mkdir(parents=True)
-    (build / "01_good.ipynb").write_text("old")
-    (build / "01_good.failed.ipynb").write_text("older")
-    (build / "claims" / "03_other.json").write_text("[]")
+    for left in ("01_good.ipynb", "01_good.failed.ipynb", "claims/03_other.json"):
+        (build / left).write_text("[]")
     code, out, err = hmm("run", "--notebooks", world, "01", "--overwrite")
     assert code == 0 and "C2" in out
     assert f"hmm: {build / '01_good.ipynb'} will be replaced.\n" in err
-    # What an earlier failure left would contradict the result beside it.
-    assert sorted(path.name for path in build.glob("*.ipynb")) == ["01_good.ipynb"]
+    assert [path.name for path in build.glob("*.ipynb")] == ["01_good.ipynb"]
     before = (build / "01_good.ipynb").read_text("utf-8")
     assert json.loads(before)["metadata"]["hmm"]["parameters"]["boom"] is False
 
     code, out, err = hmm("run", "--notebooks", world, "01", "--overwrite", "-p", "boom", "true")
-    assert code == 1 and "C2" not in out
-    assert "ZeroDivisionError" in err
+    assert code == 1 and "C2" not in out and "ZeroDivisionError" in err
     assert (build / "01_good.ipynb").read_text("utf-8") == before
     assert (build / "01_good.failed.ipynb").is_file()
 
@@ -206,13 +187,10 @@ def judged(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = ("statement", "section", "figure", "measured", "scale", "criterion", "tolerance")
     value = {"name": "ε_g", "mean": 0.02, "low": 0.01, "high": None, "n": 5, "over": "draws"}
-    claims = [
-        dict.fromkeys(texts, "x") | {"claim": number, "notebook": "01_good", "verdict": "holds", "values": [value]}
-        for number in ("C1", "C2")
-    ]
-    folder = Path("build", "claims")
-    folder.mkdir(parents=True)
-    (folder / "01_good.json").write_text(json.dumps(claims))
+    claim = dict.fromkeys(texts, "x") | {"notebook": "01_good", "verdict": "holds", "values": [value]}
+    claims = [claim | {"claim": number} for number in ("C1", "C2")]
+    Path("build", "claims").mkdir(parents=True)
+    Path("build", "claims", "01_good.json").write_text(json.dumps(claims))
     return claims
 
 
@@ -238,8 +216,8 @@ def test_verdicts_are_checked(hmm, judged):
 def test_verdicts_are_checked_against_the_committed_ones(hmm, judged, monkeypatch):
     assert ROOT / "results" / "verdicts.json" == main_module.COMMITTED
     monkeypatch.setattr(main_module, "COMMITTED", Path("results.json"))
-    sentence = "hmm: results.json is not a list of verdicts: make one with `hmm claims --json > results.json`.\n"
-    assert hmm("claims", "--out", "build", "--check") == (1, "", sentence)
+    code, out, err = hmm("claims", "--out", "build", "--check")
+    assert (code, out) == (1, "") and err.startswith("hmm: results.json is not a list of verdicts: make one with ")
     Path("results.json").write_text(json.dumps(judged))
     assert hmm("claims", "--out", "build", "--check")[0] == 0
 
