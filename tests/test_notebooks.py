@@ -56,6 +56,11 @@ def tagged(notebook, tag):
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
+def syntax(notebook):
+    """All nodes of the syntax trees of code cells."""
+    return (node for cell in code(notebook) for node in ast.walk(ast.parse(cell.source)))
+
+
 def texts(cell):
     """All that the outputs of a cell say in words: streams, plain text, HTML and tracebacks, no pictures."""
     for output in cell.outputs:
@@ -83,12 +88,8 @@ def defaults(notebook):
 
 def test_every_notebook_is_a_pair_and_says_what_it_is():
     """Every .py has its .ipynb and the reverse, and each describes itself in its metadata."""
-    scripts, notebooks = (
-        sorted(path.stem for path in FOLDER.glob(f"*.{kind}") if not path.name.startswith("."))
-        for kind in ("py", "ipynb")
-    )
-    assert len(scripts) >= 4
-    assert scripts == notebooks == sorted(NOTEBOOKS)
+    for kind in ("py", "ipynb"):
+        assert sorted(path.stem for path in FOLDER.glob(f"[!.]*.{kind}")) == sorted(NOTEBOOKS)
 
 
 # ---- what is stored ----------------------------------------------------------------------------------------------
@@ -117,18 +118,7 @@ def test_nothing_accidental_is_stored(notebook):
 def test_a_cell_is_compared_with_its_stored_text(notebook):
     """At least one cell is tagged for nbval to compare its output, and each of these has printed something."""
     cells = tagged(notebook, "nbval-check-output")
-    assert cells
-    for cell in cells:
-        assert cell.cell_type == "code"
-        assert any(o.output_type == "stream" and o.text.strip() for o in cell.outputs), f"no output:\n{cell.source}"
-
-
-def test_local_paths_are_recognised():
-    """The guard below sees absolute paths of any system, and takes no address or fraction for one."""
-    local = ["'/home/me/x.npz'", "/root/a", "(/tmp/b/c.py:3)", "file:///Users/me", r"C:\Users\me", "a/site-packages/b"]
-    assert [text for text in local if not LOCAL_PATH.search(text)] == []
-    others = ["https://arxiv.org/abs/1909.11500", "https://example.org/home/x", "one/two, K/M, steps/N, build/tmp/x"]
-    assert [text for text in [*others, r"$\epsilon_g:\frac12$ and 1/tmp/2"] if LOCAL_PATH.search(text)] == []
+    assert cells and all(any(o.output_type == "stream" and o.text.strip() for o in cell.outputs) for cell in cells)
 
 
 def test_no_local_path_is_stored(name, notebook):
@@ -166,7 +156,7 @@ def test_defaults_are_the_profile(name, notebook, profile):
     assert "seed" in values
     about = NOTEBOOKS[name]
     assert experiments.plan(about.setups, profile, values, about.extra) == experiments.plan(about.setups, profile)
-    lists = [node for cell in code(notebook) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.List)]
+    lists = [node for node in syntax(notebook) if isinstance(node, ast.List)]
     assert not about.setups or str(list(about.setups)) in map(ast.unparse, lists), "cells plan what the metadata say"
 
 
@@ -180,10 +170,7 @@ def test_unknown_parameters_are_refused(name, notebook):
 
 def test_every_parameter_is_used(notebook):
     """No parameter is declared and then never read."""
-    (cell,) = tagged(notebook, "parameters")
-    after = notebook.cells[notebook.cells.index(cell) + 1 :]
-    trees = [ast.parse(other.source) for other in after if other.cell_type == "code"]
-    read = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    read = {node.id for node in syntax(notebook) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     assert [name for name, *_ in parameters(notebook) if name not in read] == []
 
 
@@ -192,12 +179,10 @@ def test_every_parameter_is_used(notebook):
 
 def test_no_machinery_in_cells(notebook):
     """Cells hold physics: no classes, and no function longer than a few lines."""
-    for cell in code(notebook):
-        for node in ast.walk(ast.parse(cell.source)):
-            assert not isinstance(node, ast.ClassDef), f"class {node.name}"
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                n_lines = node.end_lineno - node.lineno + 1
-                assert n_lines <= LONGEST_FUNCTION, f"{node.name} has {n_lines} lines"
+    for node in syntax(notebook):
+        assert not isinstance(node, ast.ClassDef), f"class {node.name}"
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, f"{node.name} is too long"
 
 
 def test_first_cell_says_what_to_expect(notebook):
@@ -205,9 +190,7 @@ def test_first_cell_says_what_to_expect(notebook):
     assert all(cell.source.strip() for cell in notebook.cells)
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
-    assert re.match(r"# \S", first.source)
-    places = [first.source.find(f"What you'll {verb}") for verb in ("do", "learn", "need")]
-    assert -1 not in places and places == sorted(places)
+    assert re.match(r"# \S.*What you'll do.*What you'll learn.*What you'll need", first.source, re.DOTALL)
 
 
 def test_links_lead_somewhere(notebook):
@@ -274,7 +257,7 @@ def cells(notebook):
 def test_notebook_is_that_of_its_script(scratch):
     """The .ipynb has the cells (kinds, sources, tags), the kernel and the metadata that its .py gives."""
     path, config = scratch
-    stored = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+    stored = committed(path.name)
     jupytext.write(jupytext.read(path.with_suffix(".py"), config=config), path.with_suffix(".ipynb"), config=config)
     generated = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
     assert cells(stored) == cells(generated)
@@ -290,9 +273,3 @@ def test_script_is_that_of_its_notebook(scratch):
     generated = jupytext.writes(notebook, fmt="py:percent", config=config)
     # bytes decoded, so that line ends count and pytest shows a difference line by line
     assert generated == path.with_suffix(".py").read_bytes().decode("utf-8")
-
-
-def test_both_halves_read_alike(scratch):
-    """jupytext reads the same cells from both files, whatever the settings."""
-    path, _ = scratch
-    assert cells(jupytext.read(path.with_suffix(".py"))) == cells(jupytext.read(path.with_suffix(".ipynb")))
