@@ -56,6 +56,6 @@ def test_the_notebook_judges_the_claim_on_the_nonlinearity(project, tmp_path):
 
 
 def test_layers_are_those_that_are_enforced():
-    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    contract, _ = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     (printed,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.M | re.S)
     assert tomllib.loads(printed) == {"layers": contract["layers"]}

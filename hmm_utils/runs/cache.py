@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -30,13 +30,32 @@ from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import block
 from hmm_utils.sgd.hardware import cores
 
-__all__ = ["configured", "content", "default_folder", "key", "load", "path", "plain", "provenance", "save"]
+__all__ = [
+    "Computing", "Unit", "configured", "content", "default_folder", "key", "load", "path", "plain", "provenance",
+    "save",
+]  # fmt: skip
 
 # these do not change the numbers of a draw
 _NAMES = ("name", "figure", "profile", "n_draws")
 
 # names of fields when the first results were stored: their keys stay
 _OLD_NAMES = {"n_train": "train_size", "n_pairs": "n_inits"}
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One draw of one experiment, which is computed, stored and retried as a whole."""
+
+    name: str
+    experiment: Experiment
+    draw: int
+    teacher: Network | None
+    key: str
+
+
+Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
+"""A way to compute draws: (draws, folder of the cache, device, whether to show bars) → keys of draws in the cache, as
+they are finished."""
 
 
 def content(e: Experiment, draw: int, teacher: Network | None = None) -> dict[str, object]:

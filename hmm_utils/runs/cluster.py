@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from hmm_utils.data import mnist
-from hmm_utils.runs import cache, experiments, sweep
+from hmm_utils.runs import cache, experiments
 from hmm_utils.sgd import hardware
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def connect(address: str) -> Client:
         ) from None
 
 
-def on(client: Client) -> sweep.Computing:
+def on(client: Client) -> cache.Computing:
     """Return a way to compute draws on a client's cluster, each in one thread of a worker.
 
     The device is one of the worker's, and "auto" is decided there. While there is no worker, the sweep waits for one.
@@ -80,7 +80,7 @@ def on(client: Client) -> sweep.Computing:
         If a worker cannot load MNIST, or if whether it can would decide what is computed.
     """
 
-    def compute(todo: Sequence[sweep.Unit], folder: Path, device: str, progress: bool) -> Iterator[str]:
+    def compute(todo: Sequence[cache.Unit], folder: Path, device: str, progress: bool) -> Iterator[str]:
         from distributed import as_completed
         from distributed.client import ClosedClientError
 
@@ -108,7 +108,7 @@ def on(client: Client) -> sweep.Computing:
     return compute
 
 
-def _check_data(todo: Sequence[sweep.Unit]) -> None:
+def _check_data(todo: Sequence[cache.Unit]) -> None:
     """Refuse data="auto" without MNIST on this machine: each worker would decide for itself what it means."""
     for unit in todo:
         if unit.experiment.inputs == "digits" and unit.experiment.data == "auto":
@@ -118,7 +118,7 @@ def _check_data(todo: Sequence[sweep.Unit]) -> None:
             )
 
 
-def _compute(unit: sweep.Unit, device: str) -> tuple[xr.Dataset, dict[str, object]]:
+def _compute(unit: cache.Unit, device: str) -> tuple[xr.Dataset, dict[str, object]]:
     """Compute a draw on a worker; its result, and the attributes that say how it was made."""
     from distributed import get_worker
 
@@ -142,7 +142,7 @@ def _compute(unit: sweep.Unit, device: str) -> tuple[xr.Dataset, dict[str, objec
     return result, cache.provenance() | {"seconds": round(time.perf_counter() - start, 1)}
 
 
-def _result(future: Future, unit: sweep.Unit) -> tuple[xr.Dataset, dict[str, object]]:
+def _result(future: Future, unit: cache.Unit) -> tuple[xr.Dataset, dict[str, object]]:
     from distributed import KilledWorker
 
     try:

@@ -11,11 +11,11 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,32 +26,17 @@ from tqdm import tqdm
 from hmm_utils.data import mnist
 from hmm_utils.model.networks import Network
 from hmm_utils.runs import archive, cache, experiments
+from hmm_utils.runs.cache import Computing, Unit
 from hmm_utils.runs.experiments import Experiment
 from hmm_utils.sgd import hardware
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Unit", "load_draws", "load_or_run", "missing", "run_cached", "units"]
+__all__ = ["load_draws", "load_or_run", "missing", "run_cached", "units"]
 
 _TRIES = 3
 _POLL = 1.0  # seconds until a draw that another sweep computes is looked for again
-
-
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """One draw of one experiment, which is computed, stored and retried as a whole."""
-
-    name: str
-    experiment: Experiment
-    draw: int
-    teacher: Network | None
-    key: str
-
-
-Computing = Callable[[Sequence[Unit], Path, str, bool], Iterator[str]]
-"""A way to compute draws: (draws, folder of the cache, device, whether to show bars) → keys of draws in the cache, as
-they are finished."""
 
 
 def units(
