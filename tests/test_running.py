@@ -173,10 +173,10 @@ def test_claims_are_collected(finished, hmm, monkeypatch):
     assert code == 0 and json.loads(out) == claims
 
 
-def interrupt(process, pid_file):
-    """Press Ctrl-C once the notebook that leaves `pid_file` runs; stdout and stderr."""
+def interrupt(process, pid_file, *finished):
+    """Press Ctrl-C once the notebook that leaves `pid_file` runs and these files exist; stdout and stderr."""
     deadline = time.monotonic() + 60
-    while not (pid_file.exists() and pid_file.read_text()):
+    while not (pid_file.exists() and pid_file.read_text() and all(path.exists() for path in finished)):
         if process.poll() is not None or time.monotonic() > deadline:
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"it never came so far: {process.communicate()}")
@@ -213,7 +213,8 @@ def test_interrupted_side_by_side(world):
     wait = 'import time\nwhile not Path("../build/05_dies.failed.ipynb").exists():\n    time.sleep(0.05)'
     write_notebook(world, "06_sleeps", [wait, BARS, SLEEPS])
     process = start(Path.cwd(), world, "01", "05", "06", "--jobs", "2", **dict.fromkeys(running._THREADS, "77"))
-    out, err = interrupt(process, world / "pid-06_sleeps")
+    # the first may still run when the second has died and the third has begun
+    out, err = interrupt(process, world / "pid-06_sleeps", Path("build", "01_good.ipynb"))
     assert (process.returncode, out) == (130, "")
     assert "05_dies failed\n  DeadKernelError: Kernel died\n" in err
     assert err.endswith(f"{INTERRUPTED}\n")
