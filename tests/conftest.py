@@ -1,4 +1,10 @@
-"""Fixtures for the tests of what runs the notebooks."""
+"""Fixtures for the tests of what runs the notebooks, and of scripts that are in no package."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import shapes  # noqa: F401 (before the package: checks annotated shapes)
@@ -25,3 +31,14 @@ def hmm(capfd):
         return code, *capfd.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def load():
+    """Imports scripts by name: they find each other, and the numbers of threads that they set last no longer."""
+    folders = [Path(__file__).resolve().parents[1] / name for name in ("benchmarks", "tools")]
+    with patch.dict(os.environ), patch.object(sys, "path", [*map(str, folders), *sys.path]):
+        yield importlib.import_module
+    for folder in folders:
+        for path in folder.glob("*.py"):
+            sys.modules.pop(path.stem, None)

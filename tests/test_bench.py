@@ -7,16 +7,14 @@ from math import isfinite
 
 import numpy as np
 import pytest
-from helpers.benchmarks import scripts
 
 from hmm_utils.model import networks
 from hmm_utils.sgd import reference
 
 
 @pytest.fixture(scope="module")
-def bench():
-    with scripts() as load:
-        yield load("bench")
+def bench(load):
+    return load("bench")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,6 @@ def test_whole_script(bench, tiny, tmp_path, capsys, monkeypatch):
         assert isfinite(row["value"]) and row["value"] > 0, row
         (line,) = (line for line in printed.splitlines() if line.startswith(f"{row['what']}  "))
         assert f"{row['value']:.3g} {row['unit']}" in line and line.endswith(row["target"] or row["unit"])
-    assert {row["target"] for row in rows} == {"", "≤ 0.35", "≥ 65", "≥ 1.8", "≤ 1", "≥ 400", "≤ 25", "≤ 1.5"}
     assert np.all(np.concatenate(list(written["seconds"].values())) > 0)
     assert written["machine"]["cores"] == os.cpu_count()
     assert bench.PLOT.read_bytes().startswith(b"\x89PNG")
@@ -85,12 +82,9 @@ def test_arithmetic_of_the_table(bench, tiny, monkeypatch):
     value = {row.what: row.value for row in table}
     expected = {
         "float32 matrix products, 24 × 24": 3.0,
-        "fleet, Gaussian inputs: a student-step": 2.0,
         # 4·N·ΣK flop a step of 8 µs: 20 inputs, 2 × (1 + 3) hidden units
         "fleet, Gaussian inputs: useful rate / matrix products": 100 * (4 * 20 * 8 / 8e-6) / 3e9,
         "two fleets on two cores, Gaussian inputs: speed / one on one": 2 / 1.6,
-        "1 of each of the paper's widths: useful rate / matrix products": 100 * (4 * 20 * 3 / 3e-6) / 3e9,
-        "one student, small P: a step": 5.0,
         "the whole fleet: recursion, per step": 3.0,
         "PyTorch loop / fleet, per student-step": 50.0,
         "numpy loop / fleet, per student-step": 20.0,
