@@ -1,6 +1,7 @@
 """datasets: inputs, their standardisation, and the tasks, against double precision and plain counting."""
 
 import math
+from html import escape
 
 import numpy as np
 import pytest
@@ -107,7 +108,6 @@ SIZES = ("n_inputs", "n_train", "n_test")
         ("structured", {"f": "sign"}, "unknown f 'sign': choose one of sgn, relu"),
         ("structured", {"f": lambda u: u.sum(axis=1)}, r"f maps an array of shape \(9, 9\) to shape \(9,\)"),
         ("structured", {"f": lambda u: u[:, 1:]}, "f must act component-wise"),
-        ("structured", {"f": lambda u: 0 * u}, "constant or not finite"),
     ],
 )
 def test_impossible_inputs_are_refused(make, arguments, message):
@@ -115,18 +115,6 @@ def test_impossible_inputs_are_refused(make, arguments, message):
     plain = dict.fromkeys(SIZES, 9) | ({"n_latent": 2, "f": "sgn"} if make == "structured" else {})
     with pytest.raises(ValueError, match=message):
         getattr(datasets, make)(**(plain | arguments), rng=np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    "draw", [lambda rng: gaussian(9, 20, 10, rng=rng), lambda rng: structured("sgn", 9, 2, 20, 10, rng=rng)]
-)
-def test_inputs_are_reproducible(draw):
-    """Equal rng, equal inputs; another rng, others."""
-    first, again, other = (draw(np.random.default_rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.x_train, again.x_train)
-    np.testing.assert_array_equal(first.x_test, again.x_test)
-    assert not np.array_equal(first.x_train, other.x_train)
-    assert not np.array_equal(first.x_train[:10], first.x_test)
 
 
 def test_inputs_and_labels_that_do_not_fit_are_refused():
@@ -162,19 +150,18 @@ def test_own_task_takes_the_labels_of_the_data():
         labelled_task(gaussian(4, 10, 5, rng=np.random.default_rng(0)))
 
 
-def test_random_labels_know_nothing_of_the_inputs():
+@pytest.mark.parametrize("labels", ["sign", "real"])
+def test_random_labels_know_nothing_of_the_inputs(labels):
     """Random labels are ±1 with equal probability, or N(0, 1), and uncorrelated with every component."""
     inputs = gaussian(6, 20_000, 10_000, rng=np.random.default_rng(76))
-    signs, real = (random_task(inputs, labels=labels, rng=np.random.default_rng(77)) for labels in ("sign", "real"))
-    for dataset in (signs, real):
-        for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
-            assert y.dtype == np.float32
-            assert np.all(np.abs(x.T @ y / len(y)) < SE / math.sqrt(len(y)))
-    for y in (signs.y_train, signs.y_test):
-        assert set(np.unique(y)) == {-1, 1} and abs(y.mean()) < SE / math.sqrt(len(y))
-    check_standard_normal(real.y_train)
-    check_standard_normal(real.y_test)
-    assert "random task" in signs.description
+    dataset = random_task(inputs, labels=labels, rng=np.random.default_rng(77))
+    for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
+        assert y.dtype == np.float32 and np.all(np.abs(x.T @ y / len(y)) < SE / math.sqrt(len(y)))
+        if labels == "real":
+            check_standard_normal(y)
+        else:
+            assert set(np.unique(y)) == {-1, 1} and abs(y.mean()) < SE / math.sqrt(len(y))
+    assert "random task" in dataset.description
 
 
 @pytest.mark.parametrize(
@@ -244,12 +231,8 @@ def test_two_classes_become_minus_and_plus_one(low, high):
     """The smaller of two values becomes −1, the larger +1, whatever their type."""
     x, number = numbered(40)
     truth = np.where(np.random.default_rng(81).random(40) < 0.5, -1, 1)
-    y = np.where(truth == 1, high, low)
-    # the number of the sample is found again from its first component, which standardising keeps in order
-    x[:, 0] = 100 + number
-    dataset = from_arrays(x, y, rng=np.random.default_rng(82))
+    dataset = from_arrays(x, np.where(truth == 1, high, low), rng=np.random.default_rng(82))
     by_number = from_arrays(x, number, labels="real", rng=np.random.default_rng(82))
-    np.testing.assert_array_equal(dataset.x_train, by_number.x_train)
     np.testing.assert_array_equal(dataset.y_train, truth[by_number.y_train.astype(int)])
     np.testing.assert_array_equal(dataset.y_test, truth[by_number.y_test.astype(int)])
     assert dataset.y_train.dtype == np.float32
@@ -284,7 +267,6 @@ BROKEN = np.where(np.arange(30).reshape(10, 3) == 4, np.nan, X)
         (X, Y, {"test_fraction": 0}, "test_fraction = 0 leaves 10 training and 0 test samples of 10"),
         (X, Y, {"test_fraction": 1}, "leaves 0 training and 10 test samples"),
         (X, Y, {"test_fraction": 0.04}, "both parts need at least one"),
-        (np.ones((10, 3)), Y, {}, "constant or not finite"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(x, y, options, message):
@@ -308,14 +290,13 @@ def test_repr_holds_the_essentials():
 
 
 def test_html_shows_the_notice_and_escapes_it():
-    """What a reader must be told is in the table; markup in names and notices is shown, not obeyed."""
-    inputs = Inputs(
-        x_train=np.eye(2, dtype="f4"), x_test=np.eye(2, dtype="f4"), description="<b>bold</b> & brave",
-        labels_train=np.ones(2, "f4"), labels_test=np.ones(2, "f4"), notice="<script>alert(1)</script>",
-    )  # fmt: skip
-    html = labelled_task(inputs, task="x < y")._repr_html_()
-    assert "&lt;b&gt;bold&lt;/b&gt; &amp; brave" in html and "x &lt; y" in html
-    assert "&lt;script&gt;" in html and "<script" not in html and "<b>" not in html
+    """What a reader must know is in the table; markup in names and notices is shown, not obeyed."""
+    x, y = np.eye(2, dtype="f4"), np.ones(2, "f4")
+    texts = {"description": "<b>bold</b> & brave", "notice": "<script>alert(1)</script>"}
+    html = labelled_task(
+        Inputs(x_train=x, x_test=x, labels_train=y, labels_test=y, **texts), task="x < y"
+    )._repr_html_()
+    assert all(escape(text) in html and text not in html for text in (*texts.values(), "x < y"))
     assert "D (latent)" not in html and "teacher" not in html
 
 

@@ -19,6 +19,7 @@ from ipywidgets import Widget
 from hmm_utils import play
 from hmm_utils.data import mnist
 from hmm_utils.model.nonlinearities import NONLINEARITIES
+from hmm_utils.model.observables import sampled_overlaps
 from hmm_utils.play import panels, session, settings, widgets
 from hmm_utils.play.session import Session, Training, train_pair
 from hmm_utils.play.settings import Settings, dataset, differences, problem, without_meaning
@@ -227,25 +228,21 @@ def test_a_run_is_that_of_the_engine(chosen, layers):
     [({}, "c"), ({"task": "teacher"}, "x"), ({"inputs": "digits", "task": "teacher"}, "x"), (VANILLA, None)],
 )
 def test_order_parameters(chosen, seen):
-    """Q = E λλᵀ and R = E λνᵀ with the local fields of the test inputs, written out, or as they are known for i.i.d.
-    inputs; T alike."""
+    """Q, R and T are means over the test inputs of what the teacher sees, or as they are known for i.i.d. inputs."""
     s = replace(SMALL, **chosen)
     result, (expected, data) = train_pair(s).isel(time=-1), trained(s)
+    x, z, wt = data.x_test, data.inputs.latent_test if seen == "c" else data.x_test, data.teacher.W
     for student in (1, 2):
-        w, wt = expected["W"].sel(student=student).values.astype(float), data.teacher.W
+        W = expected["W"].sel(student=student).values.astype(float)
         if seen is None:
-            Q, R, T = w @ w.T / s.N, w @ wt.T / s.N, wt @ wt.T / s.N
+            of_weights = W @ W.T / s.N, W @ wt.T / s.N, wt @ wt.T / s.N
         else:
-            x = data.x_test.astype(float)
-            z = data.inputs.latent_test.astype(float) if seen == "c" else x
-            lam, nu = w @ x.T / np.sqrt(w.shape[1]), wt @ z.T / np.sqrt(wt.shape[1])
-            Q, R, T = (np.einsum("ks,ls->kl", a, b) / len(x) for a, b in ((lam, lam), (lam, nu), (nu, nu)))
+            of_weights = sampled_overlaps(W, x=x, z=z, wt=wt)
         of_student = result.sel(student=student)
-        # fields are in single precision: sums of N ≤ 64 products, each rounded to 6e-8 of numbers up to 10
-        np.testing.assert_allclose(of_student["Q"], Q, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(of_student["R"], R, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(result["T"], T, rtol=1e-4, atol=1e-4)
-    assert np.abs(R).max() > 0.1, "there is something to compare"
+        for name, value in zip("QRT", of_weights, strict=True):
+            # fields are in single precision: sums of N ≤ 64 products, each rounded to 6e-8 of numbers up to 10
+            np.testing.assert_allclose(of_student[name], value, rtol=1e-4, atol=1e-4)
+    assert np.abs(of_student["R"]).max() > 0.1, "there is something to compare"
 
 
 def test_times_grow_quickly_at_first():
@@ -271,17 +268,6 @@ def test_curves_grow_in_a_thread():
     xr.testing.assert_identical(late, train_pair(s))
 
 
-def test_stop_stops():
-    """In the middle of what would take weeks; the press returns at once."""
-    one = Session()
-    begun = one.start(ENDLESS)
-    until(lambda: begun.waited is not None)
-    one.stop()
-    assert not one.running
-    until(lambda: begun.state == "stopped")
-    assert float(begun.curves()["time"][-1]) < ENDLESS.time
-
-
 def test_a_snapshot_measured_after_stop_is_dropped(monkeypatch):
     """The curve ends where the reader saw it stop, even if training takes no notice at once."""
     one, watch = Session(), session.watch
@@ -300,12 +286,10 @@ def test_a_snapshot_measured_after_stop_is_dropped(monkeypatch):
 
 def test_a_new_training_stops_the_old_one():
     one = Session()
-    old = one.start(ENDLESS)
-    new = one.start(replace(ENDLESS, lr=0.1))
+    old, new = one.start(ENDLESS), one.start(replace(ENDLESS, lr=0.1))
     until(lambda: old.state == "stopped" and new.waited is not None)
     assert new.running and one.trainings == [old, new]
     one.stop()
-    until(lambda: new.state == "stopped")
 
 
 def test_stopped_while_inputs_are_drawn(monkeypatch):
@@ -627,7 +611,6 @@ def test_controls_start_where_they_are_told_to(chosen, controls, app):
 def test_p_follows_n(app):
     """The slider is P/N."""
     one = app(replace(SMALL, n_inputs=100, n_train=None))
-    assert one.settings.P == 7600
     choose(one, n_inputs=50)
     assert one.settings.P == 3800 and "P = 3\u202f800 training samples" in one.chosen.value
 
@@ -641,7 +624,7 @@ def test_what_cannot_be_shown_is_refused():
 
 def kernel(**content):
     """IPython in a kernel that executes a request with this content."""
-    return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda channel: {"content": content}))
+    return Mock(**{"kernel.get_parent.return_value": {"content": content}})
 
 
 @pytest.mark.parametrize(
