@@ -9,9 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from helpers.comparison import CASE, HOW, made_up
 from helpers.directions import pair_of_students
-from helpers.figures import closed, random_result  # noqa: F401
+from helpers.figures import closed  # noqa: F401
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
@@ -26,9 +25,9 @@ from hmm_utils.data import digits
 from hmm_utils.figures import deep_generators, dynamics, paper_figures, style
 from hmm_utils.model import datasets, networks
 from hmm_utils.model.nonlinearities import NONLINEARITIES
-from hmm_utils.runs import archive, comparison, deep, dimension, measurements
+from hmm_utils.runs import archive, comparison, deep, dimension, measurements, paper, scan
 from hmm_utils.theory import directions
-from hmm_utils.theory.online import equivalence, predictions
+from hmm_utils.theory.online import equivalence
 
 RNG = np.random.default_rng(8)
 
@@ -82,36 +81,26 @@ def test_the_style_sheet_cycles_through_the_colours():
 # ---- every figure ------------------------------------------------------------------------------------------------
 
 
-def paper_results():
-    """Random results for the runs of all ten figures, small."""
-    widths = {"fig7_latent": (6,), "fig7_teacher": (6,)}
-    names = [f"fig1_{of}" for of in ("left", "right", "right_signs")] + ["fig3_left", "fig3_right", "fig10_left"]
-    names += [f"fig{n}_{of}" for n in (5, 6, 7, 9, 10) for of in ("latent", "teacher")]
-    found = {name: random_result(name, seed, **({"widths": widths[name]} if name in widths else {}))
-             for seed, name in enumerate(names)}  # fmt: skip
-    for name in ("fig2_left_iid", "fig2_left_digits", "fig2_right_teacher", "fig2_right_latent"):
-        for layers in ("first", "both"):
-            found[f"{name}/{layers}"] = random_result(name, layers=layers, widths=(3,))
-    found["fig4_pretraining"] = random_result("fig4_pretraining", teacher_width=2)
-    found["fig4"] = found["fig4_inset"] = random_result("fig1_right", widths=(1, 2))
-    return found
+def stored(name):
+    """What is stored of a measurement at the paper's scale."""
+    return measurements.load(name, "paper", archive.FOLDER)
 
 
 def drawn_from_results():
-    results = paper_results()
-    curves = {"one": {"first": results["fig2_left_iid/first"], "both": results["fig2_left_iid/both"]}}
-    points = {f"D = {D}": random_result("fig3_left", n_latent=D, n_train=40) for D in (10, 5)}
+    """The stored results of all ten figures, and measurements on them."""
+    planned = {name: e for name, e in paper.plan().items() if name.startswith("fig")}
+    results = {name: archive.load(archive.FOLDER, name, e) for name, e in planned.items()}
+    points = scan.load(archive.FOLDER)
     mnist, overfit = validity.like_mnist(points), validity.overfits(points)
-    c = dimension.Configuration(n_images=250, n_subsamples=2, neighbours=(2, 10, 20), data="digits", seed=1)
-    measured = dimension.measure(c, progress=False)
+    (measured,) = stored(dimension.NAME).values()
     yield from ((name, getattr(paper_figures, name)(results)) for name in paper_figures.__all__)
-    one = {"one": results["fig3_left"]}
-    yield "independent_students", figures.independent_students(one)
-    yield "learning_curves", figures.learning_curves(curves, ends=True)
+    yield "independent_students", figures.independent_students({"one": results["fig3_left"]})
+    curves = {layers: results[f"fig2_left_iid/{layers}"] for layers in ("first", "both")}
+    yield "learning_curves", figures.learning_curves({"one": curves}, ends=True)
     yield "intrinsic_dimension", figures.intrinsic_dimension({"quick": measured, "stored, paper": measured})
     yield "intrinsic_dimension", figures.intrinsic_dimension({"quick": measured})
     yield "overlaps", figures.overlaps({f"time {t}": RNG.standard_normal((3, 4)) for t in (1, 10, 100)})
-    yield "scan_map", figures.scan_map(mnist.isel(point=[0]))
+    yield "scan_map", figures.scan_map(mnist)
     yield "scan_lines", figures.scan_lines(mnist, overfit)
     yield "scan_overfitting", figures.scan_overfitting(overfit)
 
@@ -147,34 +136,26 @@ def drawn_from_theory():
     yield "histograms", dynamics.histograms(samples)
     converging = equivalence.convergence(("sgn", "relu"), (20, 40), ratio=0.1, n_samples=200, n_draws=2, seed=1)
     yield "gaussianity", dynamics.gaussianity(converging)
-    compared = comparison.compare(CASE, **HOW)
-    yield from (("trajectories", dynamics.trajectories(dict.fromkeys("abcdef"[:n], compared))) for n in (1, 3, 6))
-    yield "overlaps", dynamics.overlaps(dict.fromkeys("abc", compared))
-    yield "averaging", dynamics.averaging(compared)
-    sizes = {f"t1/scaling/sgn_N{N}": made_up(10 / N, n_draws=2, n_inputs=N) for N in (100, 200)}
+    of_motion = stored(comparison.NAME)
+    compared = [result for name, result in of_motion.items() if "/simulation/" in name]
+    for n in (1, 3, 6):
+        yield "trajectories", dynamics.trajectories(dict(zip("abcdef"[:n], compared, strict=False)))
+    yield "overlaps", dynamics.overlaps(dict(zip("abc", compared, strict=False)))
+    yield "averaging", dynamics.averaging(compared[0])
+    sizes = {name: result for name, result in of_motion.items() if "/scaling/" in name}
     yield "scaling", dynamics.scaling({"quick": sizes, "stored, paper": sizes})
-    small = dict(n_draws=2, seed=1)
-    yield (
-        "error_against_delta",
-        dynamics.error_against_delta(predictions.error_against_delta(**small, deltas=(0.5, 0.8))),
-    )
-    widths = predictions.error_against_width(**small, widths=(1, 2), n_inputs=100, n_latent=10)
-    yield "error_against_width", dynamics.error_against_width(widths)
-    tasks = (("iid", 0), ("erf", 10), ("erf", 50), ("sgn", 10), ("relu", 10), ("identity", 10))
-    curves = predictions.plateaus(**small, tasks=tasks, n_inputs=100, end=5.0)
-    yield "plateaus", dynamics.plateaus(curves)
+    for name in ("error_against_delta", "error_against_width", "plateaus"):
+        yield name, getattr(dynamics, name)(of_motion[f"t1/{name}"])
     t = np.geomspace(0.1, 100, 9)
     curve = xr.Dataset({"eps_g_mse": ("time", 1 / t)}, {"time": t}, attrs={"delta": 0.1})
     yield "starts", dynamics.starts([curve, 2 * curve], curve)
     yield "limit", dynamics.limit({"$D/N = 0.1$": (curve, curve), "$D/N = 0.5$": (curve, curve)})
 
-    stored = measurements.load(deep.NAME, "paper", archive.FOLDER)[deep.NAME]
+    (generated,) = stored(deep.NAME).values()
     yield "images", deep_generators.images({"one": np.zeros((8, 3, 4, 4)), "two": np.zeros((8, 5, 6))})
-    yield "spectra", deep_generators.spectra(stored)
-    yield "fields", deep_generators.fields(stored)
-    yield "learning", deep_generators.learning(stored)
-    yield "propagation", deep_generators.propagation(stored)
-    yield "against_gaussianity", deep_generators.against_gaussianity(deep.summary(stored))
+    for name in ("spectra", "fields", "learning", "propagation"):
+        yield name, getattr(deep_generators, name)(generated)
+    yield "against_gaussianity", deep_generators.against_gaussianity(deep.summary(generated))
 
 
 OF_DATA = {"samples", "spectra", "manifold", "model", "first_layers", "parts", "weights"}
@@ -258,7 +239,7 @@ def check(name, fig):
         assert re.search(r"bands: (16 % to 84 % of runs|± 1 standard error)", said), f"{name}: what are the bands?"
 
 
-COLOURS_ARE_DRAWS = {"learning"}  # whose footnote says so
+COLOURS_ARE_DRAWS = {"learning", "scaling"}  # whose footnotes say so
 
 
 @pytest.mark.parametrize("which", SETS)
