@@ -10,20 +10,17 @@ import os
 import pkgutil
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 import yaml
+from helpers.servers import free_port, running
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
@@ -161,33 +158,6 @@ def test_a_notebook_runs(built):
     assert done.returncode == 0, done.stderr
 
 
-@contextmanager
-def served(image, *command):
-    """The address of a JupyterLab that is started as Binder does, ended with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="]
-    log = image.folder.parent / "lab.log"
-    with open(log, "w") as out:
-        process = subprocess.Popen(
-            ["binder/start", *command, *options], cwd=image.folder, env=image.variables, stdout=out, stderr=out
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{port}/api/status", timeout=5).close()
-                break
-            except (URLError, OSError):
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def get(address):
     with urlopen(address, timeout=30) as response:
         return response.read().decode("utf-8")
@@ -198,7 +168,11 @@ def test_jupyterlab_is_served(built):
     image, _ = built
     (badge,) = (word for word in (ROOT / "README.md").read_text("utf-8").split() if "mybinder.org/v2/" in word)
     assert badge.endswith("?urlpath=lab/tree/notebooks/index.ipynb)")
-    with served(image, "python", "-m", "jupyterlab") as address:
+    port = free_port()
+    address, log = f"http://127.0.0.1:{port}", image.folder.parent / "lab.log"
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="]
+    command = ["binder/start", "python", "-m", "jupyterlab", *options]
+    with running(command, answers=f"{address}/api/status", log=log, cwd=image.folder, env=image.variables):
         assert "<title>JupyterLab</title>" in get(f"{address}/lab/tree/notebooks/index.ipynb")
         model = json.loads(get(f"{address}/api/contents/notebooks/01_independent_students.py?type=notebook"))
         assert len(model["content"]["cells"]) > 10

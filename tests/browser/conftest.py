@@ -7,17 +7,14 @@ and the browser is told to resolve no other name: what is not served from here c
 import http.server
 import os
 import shutil
-import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
+from helpers.servers import free_port, running
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,42 +110,27 @@ def served(folder):
         server.shutdown()
 
 
-@contextmanager
-def running(command, *, answers, log, cwd=ROOT, env=None, seconds=120):
-    """A server process that is ready when `answers` (a URL) does, ended with the block.
-
-    Its own kernels and children are ended with it, because they share its process group.
-    """
-    environment = {**os.environ, "HMM_OFFLINE": "1", **(env or {})}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    with open(log, "w") as out:
-        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=out, stderr=out, start_new_session=True)
-    try:
-        deadline = time.monotonic() + seconds
-        while not _answers(answers):
-            assert process.poll() is None and time.monotonic() < deadline, Path(log).read_text()[-3000:]
-            time.sleep(0.2)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+def own_settings(folder):
+    """An environment without settings of whoever runs the tests; those of binder/jupyter hold, as in `make lab`."""
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA")}
+    own |= {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    given = filter(None, [str(ROOT / "binder" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")])
+    own |= {"JUPYTER_CONFIG_PATH": os.pathsep.join(given), "HMM_OFFLINE": "1"}
+    own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | own
 
 
-def _answers(url):
-    try:
-        with urlopen(url, timeout=5) as response:
-            return response.status == 200
-    except (URLError, OSError):
-        return False
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab on a copy of the notebooks in `work`, without a password and only for this machine; its address."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "work" / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "work")
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        *("jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        *("--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path / 'work'}"),
+    ]
+    log = tmp_path / "lab.log"
+    with running(command, answers=f"{address}/api/status", log=log, cwd=ROOT, env=own_settings(tmp_path)):
+        yield address

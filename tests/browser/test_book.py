@@ -48,6 +48,22 @@ def address(site):
         yield at
 
 
+@pytest.fixture
+def read(address, visit):
+    """Opens a page of the book and waits until its formulas are typeset; nothing may complain."""
+    visits = []
+
+    def open_page(page="", *size):
+        visits.append(visit(*size))
+        visits[-1].page.goto(f"{address}/{page}")
+        visits[-1].page.wait_for_load_state("networkidle")
+        visits[-1].page.evaluate(TYPESET)
+        return visits[-1]
+
+    yield open_page
+    assert not any(seen.complaints for seen in visits)
+
+
 def test_references_that_lead_nowhere_stop_the_build(tmp_path):
     """Each of them is one warning, and warnings are errors."""
     references = [
@@ -99,26 +115,20 @@ def test_every_page(site, address, visit):
     assert all(url.startswith((address, "data:")) for url in asked)
 
 
-def test_search_finds_plateaus(address, visit):
-    seen = visit()
-    seen.page.goto(address)
-    seen.page.keyboard.press("Control+k")
-    seen.page.keyboard.type("plateau")
-    seen.page.keyboard.press("Enter")
-    results = seen.page.locator("#search-results li a")
-    results.first.wait_for()
-    seen.page.wait_for_load_state("networkidle")
-    assert seen.page.locator("#search-results a[href*='02_plateaus.html']").count() > 0
-    assert not seen.complaints
+def test_search_finds_plateaus(read):
+    page = read().page
+    page.keyboard.press("Control+k")
+    page.keyboard.type("plateau")
+    page.keyboard.press("Enter")
+    page.locator("#search-results li a[href*='02_plateaus.html']").first.wait_for()
 
 
-def test_light_and_dark(address, visit):
+def test_light_and_dark(read):
     """As the reader's system has it, and as the reader then chooses; the badges of verdicts can be read in both."""
-    seen = visit()
+    seen = read()
     theme = "() => document.documentElement.dataset.theme"
     ground = "() => getComputedStyle(document.body).backgroundColor"
     seen.page.emulate_media(color_scheme="light")
-    seen.page.goto(address)
     assert seen.page.evaluate(theme) == "light" and seen.page.evaluate(ground) == "rgb(255, 255, 255)"
     seen.shot("book-landing")
     seen.page.emulate_media(color_scheme="dark")
@@ -131,12 +141,10 @@ def test_light_and_dark(address, visit):
     seen.page.locator(".theme-switch-button:visible").first.click()
     seen.page.locator(".theme-change-button[data-mode=light]:visible").first.click()
     seen.page.wait_for_function(f"() => ({theme})() === 'light'")
-    assert not seen.complaints
 
 
-def test_claims_lead_to_figures(address, visit):
-    seen = visit()
-    seen.page.goto(address)
+def test_claims_lead_to_figures(read):
+    seen = read()
     rows = seen.page.locator("table.claims tbody tr")
     links = rows.locator("a[href*='#']:has-text('Figure')").evaluate_all(
         "nodes => nodes.map((node) => [node.href, node.textContent])"
@@ -150,7 +158,6 @@ def test_claims_lead_to_figures(address, visit):
         assert target.locator("img").evaluate("image => image.naturalWidth") > 0, url
         assert target.locator("figcaption").inner_text().startswith(f"{label}."), url
         assert target.evaluate("node => node.getBoundingClientRect().top < innerHeight"), url
-    assert not seen.complaints
 
 
 @pytest.mark.parametrize(
@@ -162,9 +169,8 @@ def test_claims_lead_to_figures(address, visit):
         ("02_plateaus", "Fig. 2", "#fig2-left-paper"),
     ],
 )
-def test_references_to_the_paper_lead_to_what_the_book_shows(address, visit, page, reference, target):
-    seen = visit()
-    seen.page.goto(f"{address}/chapters/{page}.html")
+def test_references_to_the_paper_lead_to_what_the_book_shows(read, page, reference, target):
+    seen = read(f"chapters/{page}.html")
     links = seen.page.locator("article a", has_text=re.compile(rf"^{re.escape(reference)}$"))
     link = links.locator("visible=true").first
     assert link.get_attribute("href").startswith(target)
@@ -176,11 +182,9 @@ def test_references_to_the_paper_lead_to_what_the_book_shows(address, visit, pag
 
 
 @pytest.mark.parametrize("chapter", ["03_hidden_manifold_model", "T1_equations_of_motion"])
-def test_chapters(address, visit, chapter):
+def test_chapters(read, chapter):
     """The box on how to run it, whose parameters are folded."""
-    seen = visit()
-    seen.page.goto(f"{address}/chapters/{chapter}.html")
-    seen.page.evaluate(TYPESET)
+    seen = read(f"chapters/{chapter}.html")
     box = seen.page.locator(".admonition.rerun")
     assert f"hmm run {chapter} --profile paper" in box.inner_text()
     assert "mybinder.org" in box.locator("a").first.get_attribute("href")
@@ -189,16 +193,12 @@ def test_chapters(address, visit, chapter):
     parameters.locator("summary").click()
     assert parameters.locator("table").is_visible() and "seed" in parameters.inner_text()
     seen.shot(f"book-{chapter}", full_page=True)
-    assert not seen.complaints
 
 
-def test_no_line_begins_with_the_comma_behind_a_formula(address, visit):
-    seen = visit(PHONE)
-    seen.page.goto(f"{address}/chapters/T1_equations_of_motion.html")
-    seen.page.evaluate(TYPESET)
-    formulas = seen.page.locator("article .nowrap")
+def test_no_line_begins_with_the_comma_behind_a_formula(read):
+    """A formula and its comma are on one line."""
+    formulas = read("chapters/T1_equations_of_motion.html", PHONE).page.locator("article .nowrap")
     assert formulas.count() > 20
-    # a formula and its comma are on one line
     assert formulas.evaluate_all("nodes => nodes.filter((node) => node.getClientRects().length > 1).length") == 0
 
 

@@ -5,42 +5,16 @@ only requests of its own that would leave the machine.
 """
 
 import io
-import os
 import re
-import shutil
 
 import nbformat
 import numpy as np
-import pytest
-from conftest import ROOT, free_port, running
 from PIL import Image
 from playwright.sync_api import expect
 
 NOTEBOOK = "01_independent_students"
 MINUTES = 10
 """The quick profile takes a minute or two, longer on a busy machine; a reader would give up before this."""
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """JupyterLab with the settings of `make lab`, on a copy of the notebooks, without those of whoever runs this."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "work" / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(ROOT / "hmm_utils", tmp_path / "work" / "hmm_utils", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path / "work")
-    own = {
-        name: str(tmp_path / name.lower())
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    }
-    given = os.environ.get("JUPYTER_CONFIG_PATH")
-    own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(ROOT / "binder" / "jupyter"), given]))
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [
-        *("jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
-        *("--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path / 'work'}"),
-    ]
-    with running(command, answers=f"{address}/api/status", log=tmp_path / "lab.log", env=own):
-        yield address
 
 
 def choose(page, menu, entry):
@@ -58,6 +32,14 @@ def is_drawn(png):
     """Whether a picture has something on it: pixels of more than a few colours, dark ones and light ones."""
     grey = np.asarray(Image.open(io.BytesIO(png)).convert("L"), float)
     return grey.std() > 5 and grey.min() < 100 and grey.max() > 200
+
+
+def wait_until(page, condition):
+    for _ in range(300):
+        if condition():
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("nothing happens any more")
 
 
 def executed(path):
@@ -85,22 +67,13 @@ def test_run_all(lab, visit, tmp_path):
     kernel.to_have_attribute("data-status", "idle", timeout=60_000 * MINUTES)
 
     choose(page, "File", "Save Notebook")
-    for _ in range(300):
-        if len(executed(path)) == len(code):
-            break
-        page.wait_for_timeout(200)
-    assert len(executed(path)) == len(code)
+    wait_until(page, lambda: len(executed(path)) == len(code))
     kinds = {output.output_type for cell in executed(path) for output in cell.outputs}
     assert "error" not in kinds and "display_data" in kinds
 
     page.locator(".jp-Notebook").first.hover()
     heading = shown(page).locator("h2", has_text=re.compile("^Figure 1"))
-    for _ in range(150):
-        if heading.count():
-            break
-        page.mouse.wheel(0, 400)
-        page.wait_for_timeout(200)
-    assert heading.count()
+    wait_until(page, lambda: heading.count() or page.mouse.wheel(0, 400))
     figure = shown(page).locator(".jp-OutputArea-output img").first
     figure.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
