@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers import sgd
 from helpers.sampling import U
 
 from hmm_utils.model.activations import ACTIVATIONS, custom, get
@@ -14,24 +15,19 @@ from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
 
 NAMES = list(ACTIVATIONS)
+tanh = pytest.fixture(sgd.tanh)
 
 
 @pytest.fixture(scope="module")
 def exact():
     """name → function x ↦ (g(x), g'(x)) in double precision, the derivative from torch's autograd."""
     import torch
-
-    functions = {
-        "erf": lambda x: torch.erf(x / math.sqrt(2)),
-        "relu": torch.relu,
-        "identity": lambda x: 1 * x,
-        "quadratic": torch.square,
-    }
+    from helpers.functions import FUNCTIONS
 
     def of(name):
         def g_and_slope(x):
             x = torch.tensor(np.asarray(x, dtype=np.float64), requires_grad=True)
-            g = functions[name](x)
+            g = FUNCTIONS[name](x)
             (slope,) = torch.autograd.grad(g.sum(), x)
             return g.detach().numpy(), slope.numpy()
 
@@ -123,11 +119,6 @@ def test_nan_stays_in_its_place(name):
     np.testing.assert_array_equal(g_with[others], g[others])
     np.testing.assert_array_equal(dg_with[others], dg[others])
     assert np.isnan(g_with[40])
-
-
-@pytest.fixture(scope="module")
-def tanh():
-    return custom("tanh", lambda x: math.tanh(x), lambda x: 1 - math.tanh(x) ** 2)
 
 
 def test_custom_activation_computes_what_it_was_given(tanh):

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from helpers.functions import FUNCTIONS
 from helpers.sampling import SE, U, standardised
 
 from hmm_utils.model.datasets import gaussian, latent_task, structured, teacher_task
@@ -13,55 +15,42 @@ from hmm_utils.sgd import reference
 from hmm_utils.sgd.block import Fleet, advance
 
 
-@pytest.fixture(scope="module")
-def torch():
-    import torch
-
-    return torch
-
-
-def phi(torch, W, v, x, g="erf"):
+def phi(W, v, x, g="erf"):
     """Eq. (1) in torch: Σ_k v_k g(w_k·x/√N) for inputs x (P, N)."""
-    functions = {
-        "erf": lambda a: torch.erf(a / math.sqrt(2)),
-        "relu": torch.relu,
-        "identity": lambda a: a,
-        "quadratic": torch.square,
-    }
-    return torch.einsum("k,pk->p", v, functions[g](torch.einsum("kn,pn->pk", W, x) / math.sqrt(x.shape[1])))
+    return torch.einsum("k,pk->p", v, FUNCTIONS[g](torch.einsum("kn,pn->pk", W, x) / math.sqrt(x.shape[1])))
 
 
-def double(torch, *arrays):
+def double(*arrays):
     return tuple(torch.tensor(np.asarray(a, dtype=float)) for a in arrays)
 
 
 @pytest.mark.parametrize("g", ["erf", "relu", "identity", "quadratic"])
-def test_equation_1_output_of_a_two_layer_network(g, torch):
+def test_equation_1_output_of_a_two_layer_network(g):
     """φ(x; θ) = Σ_k v_k g(w_k x/√N)."""
     rng = np.random.default_rng(91)
     network = random_network(37, 5, rng=rng, activation=g)
     x = rng.standard_normal((64, 37))
-    expected = phi(torch, *double(torch, network.W, network.v, x), g=g).numpy()
+    expected = phi(*double(network.W, network.v, x), g=g).numpy()
     # sums of 37 and 5 terms of order 1 in double precision
     np.testing.assert_allclose(network(x), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("layers", ["both", "first"])
 @pytest.mark.parametrize("g", ["erf", "relu", "identity", "quadratic"])
-def test_equation_2_step_of_stochastic_gradient_descent(g, layers, torch):
+def test_equation_2_step_of_stochastic_gradient_descent(g, layers):
     """θ ← θ − η ∇E with E = ½Δ² for one sample: torch's SGD with η for W and, where it is trained, η/N for v."""
     rng = np.random.default_rng(92)
     N, lr = 29, 0.2
     network = random_network(N, 3, rng=rng, activation=g, layers=layers)
     x, y = rng.standard_normal((6, N)), rng.standard_normal(6)
-    W, v = (weights.requires_grad_() for weights in double(torch, network.W, network.v))
+    W, v = (weights.requires_grad_() for weights in double(network.W, network.v))
     groups = [{"params": [W], "lr": lr}]
     if layers == "both":
         groups.append({"params": [v], "lr": lr / N})
     optimiser = torch.optim.SGD(groups)
     sample = 4
     optimiser.zero_grad()
-    loss = (phi(torch, W, v, *double(torch, x[[sample]]), g=g)[0] - y[sample]) ** 2 / 2
+    loss = (phi(W, v, *double(x[[sample]]), g=g)[0] - y[sample]) ** 2 / 2
     loss.backward()
     optimiser.step()
     W, v = W.detach().numpy(), v.detach().numpy()
@@ -109,13 +98,13 @@ def test_equation_3_mean_squared_test_error():
     assert abs(half_mse(outputs, dataset.y_test) - expected) < SE * standard_error
 
 
-def test_equation_4_teacher_labels(torch):
+def test_equation_4_teacher_labels():
     """y* = φ(x; θ*) for regression and its sign for classification; a student with θ = θ* makes no error."""
     rng = np.random.default_rng(94)
     inputs, teacher = gaussian(41, 300, 200, rng=rng), random_network(41, 4, rng=rng)
     real, signs = (teacher_task(inputs, teacher, labels=labels) for labels in ("real", "sign"))
     for x, y, label in ((real.x_train, real.y_train, signs.y_train), (real.x_test, real.y_test, signs.y_test)):
-        expected = phi(torch, *double(torch, teacher.W, teacher.v, x)).numpy()
+        expected = phi(*double(teacher.W, teacher.v, x)).numpy()
         # float32 sums of 41 terms of order 1
         np.testing.assert_allclose(y, expected, rtol=0, atol=100 * U)
         sure = np.abs(expected) > 100 * U
@@ -169,7 +158,7 @@ def test_equation_6_structured_inputs(f, exact, D, N):
         np.testing.assert_allclose(x[sure], standardised(exact(u))[sure], rtol=1e-4, atol=1e-4)
 
 
-def test_equation_7_latent_labels(torch):
+def test_equation_7_latent_labels():
     """ỹ* = Σ_m ṽ_m g(w̃_m c/√D): a function of the coordinates c alone, whatever the manifold looks like."""
     D, labels = 8, []
     teacher = random_network(D, 3, rng=np.random.default_rng(97))
@@ -177,7 +166,7 @@ def test_equation_7_latent_labels(torch):
         inputs = structured(f, 100, D, 300, 100, rng=np.random.default_rng(98))
         dataset = latent_task(inputs, teacher, labels="real")
         for C, y in ((inputs.latent_train, dataset.y_train), (inputs.latent_test, dataset.y_test)):
-            expected = phi(torch, *double(torch, teacher.W, teacher.v, C)).numpy()
+            expected = phi(*double(teacher.W, teacher.v, C)).numpy()
             # float32 sums of 8 and 3 terms of order 1
             np.testing.assert_allclose(y, expected, rtol=0, atol=50 * U)
         labels.append(dataset.y_train)
