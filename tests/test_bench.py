@@ -1,7 +1,6 @@
 """The benchmark measures what it says and prints all of it; how long anything takes is not tested."""
 
 import json
-import os
 from dataclasses import replace
 from math import isfinite
 
@@ -42,8 +41,6 @@ def test_whole_script(bench, tiny, tmp_path, capsys, monkeypatch):
         assert isfinite(row["value"]) and row["value"] > 0, row
         (line,) = (line for line in printed.splitlines() if line.startswith(f"{row['what']}  "))
         assert f"{row['value']:.3g} {row['unit']}" in line and line.endswith(row["target"] or row["unit"])
-    assert np.all(np.concatenate(list(written["seconds"].values())) > 0)
-    assert written["machine"]["cores"] == os.cpu_count()
     assert bench.PLOT.read_bytes().startswith(b"\x89PNG")
 
 

@@ -8,6 +8,7 @@ from math import isfinite, log
 
 import numpy as np
 import pytest
+from helpers.sampling import check_standard_normal
 
 from hmm_utils.sgd import backends
 
@@ -132,15 +133,12 @@ def test_inputs_are_gaussian_in_every_shape(scaling):
     """Standard normal numbers with the labels of a teacher; no shape is a copy."""
     points = scaling.series(scaling.QUICK)
     made = scaling.tasks(points, scaling.QUICK, np.random.default_rng(4))
-    first = made[points[0]].x_train
     for point, task in made.items():
         x = task.x_train
-        assert x.shape == (point.n_train, point.n_inputs) and np.shares_memory(x, first)
-        # four standard errors of mean and variance; standardised as a whole, so a part is at least as close
-        assert abs(x.mean()) < 4 / np.sqrt(x.size) and abs(x.var() - 1) < 4 * np.sqrt(2 / x.size)
+        assert x.shape == (point.n_train, point.n_inputs) and np.shares_memory(x, made[points[0]].x_train)
+        check_standard_normal(x)
         assert x.flags.c_contiguous and np.unique(x).size > x.size / 2
         np.testing.assert_array_equal(task.y_train, np.sign(task.teacher(x)))
-        assert set(task.y_train) == {-1, 1}
 
 
 @pytest.mark.parametrize("steps, calls", [(100, 1), (70000, 2)], ids=["one chunk", "two chunks"])
@@ -213,8 +211,6 @@ def test_quick_mode_writes_everything(scaling, tmp_path, capsys, monkeypatch):
     for one in written["workers"]:
         assert (one["students"], one["student_steps"]) == (40, 1600)
         assert len(one["seconds"]) == len(one["start"]) == size.sweep_rounds and min(one["seconds"]) > 0
-    assert written["machine"]["cores"] == os.cpu_count()
-    assert min(written["product_flops"], written["peak_memory_bytes"], written["took_s"]) > 0
 
     printed = capsys.readouterr().out
     rows = [f"| {p['x']} | {1e6 * np.median(p['seconds']):.3f} |" for p in written["points"] if p["series"] == "fleet"]
