@@ -26,6 +26,7 @@ from helpers.claims import (
     trained,
     verdict,
 )
+from helpers.experiments import TINY
 from helpers.notebooks import NOTEBOOKS
 from scipy import stats
 
@@ -35,8 +36,6 @@ from hmm_utils.model import networks
 from hmm_utils.runs import deep, dimension, experiments
 
 # ---- made-up results are labelled like real ones -----------------------------------------------------------------
-
-TINY = dict(n_inputs=10, n_latent=3, widths=[1, 3], n_pairs=2, n_draws=2, time=2, n_times=4, n_test=20, data="digits")
 
 
 def assert_labelled_alike(made_up, real):

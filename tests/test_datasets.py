@@ -258,7 +258,6 @@ BROKEN = np.where(np.arange(30).reshape(10, 3) == 4, np.nan, X)
     ("x", "y", "options", "message"),
     [
         (X, Y[:9], {}, r"x has shape \(10, 3\) and y \(9,\)"),
-        (X[:, 0], Y, {}, r"x has shape \(10,\)"),
         (X, Y[:, None], {}, r"y \(10, 1\)"),
         (BROKEN, Y, {}, "x holds values that are not finite"),
         (X, np.arange(10) % 3, {}, "y holds 3 different values: labels='sign' needs exactly two"),
@@ -302,18 +301,14 @@ def test_html_shows_the_notice_and_escapes_it():
 
 def test_data_say_what_they_are():
     """The kind of inputs and of the task are fields, and nothing is read from a description."""
-    inputs = {"gaussian": gaussian(5, 4, 4, rng=np.random.default_rng(0)), "structured": make_structured("relu")}
-    assert all(found.kind == kind for kind, found in inputs.items())
     net, rng = random_network(5, 2, rng=np.random.default_rng(0)), np.random.default_rng(1)
-    tasks = {
-        "teacher": teacher_task(inputs["gaussian"], net),
-        "latent": latent_task(inputs["structured"], net),
-        "own": from_arrays(np.eye(5), np.arange(5), labels="real", rng=rng),
-        "random": random_task(inputs["gaussian"], rng=rng),
-    }
-    for kind, dataset in tasks.items():
+    iid, manifold = gaussian(5, 4, 4, rng=rng), make_structured("relu")
+    own = from_arrays(np.eye(5), np.arange(5), labels="real", rng=rng)
+    tasks = {"teacher": teacher_task(iid, net), "latent": latent_task(manifold, net, labels="real"), "own": own}
+    for kind, dataset in (tasks | {"random": random_task(iid, rng=rng)}).items():
         assert dataset.task_kind == kind and dataset.y_train.dtype == np.float32
         assert dataset.x_train is dataset.inputs.x_train and dataset.x_test is dataset.inputs.x_test
-    assert tasks["own"].inputs.kind == "own" and tasks["teacher"].teacher is tasks["latent"].teacher is net
+    assert [one.kind for one in (iid, manifold, own.inputs)] == ["gaussian", "structured", "own"]
+    assert tasks["teacher"].teacher is tasks["latent"].teacher is net
     assert "teacher task, M = 2, labels ±1" in tasks["teacher"].description
-    assert "latent task, M = 2, real labels" in latent_task(inputs["structured"], net, labels="real").description
+    assert "latent task, M = 2, real labels" in tasks["latent"].description

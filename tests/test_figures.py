@@ -93,9 +93,8 @@ def test_diverged_students_are_left_out():
     gone = (result["init"] == 1) & (result["width"] == 2) & (result["time"] > 0.2)
     result = result.assign({key: result[key].where(~gone) for key in ("eps_g_frac", "eps_12_frac")})
     (axis,) = figures.independent_students({"": result}).axes
-    values = result["eps_12_frac"].sel(inputs="test", width=2).transpose("draw", "init", "time").values[0, [0, 2], -1]
-    mean, error = by_hand(values)
     drawn = np.array(bars(axis)[ORANGE, "x"])
+    mean, error = by_hand(result["eps_12_frac"].sel(inputs="test", width=2, init=[0, 2]).values[0, :, -1])
     assert drawn[:, 1] == pytest.approx([2, mean, mean - error, mean + error]) and np.isfinite(drawn).all()
 
 
@@ -104,8 +103,7 @@ def test_one_perfect_run():
     result = random_result(n_draws=1, n_pairs=1)
     zeros = result.assign({key: result[key] * 0 for key in ("eps_g_frac", "eps_12_frac")})
     (axis,) = figures.independent_students({"": zeros}).axes
-    for _, y, low, high in bars(axis).values():
-        assert np.array_equal(y, [0, 0, 0]) and np.array_equal(low, high)
+    assert not np.any([numbers for _, *numbers in bars(axis).values()])
     assert axis.get_ylim()[0] == 0 and axis.get_ylim()[1] > 0.01
 
 
@@ -249,7 +247,6 @@ def test_spectra():
     rng = np.random.default_rng(5)
     kinds = {"wide": datasets.gaussian(6, 50, 5, rng=rng), "folded": datasets.structured("sgn", 8, 2, 50, 5, rng=rng)}
     (axis,) = figures.spectra(kinds).axes
-    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
     assert labels(axis) == ["wide", "folded"]
     for line, kind in zip(axis.lines, kinds.values(), strict=True):
         values = np.linalg.eigvalsh(np.cov(kind.x_train.T.astype(float), bias=True))[::-1]

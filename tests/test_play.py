@@ -18,7 +18,6 @@ from ipywidgets import Widget
 
 from hmm_utils import play
 from hmm_utils.data import mnist
-from hmm_utils.model.nonlinearities import NONLINEARITIES
 from hmm_utils.model.observables import sampled_overlaps
 from hmm_utils.play import panels, session, settings, widgets
 from hmm_utils.play.session import Session, Training, train_pair
@@ -66,9 +65,7 @@ def finished(chosen, one=None):
         ({"task": "pretrained"}, "task = 'pretrained': choose one of teacher, latent, own"),
         ({"inputs": "digits", "task": "own", "n_train": 1348}, "n_train must be between 1 and 1347 (8×8 digits), got"),
         ({"n_train": 10**12}, "MB free here: choose a smaller P or N"),
-        ({"f": "sin"}, "f = 'sin': choose one of sgn, relu"),
         ({"width": 2.5}, "width = 2.5: give a whole number of at least 1"),
-        ({"lr": float("nan")}, "lr = nan: give a positive"),
     ],
 )
 def test_what_cannot_be_trained_is_explained(chosen, sentence):
@@ -81,19 +78,10 @@ def test_what_cannot_be_trained_is_explained(chosen, sentence):
     assert str(refused.value) == problem(wrong) or "MB free here" in sentence
 
 
-@pytest.mark.parametrize("f", NONLINEARITIES)
-@pytest.mark.parametrize(("task", "labels"), [("teacher", "sign"), ("teacher", "real"), ("latent", "real")])
-def test_every_f_can_be_trained(f, task, labels):
-    result = train_pair(replace(SMALL, f=f, task=task, labels=labels, time=2.0))
-    assert f"f = {f}" in result.attrs["dataset"] and f"{task} task" in result.attrs["dataset"]
-    assert np.isfinite(result["eps_g_mse"]).all()
-
-
 @pytest.mark.parametrize(
     ("chosen", "N", "P", "idle"),
     [
         ({}, 200, 15_200, {"data"}),
-        ({"n_train": 7}, 200, 7, {"data"}),
         (VANILLA, 200, 15_200, {"data", "f", "n_latent"}),
         ({"inputs": "digits", "task": "teacher"}, 64, 1347, {"f", "n_latent", "n_inputs"}),
         ({"inputs": "digits", "task": "own"}, 64, 1347, {"f", "n_latent", "n_inputs", "labels", "teacher_width"}),
@@ -110,9 +98,8 @@ def test_mnist_where_it_is(monkeypatch):
     """Where it is available, "auto" and "mnist" mean it; the small digits have their name."""
     monkeypatch.setattr(mnist, "is_available", lambda: True)
     images = Settings(inputs="digits", task="own")
-    assert (images.N, images.P) == (784, 59_584)
-    small = replace(images, data="digits")
-    assert (small.N, small.P) == (64, 1347)
+    sizes = [(s.N, s.P) for s in (images, replace(images, data="digits"))]
+    assert sizes == [(784, 59_584), (64, 1347)]
     assert "between 1 and 60000 (MNIST)" in problem(replace(images, n_train=60_001))
 
 
@@ -170,13 +157,10 @@ def test_a_profile_is_where_the_controls_start():
     quick, paper = play.at_scale("quick"), play.at_scale("paper", lr=None, width=7)
     assert (quick.n_inputs, paper.n_inputs, paper.width, paper.lr) == (200, 784, 7, 0.2)
     assert problem(quick) is None and problem(paper) is None
-    for wrong, message in (
-        ({"profile": "slow"}, "unknown profile 'slow'"),
-        ({"widths": [3]}, "unknown parameter 'widths': choose one of data, f, inputs"),
-        ({"width": 0}, "width = 0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            play.at_scale(**({"profile": "quick"} | wrong))
+    with pytest.raises(ValueError, match="unknown parameter 'widths': choose one of data, f, inputs"):
+        play.at_scale("quick", widths=[3])
+    with pytest.raises(ValueError, match="width = 0"):
+        play.at_scale("quick", width=0)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +171,6 @@ def test_a_profile_is_where_the_controls_start():
         ([{"lr": 0.1}, {"lr": 0.5}, {"lr": 0.1}], ["η = 0.1, run 1", "η = 0.5", "η = 0.1, run 2"]),
         ([{"width": 1}, {"width": 2, "layers": "first"}], ["both layers, K = 1", "first layer, K = 2"]),
         ([{}, {"task": "teacher", "time": 9.0}], ["latent teacher", "teacher on inputs"]),
-        ([{}, {"time": 9.0}], ["to time 1000", "to time 9"]),
         ([{"n_inputs": 100}, {"n_inputs": 400}], ["N = 100", "N = 400"]),
         ([{"n_train": 1000}, {"n_train": 777}], ["P = 5N", "P = 777"]),
         ([{"n_latent": 5}, VANILLA], ["f = sgn, latent teacher, D = 5", "i.i.d. inputs, teacher on inputs"]),
@@ -234,12 +217,9 @@ def test_order_parameters(chosen, seen):
     x, z, wt = data.x_test, data.inputs.latent_test if seen == "c" else data.x_test, data.teacher.W
     for student in (1, 2):
         W = expected["W"].sel(student=student).values.astype(float)
-        if seen is None:
-            of_weights = W @ W.T / s.N, W @ wt.T / s.N, wt @ wt.T / s.N
-        else:
-            of_weights = sampled_overlaps(W, x=x, z=z, wt=wt)
+        overlaps = sampled_overlaps(W, x=x, z=z, wt=wt) if seen else (W @ W.T / s.N, W @ wt.T / s.N, wt @ wt.T / s.N)
         of_student = result.sel(student=student)
-        for name, value in zip("QRT", of_weights, strict=True):
+        for name, value in zip("QRT", overlaps, strict=True):
             # fields are in single precision: sums of N ≤ 64 products, each rounded to 6e-8 of numbers up to 10
             np.testing.assert_allclose(of_student[name], value, rtol=1e-4, atol=1e-4)
     assert np.abs(of_student["R"]).max() > 0.1, "there is something to compare"

@@ -73,12 +73,8 @@ def test_every_point_is_the_hidden_manifold_model(profile):
 @pytest.mark.parametrize("profile", experiments.PROFILES)
 def test_points_differ_and_are_always_the_same(profile):
     """No two points are one run, two calls give the same draws, and another seed gives others."""
-    keys = [cache.key(e, 0) for e in scan.points(profile).values()]
-    assert len(set(keys)) == len(keys)
-    assert [cache.key(e, 0) for e in scan.points(profile).values()] == keys
-    other = scan.points(profile, seed=7)
-    assert list(other) == list(scan.points(profile))
-    assert not {cache.key(e, 0) for e in other.values()} & set(keys)
+    first, again, other = ([cache.key(e, 0) for e in scan.points(profile, seed=s).values()] for s in (None, None, 7))
+    assert first == again and len(set(first)) == len(first) == len(other) and not set(other) & set(first)
 
 
 # ---- measuring ---------------------------------------------------------------------------------------------------
