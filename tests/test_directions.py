@@ -100,8 +100,7 @@ def test_summary():
     start, end, x = pair_of_students()
     found = directions.compare(start, end, x)
     table = directions.summary(found, end, n=50, rng=np.random.default_rng(1)).to_pandas()
-    assert list(table.index) == list(directions.PARTS)
-    assert table["directions"].sum() == 12 and table["|w|² after"].sum() == pytest.approx(1)
+    assert list(table.index) == list(directions.PARTS) and table["directions"].sum() == 12
     for when, name in (("start", "|w|² before"), ("end", "|w|² after")):
         assert table[name]["rest"] == pytest.approx(found["weight"].sel(part="rest", when=when).values.mean())
     assert table["cosine with start"]["none"] == pytest.approx(1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from helpers.claims import HOLDS, SE, UNDECIDED, find, floor, plateau, results, steepening
+from helpers.claims import SE, find, results, steepening
 from scipy import stats
 
 from hmm_utils.claims import measuring, plateau_strength, plateaus
@@ -188,22 +188,3 @@ def test_noise_has_no_strength_on_average(law, noise):
     assert abs(crossed.mean()) <= SE * crossed.std() / np.sqrt(crossed.size)
     if noise == 0.1:
         assert np.mean([plateau_strength(TIMES, runs.mean((0, 1))) for runs in draws]) > 0.03
-
-
-def test_noise_is_no_plateau():
-    """SGD noise of 5 % in every run at every time makes no plateau of a floor, with four pairs of students."""
-    found = results("C7", {"fig2_left_digits": {"mse": floor}})
-    rng = np.random.default_rng(9)
-    for result in found.values():
-        result["eps_g_mse"] = result["eps_g_mse"] * np.exp(0.05 * rng.standard_normal(result["eps_g_mse"].shape))
-    assert find("C7", found).verdict == HOLDS
-
-
-def test_teachers_may_differ():
-    """If one of three teachers gives a plateau and two do not, there is not enough data, however alike the students of
-    each teacher are."""
-    with_one, without_any = (
-        results("C6", {"fig2_left_iid": {"mse": law}}, n_draws=3, n_pairs=3) for law in (plateau, floor)
-    )
-    mixed = {name: result.where(result["draw"] == 0, without_any[name]) for name, result in with_one.items()}
-    assert find("C6", mixed).verdict == UNDECIDED
