@@ -275,7 +275,7 @@ def layouts(cores: int) -> list[tuple[int, int]]:
 
 
 def swept(e: experiments.Experiment, workers: int, threads: int) -> float:
-    """Seconds of `sweep.run_cached` into an empty store: processes, data, training, evaluations, files."""
+    """Seconds of `sweep.run_cached` into an empty cache: processes, data, training, evaluations, files."""
     # `sweep` divides what it may use among its workers
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, OMP_NUM_THREADS=str(workers * threads)):
         start = perf_counter()

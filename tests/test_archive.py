@@ -183,6 +183,19 @@ def test_the_archive_holds_the_planned_draws_and_nothing_else(teacher, tmp_path)
     assert sum(place.stat().st_size for place in archive.FOLDER.glob("*.nc")) < 25e6, "they are in the repository"
 
 
+def test_a_damaged_file_costs_only_its_own_runs(tmp_path):
+    """Fig. 4, whose keys need its teacher, still counts as stored when another file is damaged."""
+    for place in archive.FOLDER.glob("*.nc"):
+        (tmp_path / place.name).symlink_to(place)
+    for name in ("fig1.nc", "t2.nc"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(b"no netCDF")
+    state = archive.examine(tmp_path, paper.plan())
+    lost = sum(archive.figure_file(e) == "fig1.nc" for e in paper.plan().values())
+    assert (state.n_runs, state.missing, state.incomplete) == (len(paper.plan()) - lost, (), ())
+    assert state.damaged == ("fig1.nc", "t2.nc")
+
+
 KINDS = (
     "fig1_left", "fig1_right", "fig1_right_signs", "fig2_right_latent/first", "fig3_left", "fig4", "fig5_latent",
     "fig10_latent",
