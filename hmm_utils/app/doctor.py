@@ -130,7 +130,7 @@ def _images() -> Iterator[Finding]:
     folder, problems = mnist.data_dir(), mnist.problems()
     damaged = [problem for problem in problems.values() if problem not in ("", "missing")]
     missing = [name for name, problem in problems.items() if problem == "missing"]
-    get = "unset HMM_OFFLINE and run hmm data" if mnist.is_offline() else "hmm data"
+    get = "unset HMM_OFFLINE: hmm data" if mnist.is_offline() else "hmm data"
     for sentence in damaged:
         yield Finding("MNIST", "a file is damaged", sentence, wrong=True)
     if not missing and not damaged:
