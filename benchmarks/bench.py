@@ -218,9 +218,9 @@ def timed_advance() -> Callable[..., None]:
         return time[0] + 1e-9 * time[1]
 
     @njit
-    def advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, B, piece, spent):
+    def advance(sgemm, W, v, owner, levels, task, alive, x, y, indices, fields, eta, B, piece, spent):
         R, N = W.shape
-        xb, yb, XX = np.empty((B, N), np.float32), np.empty(B, np.float32), np.empty((B, B), np.float32)
+        xb, yb, XX = np.empty((B, N), np.float32), np.empty((B, 1), np.float32), np.empty((B, B), np.float32)
         A, a, D = np.empty((R, B), np.float32), np.empty((B, R), np.float32), np.empty((B, R), np.float32)
         time = np.empty(2, np.int64)
         for start in range(0, indices.size - B + 1, B):
@@ -232,7 +232,7 @@ def timed_advance() -> Callable[..., None]:
             block._preactivations(sgemm, W, xb, piece, A)
             t3 = now(time)
             block._by_sample(A, a)
-            block._recursion(a, XX, yb, v, levels, owner, alive, fields, eta / N, eta / N, D)
+            block._recursion(a, XX, yb, v, levels, owner, task, alive, fields, eta / N, eta / N, D)
             t4 = now(time)
             block._update(sgemm, W, D, xb, eta, piece)
             spent += np.array([t1 - t0, t2 - t1, t3 - t2, t4 - t3, now(time) - t4])
@@ -249,7 +249,8 @@ def stages(
     (levels,) = fleet.levels
     spent = np.zeros(len(STAGES))
     timed_advance()(
-        *(block.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.alive, data.x_train, data.y_train),
+        *(block.SGEMM, fleet.W, fleet.v, fleet.owner, levels, fleet.task, fleet.alive),
+        *(data.x_train, data.y_train[:, None]),
         *(rng.integers(len(data.x_train), size=steps), fleet.activation.fields, np.float32(lr)),
         *(B, block.piece_rows(B, fleet.W.shape[1]), spent),
     )

@@ -625,7 +625,8 @@ def unlike_pairs():
         FleetPair(dataset=long, rng=np.random.default_rng(2), lr=0.1, layers="first", init_scale=0.5),
         FleetPair(dataset=made(rng), rng=np.random.default_rng(3), lr=0.3, init_scale=0.7),
         FleetPair(dataset=short, rng=np.random.default_rng(4), layers="first"),
-        FleetPair(dataset=short, rng=np.random.default_rng(1)),
+        # the inputs and streams of the first, with other labels: trained in one fleet with it
+        FleetPair(dataset=datasets.teacher_task(short.inputs, short.teacher), rng=np.random.default_rng(1)),
     ]
 
 
@@ -637,12 +638,17 @@ UNLIKE = {"widths": [2, 5, 1], "n_pairs": 2, "time": 9.0, "evaluate_at": [0, 1, 
     "sizes", [{}, {"n_test_along": 50, "n_gauss": 700, "block": 7}], ids=["sizes of the test sets", "sizes given"]
 )
 def test_fleets_trained_together_are_those_trained_alone(sizes):
-    """Trained together or alone, a pair of fleets has the same result to the last bit, attributes included."""
+    """Trained together or alone, a pair of fleets has the same result: to the last bit, attributes included, but for
+    pairs that differ in their labels alone, which share a fleet, and so the rounding of its products."""
     results = at_once(unlike_pairs(), **UNLIKE, **sizes)
     assert len(results) == 5
     for ours, alone in zip(results, one_by_one(unlike_pairs(), **UNLIKE, **sizes), strict=True):
-        xr.testing.assert_identical(ours, alone)
-    xr.testing.assert_identical(results[4], results[0])
+        assert ours.attrs == alone.attrs
+        same_students(ours, alone, steps=9 * ours.attrs["n_inputs"], n_test=ours.attrs["n_test"])
+    for p in (1, 2, 3):
+        xr.testing.assert_identical(results[p], one_by_one(unlike_pairs(), **UNLIKE, **sizes)[p])
+    assert not np.allclose(results[4].eps_t_mse, results[0].eps_t_mse, rtol=0.1, equal_nan=True)
+    np.testing.assert_allclose(results[4].eps_12_mse[..., 0], results[0].eps_12_mse[..., 0], rtol=1e-6)
     for one in range(4):
         for other in range(one):
             assert not (results[one].W == results[other].W).any(), f"pairs {one} and {other} are not unlike"
@@ -759,7 +765,6 @@ def test_device_trains_and_measures_like_the_processor(on_device, block):
     expected = at_once(unlike_pairs(), **arguments)
     for ours, theirs in zip(results, expected, strict=True):
         check_same_run(ours, theirs, steps=9 * 23, least=90)
-    xr.testing.assert_identical(results[4], results[0])
 
 
 def test_device_measures_on_the_first_inputs_before_the_end(on_device):

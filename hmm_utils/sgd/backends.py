@@ -40,7 +40,12 @@ Samples = Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]]
 
 
 class CpuBackend:
-    """Pairs of fleets on the processor, with one thread per stream of samples or slab of inputs from ``pool``."""
+    """Pairs of fleets on the processor, with one thread per stream of samples or slab of inputs from ``pool``.
+
+    Pairs of one of the ``groups`` differ in their labels alone: they have the same inputs, streams of samples, η and
+    layers. They are trained as one pair of larger fleets, which reads and multiplies the inputs once. By default every
+    pair is a group of its own.
+    """
 
     def __init__(
         self,
@@ -52,23 +57,41 @@ class CpuBackend:
         alive: np.ndarray | None = None,
         block: int | None,
         pool: Executor,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._samples, self._lr, self._layers, self._block, self._pool = samples, lr, layers, block, pool
-        self._fleets = [Fleet.of(students) for pair in pairs for students in pair]
+        self._groups = [[p] for p in range(len(pairs))] if groups is None else groups
+        self._labels = {
+            purpose: [_columns([labels[p] for p in group]) for group in self._groups]
+            for purpose, labels in ((purpose, [y for _, y in sets]) for purpose, sets in samples.items())
+        }
+        self._fleets = [
+            tuple(
+                Fleet.of(
+                    [network for p in group for network in pairs[p][s]],
+                    [task for task, p in enumerate(group) for _ in pairs[p][s]],
+                )
+                for s in range(2)
+            )
+            for group in self._groups
+        ]
         if alive is not None:
-            for fleet, lives in zip(self._fleets, np.concatenate(alive), strict=True):
-                fleet.alive[:] = lives
+            for fleets, group in zip(self._fleets, self._groups, strict=True):
+                for s, fleet in enumerate(fleets):
+                    fleet.alive[:] = np.concatenate([alive[p, s] for p in group])
 
     def advance(self, indices: Sequence[Int64[np.ndarray, " steps"]]) -> None:
         """Take one SGD step on each sample of every stream; streams 2p and 2p + 1 belong to pair p."""
 
-        def one(stream: int) -> None:
-            x, y = self._samples["train"][stream // 2]
-            assert y is not None
-            lr, layers = self._lr[stream // 2], self._layers[stream // 2]
-            advance(self._fleets[stream], x, y, indices[stream], lr=lr, layers=layers, block=self._block)
+        def one(fleet: tuple[int, int]) -> None:
+            g, s = fleet
+            p, labels = self._groups[g][0], self._labels["train"][g]
+            assert labels is not None
+            x, _ = self._samples["train"][p]
+            lr, layers = self._lr[p], self._layers[p]
+            advance(self._fleets[g][s], x, labels, indices[2 * p + s], lr=lr, layers=layers, block=self._block)
 
-        list(self._pool.map(one, range(len(self._fleets))))
+        list(self._pool.map(one, [(g, s) for g in range(len(self._groups)) for s in range(2)]))
 
     def errors(self, purpose: str) -> dict[str, Float[Array, "pairs ..."]]:
         """Measure the errors of all students and the disagreements of all pairs on the samples of that purpose.
@@ -81,39 +104,58 @@ class CpuBackend:
             As in :func:`hmm_utils.model.observables.errors`: of the students, (pairs, 2, U), if there are labels, and
             under ``"12_…"`` between the students of a pair, (pairs, U).
         """
-        pairs = zip(self._fleets[::2], self._fleets[1::2], strict=True)
-        measured = [self._pair_errors(*given) for given in zip(pairs, self._samples[purpose], strict=True)]
-        return {name: np.stack([one[name] for one in measured]) for name in measured[0]}
+        measured: dict[int, dict[str, np.ndarray]] = {}
+        for group, fleets, labels in zip(self._groups, self._fleets, self._labels[purpose], strict=True):
+            x, _ = self._samples[purpose][group[0]]
+            measured |= dict(zip(group, self._group_errors(fleets, x, labels, len(group)), strict=True))
+        return {name: np.stack([measured[p][name] for p in range(len(measured))]) for name in measured[0]}
 
-    def _pair_errors(
-        self, pair: tuple[Fleet, Fleet], samples: tuple[np.ndarray, np.ndarray | None]
-    ) -> dict[str, np.ndarray]:
-        x, y = samples
-        slab = max(min(_SLAB, _SLAB_ENTRIES // len(pair[0].W)), 1)
+    def _group_errors(
+        self, fleets: tuple[Fleet, ...], x: np.ndarray, labels: np.ndarray | None, tasks: int
+    ) -> list[dict[str, np.ndarray]]:
+        """Measure the errors of the pairs of one group, in its order."""
+        slab = max(min(_SLAB, _SLAB_ENTRIES // len(fleets[0].W)), 1)
 
-        def one(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        def one(start: int) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
             part = slice(start, start + slab)
             # Overflow is reported as divergence. The setting of numpy does not reach other threads.
             with np.errstate(over="ignore", invalid="ignore"):
-                phi = np.stack([outputs(fleet, x[part]) for fleet in pair])
-                fit = None if y is None else moments(phi, y[part])
-                return np.isfinite(phi).all(axis=-1), moments(phi[0], phi[1]), fit
+                phi = np.stack([outputs(fleet, x[part]) for fleet in fleets])
+                own = np.split(phi, tasks, axis=1)
+                fit = [] if labels is None else [moments(f, y) for f, y in zip(own, labels[part].T, strict=True)]
+                return np.isfinite(phi).all(axis=-1), [moments(f[0], f[1]) for f in own], fit
 
         finite, between, fit = zip(*self._pool.map(one, range(0, len(x), slab)), strict=True)
-        for fleet, good in zip(pair, np.all(finite, axis=0), strict=True):
+        for fleet, good in zip(fleets, np.all(finite, axis=0), strict=True):
             fleet.alive[~good] = False
         with np.errstate(over="ignore", invalid="ignore"):
-            measured = {f"12_{name}": value for name, value in errors(reduce(np.add, between), len(x)).items()}
-            return measured if y is None else measured | errors(reduce(np.add, fit), len(x))
+            sums = [reduce(np.add, parts) for parts in zip(*between, strict=True)]
+            found = [{f"12_{name}": value for name, value in errors(s, len(x)).items()} for s in sums]
+            for one_found, parts in zip(found, zip(*fit, strict=True), strict=False):
+                one_found |= errors(reduce(np.add, parts), len(x))
+        return found
 
     def alive(self) -> Bool[Array, "pairs 2 U"]:
         """Return which students have not diverged."""
-        return np.stack([fleet.alive for fleet in self._fleets]).reshape(-1, 2, self._fleets[0].alive.size)
+        by_pair: dict[int, np.ndarray] = {}
+        for group, fleets in zip(self._groups, self._fleets, strict=True):
+            by_pair |= dict(zip(group, np.split(np.stack([f.alive for f in fleets]), len(group), axis=1), strict=True))
+        return np.stack([by_pair[p] for p in range(len(by_pair))])
 
     def pairs(self) -> list[Pair]:
         """Return copies of the students of every pair."""
-        fleets = [fleet.networks() for fleet in self._fleets]
-        return list(zip(fleets[::2], fleets[1::2], strict=True))
+        by_pair: dict[int, Pair] = {}
+        for group, fleets in zip(self._groups, self._fleets, strict=True):
+            first, second = (fleet.networks() for fleet in fleets)
+            U = len(first) // len(group)
+            by_pair |= {p: (first[t * U : (t + 1) * U], second[t * U : (t + 1) * U]) for t, p in enumerate(group)}
+        return [by_pair[p] for p in range(len(by_pair))]
+
+
+def _columns(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Labels (P, T) of T tasks; None without labels."""
+    given = [y for y in labels if y is not None]
+    return np.stack(given, axis=1) if given else None
 
 
 class TorchBackend:

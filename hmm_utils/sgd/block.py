@@ -47,7 +47,7 @@ _DIRECT_PRODUCT = 1_000_000
 # Gram matrices up to this size are such products for N ≤ 976; in larger tiles too much of their upper half is computed.
 _GRAM_TILE = 32
 
-_READ_X, _READ_Y = types.Array(float32, 2, "C", readonly=True), types.Array(float32, 1, "C", readonly=True)
+_READ_X, _READ_Y = types.Array(float32, 2, "C", readonly=True), types.Array(float32, 2, "C", readonly=True)
 
 
 # ---- Matrix products ------------------------------------------------------------------------------------------------
@@ -130,6 +130,8 @@ class Fleet:
         The student to which a row belongs. The rows of a student are in the order of its hidden units.
     levels : (tiles, K_max + 1) int64 array
         Rows levels[t, k] to levels[t, k+1] are hidden unit k of the students of tile t.
+    task : (U,) int64 array
+        The column of the labels that a student learns.
     alive : (U,) bool array
         False for students that have diverged.
     activation : Activation
@@ -140,12 +142,20 @@ class Fleet:
     v: np.ndarray
     owner: np.ndarray
     levels: np.ndarray
+    task: np.ndarray
     alive: np.ndarray
     activation: Activation
 
     @staticmethod
-    def of(networks: Sequence[Network]) -> Fleet:
+    def of(networks: Sequence[Network], tasks: Sequence[int] | None = None) -> Fleet:
         """Make a fleet of copies of these networks.
+
+        Parameters
+        ----------
+        networks : sequence of Network
+            The U students.
+        tasks : sequence of int, optional
+            The column of the labels that each of them learns; by default the first.
 
         Raises
         ------
@@ -160,6 +170,7 @@ class Fleet:
             v=np.array([networks[u].v[k] for u, k in zip(owner, unit, strict=True)], dtype=np.float32),
             owner=owner,
             levels=levels,
+            task=np.zeros(len(networks), dtype=np.int64) if tasks is None else np.array(tasks, dtype=np.int64),
             alive=np.ones(len(networks), dtype=bool),
             activation=networks[0].activation,
         )
@@ -212,7 +223,8 @@ def _gather(x, y, indices, xb, yb):
         for n in range(N):
             o0[n] = x0[n]
     for b in range(B):
-        yb[b] = y[indices[b]]
+        for t in range(y.shape[1]):
+            yb[b, t] = y[indices[b], t]
 
 
 @_compiled
@@ -247,7 +259,7 @@ def _by_sample(A, a):
 
 
 @_compiled
-def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
+def _recursion(a, S, y, v, levels, owner, task, alive, fields, step, step_v, D):
     """Run the recursion of the module's docstring for one block and one tile of U students with n rows.
 
     Parameters
@@ -256,7 +268,7 @@ def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
         Pre-activations before the block; overwritten.
     S : (B, B) array
         Scalar products of the inputs.
-    y : (B,) array
+    y : (B, T) array
         Labels.
     v : (n,) array
         Second layers, updated in place.
@@ -264,8 +276,8 @@ def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
         The rows of ``Fleet.levels`` counted from the first of the tile.
     owner : (n,) array
         As in :class:`Fleet`.
-    alive : array
-        For all students of the fleet; updated in place.
+    task, alive : arrays
+        For all students of the fleet; ``alive`` is updated in place.
     fields : compiled function
         g and g'.
     step, step_v : float
@@ -277,6 +289,7 @@ def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
     U = levels[1]  # because every student has a first hidden unit
     g, dg = np.empty(n, np.float32), np.empty(n, np.float32)
     vg, e, error = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(U, np.float32)
+    own = task[owner[:U]]
     for b in range(B):
         ab, db = a[b], D[b]
         # Four earlier steps at a time, so that a is loaded and stored once for all of them.
@@ -292,7 +305,7 @@ def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
         fields(ab, g, dg)
         for r in range(n):
             vg[r] = v[r] * g[r]
-        _errors(y[b], vg, levels, error)
+        _errors(y[b], own, vg, levels, error)
         for u in range(U):
             # An infinite error turns the rows of this student, and only these, into NaN. np.isfinite would not do:
             # it tests error − error = 0, which re-ordering simplifies away.
@@ -305,16 +318,16 @@ def _recursion(a, S, y, v, levels, owner, alive, fields, step, step_v, D):
 
 
 @_compiled
-def _errors(y, vg, levels, error):
-    """e_u = y − Σ_k v_k g_k for every student u."""
+def _errors(y, own, vg, levels, error):
+    """e_u = y − Σ_k v_k g_k for every student u and its own label, y[own[u]]."""
     if error.size == 1:
         phi = np.float32(0)
         for r in range(vg.size):
             phi += vg[r]
-        error[0] = y - phi
+        error[0] = y[own[0]] - phi
         return
     for u in range(error.size):
-        error[u] = y - vg[u]
+        error[u] = y[own[u]] - vg[u]
     for k in range(1, levels.size - 1):
         unit = vg[levels[k] : levels[k + 1]]
         for u in range(unit.size):
@@ -342,21 +355,23 @@ def _update(sgemm, W, D, X, eta, piece):
 
 @njit(
     types.void(
-        *(types.FunctionType(SGEMM_SIGNATURE), float32[:, ::1], float32[::1], int64[::1], int64[:, ::1], boolean[::1]),
-        *(_READ_X, _READ_Y, int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32, int64, int64),
+        *(types.FunctionType(SGEMM_SIGNATURE), float32[:, ::1], float32[::1], int64[::1], int64[:, ::1]),
+        *(int64[::1], boolean[::1], _READ_X, _READ_Y, int64[::1], types.FunctionType(FIELDS_SIGNATURE)),
+        *(float32, float32, int64, int64),
     ),
     cache=True,
     nogil=True,
     error_model="numpy",
     fastmath=_REORDER,
 )
-def _advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, eta_v, block, piece):
+def _advance(sgemm, W, v, owner, levels, task, alive, x, y, indices, fields, eta, eta_v, block, piece):
     """Train in place on x[i], y[i] for i in ``indices``, ``block`` steps at a time."""
     N = W.shape[1]
     widest = 0
     for t in range(len(levels)):
         widest = max(widest, levels[t, -1] - levels[t, 0])
-    xb, yb, S = np.empty((block, N), np.float32), np.empty(block, np.float32), np.empty((block, block), np.float32)
+    xb, yb = np.empty((block, N), np.float32), np.empty((block, y.shape[1]), np.float32)
+    S = np.empty((block, block), np.float32)
     space = np.empty((3, block * widest), np.float32)
     for start in range(0, indices.size, block):
         B = min(block, indices.size - start)
@@ -371,7 +386,7 @@ def _advance(sgemm, W, v, owner, levels, alive, x, y, indices, fields, eta, eta_
             _by_sample(A, a)
             tile = slice(first, last)
             _recursion(
-                a, S, yb, v[tile], levels[t] - first, owner[tile], alive, fields, eta / N, eta_v / N, D
+                a, S, yb, v[tile], levels[t] - first, owner[tile], task, alive, fields, eta / N, eta_v / N, D
             )  # fmt: skip
             _update(sgemm, W[tile], D, X, eta, piece)
 
@@ -448,7 +463,7 @@ def piece_rows(block: int, n_inputs: int) -> int:
 def advance(
     fleet: Fleet,
     x: Float32[np.ndarray, "P N"],
-    y: Float32[np.ndarray, " P"],
+    y: Float32[np.ndarray, " P"] | Float32[np.ndarray, "P T"],
     indices: Int64[np.ndarray, " steps"],
     *,
     lr: float,
@@ -463,8 +478,8 @@ def advance(
         Students; trained in place.
     x : (P, N) float32 array
         Inputs.
-    y : (P,) float32 array
-        Labels.
+    y : (P,) or (P, T) float32 array
+        Labels; for several tasks, a column for each, of which a student learns the one that its fleet says.
     indices : (steps,) int64 array
         Samples, one for each step.
     lr : float
@@ -477,13 +492,17 @@ def advance(
     Raises
     ------
     IndexError
-        If an index is not between 0 and P − 1. Compiled code would read whatever is stored there.
+        If an index is not between 0 and P − 1, or a task has no column. Compiled code would read whatever is stored
+        there.
     """
+    y = y.reshape(len(x), -1)
+    if not 0 <= fleet.task.min() <= fleet.task.max() < y.shape[1]:
+        raise IndexError(f"tasks reach from {fleet.task.min()} to {fleet.task.max()}: y has {y.shape[1]} columns.")
     if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(x):
         raise IndexError(f"indices reach from {np.min(indices)} to {np.max(indices)}: there are {len(x)} samples.")
     block = block or default_block(len(fleet.W))
     _advance(
-        *(SGEMM, fleet.W, fleet.v, fleet.owner, fleet.levels, fleet.alive),
+        *(SGEMM, fleet.W, fleet.v, fleet.owner, fleet.levels, fleet.task, fleet.alive),
         *(x, y, indices, fleet.activation.fields),
         *(np.float32(lr), np.float32(lr if layers == "both" else 0), block, piece_rows(block, x.shape[1])),
     )

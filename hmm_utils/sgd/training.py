@@ -211,7 +211,8 @@ def train_fleets(
     """Train several pairs of fleets at the same time.
 
     Each result is that of :func:`train` for the pair alone, up to rounding. On a GPU, many pairs cost little more than
-    one. On the processor, each pair has two streams of samples and every stream a core.
+    one. On the processor, each pair has two streams of samples and every stream a core; pairs that differ in their
+    labels alone (the same ``Inputs``, equal random states, η and layers) share both streams and form one fleet each.
 
     Parameters
     ----------
@@ -396,6 +397,8 @@ class _Plan:
         Sample indices; streams 2p and 2p + 1 belong to pair p.
     samples : dict
         See :func:`_samples`.
+    groups : list of list of int
+        Pairs that differ in their labels alone.
     where : str
         "cpu" or "cuda".
     """
@@ -409,6 +412,7 @@ class _Plan:
     pairs: list[Pair]
     streams: list[_Stream]
     samples: Samples
+    groups: list[list[int]]
     where: str
 
     @property
@@ -426,7 +430,9 @@ class _Plan:
         """Make the backend that trains these students."""
         lr, layers = [pair.lr for pair in self.fleet_pairs], [pair.layers for pair in self.fleet_pairs]
         if self.where == "cpu":
-            return CpuBackend(pairs, self.samples, lr, layers, alive=alive, block=self.block, pool=pool)
+            return CpuBackend(
+                pairs, self.samples, lr, layers, alive=alive, block=self.block, pool=pool, groups=self.groups
+            )
         return TorchBackend(pairs, self.samples, lr, layers, alive=alive, block=self.block, where=self.where, tf32=tf32)
 
     def warn_of_diverged(self, record: dict[str, dict[str, np.ndarray]], warned: np.ndarray, step: int) -> np.ndarray:
@@ -515,8 +521,17 @@ def _prepare(
             for s in range(2)
         ],
         samples=_samples(fleet_pairs, seeds, n_gauss, n_test_along),
+        groups=_alike(fleet_pairs, seeds),
         where=where,
     )
+
+
+def _alike(fleet_pairs: Sequence[FleetPair], seeds: Sequence[int]) -> list[list[int]]:
+    """Group the pairs that have the same inputs, initial weights, streams of samples, η and layers."""
+    groups: dict[tuple, list[int]] = {}
+    for p, (pair, seed) in enumerate(zip(fleet_pairs, seeds, strict=True)):
+        groups.setdefault((id(pair.dataset.inputs), seed, pair.lr, pair.layers, pair.init_scale), []).append(p)
+    return list(groups.values())
 
 
 def _initial(
@@ -545,10 +560,14 @@ def _samples(
 ) -> Samples:
     """Collect the samples of every pair, by purpose: "train", "test", "gauss", "test along" and "gauss along"."""
     samples: dict[str, list[tuple[np.ndarray, np.ndarray | None]]] = {"train": [], "test": [], "gauss": []}
+    drawn: dict[tuple[int, int], np.ndarray] = {}
     for pair, seed in zip(fleet_pairs, seeds, strict=True):
         data = pair.dataset
-        n, rng = len(data.x_test) if n_gauss is None else n_gauss, np.random.default_rng((seed, _GAUSS))
-        gauss = standardise(rng.standard_normal((n, pair.n_inputs), dtype=np.float32))
+        n = len(data.x_test) if n_gauss is None else n_gauss
+        if (n, seed) not in drawn:
+            rng = np.random.default_rng((seed, _GAUSS))
+            drawn[n, seed] = standardise(rng.standard_normal((n, pair.n_inputs), dtype=np.float32))
+        gauss = drawn[n, seed]
         for purpose, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
             samples[purpose].append((np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float32)))
         samples["gauss"].append((gauss, None))
