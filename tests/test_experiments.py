@@ -21,7 +21,7 @@ from hmm_utils.runs.experiments import (
     run_plan,
     scale_note,
 )
-from hmm_utils.sgd import hardware, training
+from hmm_utils.sgd import backends, hardware, training
 
 SETUPS = list(experiments.settings()["setups"])
 
@@ -523,6 +523,25 @@ def test_on_the_processor_experiments_come_one_by_one(threads, monkeypatch):
     for name, draws in (("five", 5), ("two", 2)):
         expected += [[(name, d) for d in range(start, min(start + most, draws))] for start in range(0, draws, most)]
     assert list(groups_of_draws(plan, "cpu")) == expected
+
+
+@pytest.mark.parametrize("name", ["fig1_right", "fig3_left", "fig4"])
+def test_both_readings_of_the_labels_train_as_one_fleet(name, monkeypatch):
+    """Real labels and their signs share inputs, initial weights and samples, and are trained as if alone."""
+    monkeypatch.setattr(hardware, "threads", lambda: 2)
+    plan = {labels: tiny(name, labels=labels) for labels in ("real", "sign")}
+    teacher = random_network(20, 4, rng=np.random.default_rng(5)) if name == "fig4" else None
+    assert list(groups_of_draws(plan, "cpu")) == [[("real", draw), ("sign", draw)] for draw in range(2)]
+    fleets, of = [], backends.Fleet.of
+    monkeypatch.setattr(backends.Fleet, "of", lambda *given: fleets.append(given) or of(*given))
+    both = experiments.run_plan(plan, teacher=teacher, progress=False)
+    assert len(fleets) == 2 * 2 and {len(set(tasks)) for _, tasks in fleets} == {2}
+    for labels, e in plan.items():
+        alone = run_experiment(e, teacher=teacher, progress=False)
+        assert both[labels].attrs == alone.attrs
+        # rounding of single precision, after 3N steps of at most 0.2 each
+        np.testing.assert_allclose(both[labels].W, alone.W, rtol=0, atol=1e-4)
+    assert not np.allclose(both["real"].W, both["sign"].W, atol=0.01, equal_nan=True)
 
 
 def shared(e):

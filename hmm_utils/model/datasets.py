@@ -25,6 +25,7 @@ from hmm_utils.model.parameters import choice, whole
 
 __all__ = [
     "LABELS", "Dataset", "Inputs", "from_arrays", "gaussian", "labelled_task", "latent_task", "random_task",
+    "relabelled",
     "standardise", "structured", "teacher_task",
 ]  # fmt: skip
 
@@ -279,6 +280,20 @@ def latent_task(inputs: Inputs, teacher: Network, *, labels: str = "sign") -> Da
     if inputs.latent_train is None or inputs.latent_test is None:
         raise ValueError(f"{inputs.description} have no latent coordinates: a latent task needs structured inputs.")
     return _of_teacher(inputs, teacher, labels, "latent", (inputs.latent_train, inputs.latent_test))
+
+
+def relabelled(dataset: Dataset, labels: str) -> Dataset:
+    """Make the same inputs and teacher into a data set with the other kind of labels, {"sign", "real"}.
+
+    Raises
+    ------
+    ValueError
+        If no teacher labels the data set.
+    """
+    if dataset.teacher is None:
+        raise ValueError(f"{dataset.description}: only a teacher's labels can be real numbers or their signs.")
+    task = latent_task if dataset.task_kind == "latent" else teacher_task
+    return task(dataset.inputs, dataset.teacher, labels=labels)
 
 
 def _of_teacher(

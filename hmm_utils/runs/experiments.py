@@ -447,10 +447,16 @@ def run_draws(
         One for each job, with its draw as a coordinate.
     """
     runs, notices = [], []
+    drawn: dict[tuple[Experiment, int], datasets.Dataset] = {}
     for name, draw in jobs:
         e = plan[name]
         data_rng, train_rng = rngs_of_draw(e.seed, draw)
-        data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
+        inputs = (_without_labels(e), draw)
+        if inputs in drawn and e.task != "own":
+            data = datasets.relabelled(drawn[inputs], e.labels)
+        else:
+            data = dataset(e, rng=data_rng, teacher=teacher if e.task == "pretrained" else None)
+            drawn[inputs] = data
         notices.append(data.inputs.notice or "")
         runs.append(training.FleetPair(dataset=data, rng=train_rng, lr=e.lr, layers=e.layers, init_scale=e.init_scale))
     trained = training.train_fleets(
@@ -482,20 +488,37 @@ def combine(draws: Sequence[xr.Dataset]) -> xr.Dataset:
     return xr.concat(draws, dim="draw", combine_attrs="override")
 
 
-def groups_of_draws(plan: Mapping[str, Experiment], where: str) -> Iterator[list[tuple[str, int]]]:
-    """Group the draws of all experiments, as (name, draw), that are trained in one fleet."""
+def _without_labels(e: Experiment) -> Experiment:
+    """Return what experiments have in common that differ in their labels alone, whatever they are called."""
+    return replace(e, name="", figure="", labels="real")
+
+
+def groups_of_draws(
+    plan: Mapping[str, Experiment], where: str, at_once: int | None = None
+) -> Iterator[list[tuple[str, int]]]:
+    """Group the draws of all experiments, as (name, draw), that are trained together.
+
+    On the processor, experiments that differ in their labels alone share inputs, initial weights and samples, and so a
+    fleet; ``at_once`` such draws are trained side by side, by default one for every pair of cores.
+    """
     if where == "cpu":
-        groups, most = [[name] for name in plan], max(hardware.threads() // 2, 1)
+        readings: dict[Experiment, list[str]] = {}
+        for name, e in plan.items():
+            readings.setdefault(_without_labels(e), []).append(name)
+        most = at_once or max(hardware.threads() // 2, 1)
+        for names in readings.values():
+            draws = range(plan[names[0]].n_draws)
+            for first in draws[::most]:
+                yield [(name, draw) for draw in draws[first : first + most] for name in names]
     else:
         alike: dict[tuple, list[str]] = {}
         for name, e in plan.items():
             images = e.data if e.inputs == "digits" else None
             size = (images, e.task == "pretrained", e.n_inputs, e.n_test, e.n_test_along)
             alike.setdefault((*size, e.widths, e.n_pairs, e.time, e.n_times, e.activation), []).append(name)
-        groups, most = list(alike.values()), _MOST_DRAWS
-    for names in groups:
-        jobs = [(name, draw) for name in names for draw in range(plan[name].n_draws)]
-        yield from (jobs[first : first + most] for first in range(0, len(jobs), most))
+        for names in alike.values():
+            jobs = [(name, draw) for name in names for draw in range(plan[name].n_draws)]
+            yield from (jobs[first : first + _MOST_DRAWS] for first in range(0, len(jobs), _MOST_DRAWS))
 
 
 def _label(plan: Mapping[str, Experiment], jobs: Sequence[tuple[str, int]]) -> str:

@@ -232,10 +232,10 @@ def _compute(jobs: Sequence[Unit], folder: Path, where: str, progress: bool) -> 
         return [unit.key for unit in (*done, *todo)]
 
 
-def _groups(todo: Sequence[Unit], where: str) -> Iterator[list[Unit]]:
-    """Draws that are computed in one fleet."""
+def _groups(todo: Sequence[Unit], where: str, at_once: int | None = None) -> Iterator[list[Unit]]:
+    """Draws that are trained together."""
     by_job = {(unit.name, unit.draw): unit for unit in todo}
-    for jobs in experiments.groups_of_draws({unit.name: unit.experiment for unit in todo}, where):
+    for jobs in experiments.groups_of_draws({unit.name: unit.experiment for unit in todo}, where, at_once):
         group = [by_job[job] for job in jobs if job in by_job]
         if group:
             yield group
@@ -255,7 +255,7 @@ def _in_this_process(todo: Sequence[Unit], folder: Path, where: str, progress: b
 
 
 def _in_processes(workers: int) -> Computing:
-    """Compute a draw per process; a draw whose process died is tried again."""
+    """Compute a draw, in all its readings, per process; a draw whose process died is tried again."""
 
     def compute(todo: Sequence[Unit], folder: Path, where: str, progress: bool) -> Iterator[str]:
         left, tries = {unit.key: unit for unit in todo}, dict.fromkeys((unit.key for unit in todo), 0)
@@ -265,7 +265,10 @@ def _in_processes(workers: int) -> Computing:
             with ProcessPoolExecutor(
                 workers, mp_context=multiprocessing.get_context("spawn"), initializer=_cap, initargs=(share,)
             ) as pool:
-                running = {pool.submit(_compute, [unit], folder, where, False): unit for unit in left.values()}
+                running = {
+                    pool.submit(_compute, group, folder, where, False): group[0]
+                    for group in _groups(list(left.values()), where, at_once=1)
+                }
                 while running:
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
