@@ -495,7 +495,7 @@ def advance(
         If an index is not between 0 and P − 1, or a task has no column. Compiled code would read whatever is stored
         there.
     """
-    y = y.reshape(len(x), -1)
+    y = np.ascontiguousarray(y.reshape(len(x), -1))
     if not 0 <= fleet.task.min() <= fleet.task.max() < y.shape[1]:
         raise IndexError(f"tasks reach from {fleet.task.min()} to {fleet.task.max()}: y has {y.shape[1]} columns.")
     if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(x):
