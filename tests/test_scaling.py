@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from itertools import count
 from math import isfinite, log
 
@@ -115,20 +114,6 @@ def test_drift_of_the_machine_fakes_no_exponent(scaling):
 # ---- What is measured -----------------------------------------------------------------------------------------------
 
 
-def test_series_vary_what_they_say(scaling):
-    points = scaling.series(scaling.FULL)
-    rest = {"fleet": (784, 59584, 4, None), "P": (100, None, 4, 1), "K": (784, 59584, None, 1)}
-    for p in points:
-        if p.series in rest:
-            mine = tuple(p.x if v is None else v for v in rest[p.series])
-        else:
-            mine = (p.x, 784 * 59584 // p.x, 4, 64 if p.series == "N, fleet" else 1)
-        assert (p.n_inputs, p.n_train, p.width, p.students) == mine
-    ends = {name: (min(xs), max(xs)) for name in Counter(p.series for p in points)
-            if (xs := [p.x for p in points if p.series == name])}  # fmt: skip
-    assert ends == {"fleet": (1, 4096), "N": (100, 10000), "N, fleet": (100, 10000), "P": (100, 300000), "K": (1, 1000)}
-
-
 def test_inputs_are_gaussian_in_every_shape(scaling):
     """Standard normal numbers with the labels of a teacher; no shape is a copy."""
     points = scaling.series(scaling.QUICK)
@@ -168,11 +153,6 @@ def test_steps_take_the_time_asked_for(scaling, cost):
     waits = count()
     found = scaling.steps_for(0.35, lambda steps: steps * cost + next(waits) % 2)
     assert found == max(round(0.35 / cost), 1)
-
-
-def test_layouts_use_the_cores(scaling):
-    found = {n: scaling.layouts(n) for n in (1, 2, 6)}
-    assert found == {1: [(1, 1)], 2: [(1, 1), (1, 2), (2, 1)], 6: [(1, 1), (1, 6), (2, 1), (4, 1)]}
 
 
 # ---- The whole script -----------------------------------------------------------------------------------------------

@@ -61,10 +61,7 @@ class CpuBackend:
     ) -> None:
         self._samples, self._lr, self._layers, self._block, self._pool = samples, lr, layers, block, pool
         self._groups = [[p] for p in range(len(pairs))] if groups is None else groups
-        self._labels = {
-            purpose: [_columns([labels[p] for p in group]) for group in self._groups]
-            for purpose, labels in ((purpose, [y for _, y in sets]) for purpose, sets in samples.items())
-        }
+        self._order = np.argsort(np.concatenate(self._groups)).tolist()
         self._fleets = [
             tuple(
                 Fleet.of(
@@ -75,23 +72,29 @@ class CpuBackend:
             )
             for group in self._groups
         ]
+        self._train = [self._data("train", group) for group in self._groups if "train" in samples]
         if alive is not None:
             for fleets, group in zip(self._fleets, self._groups, strict=True):
                 for s, fleet in enumerate(fleets):
                     fleet.alive[:] = np.concatenate([alive[p, s] for p in group])
 
+    def _data(self, purpose: str, group: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the inputs of a group and its labels (P, T)."""
+        labels = [y for _, y in (self._samples[purpose][p] for p in group) if y is not None]
+        return self._samples[purpose][group[0]][0], np.stack(labels, axis=1) if labels else None
+
     def advance(self, indices: Sequence[Int64[np.ndarray, " steps"]]) -> None:
         """Take one SGD step on each sample of every stream; streams 2p and 2p + 1 belong to pair p."""
 
-        def one(fleet: tuple[int, int]) -> None:
-            g, s = fleet
-            p, labels = self._groups[g][0], self._labels["train"][g]
-            assert labels is not None
-            x, _ = self._samples["train"][p]
-            lr, layers = self._lr[p], self._layers[p]
-            advance(self._fleets[g][s], x, labels, indices[2 * p + s], lr=lr, layers=layers, block=self._block)
+        def one(fleet: Fleet, p: int, s: int, x: np.ndarray, y: np.ndarray) -> None:
+            advance(fleet, x, y, indices[2 * p + s], lr=self._lr[p], layers=self._layers[p], block=self._block)
 
-        list(self._pool.map(one, [(g, s) for g in range(len(self._groups)) for s in range(2)]))
+        jobs = [
+            (fleet, group[0], s, *data)
+            for fleets, group, data in zip(self._fleets, self._groups, self._train, strict=True)
+            for s, fleet in enumerate(fleets)
+        ]
+        list(self._pool.map(one, *zip(*jobs, strict=True)))
 
     def errors(self, purpose: str) -> dict[str, Float[Array, "pairs ..."]]:
         """Measure the errors of all students and the disagreements of all pairs on the samples of that purpose.
@@ -104,11 +107,12 @@ class CpuBackend:
             As in :func:`hmm_utils.model.observables.errors`: of the students, (pairs, 2, U), if there are labels, and
             under ``"12_…"`` between the students of a pair, (pairs, U).
         """
-        measured: dict[int, dict[str, np.ndarray]] = {}
-        for group, fleets, labels in zip(self._groups, self._fleets, self._labels[purpose], strict=True):
-            x, _ = self._samples[purpose][group[0]]
-            measured |= dict(zip(group, self._group_errors(fleets, x, labels, len(group)), strict=True))
-        return {name: np.stack([measured[p][name] for p in range(len(measured))]) for name in measured[0]}
+        found = [
+            one
+            for fleets, group in zip(self._fleets, self._groups, strict=True)
+            for one in self._group_errors(fleets, *self._data(purpose, group), len(group))
+        ]
+        return {name: np.stack([found[i][name] for i in self._order]) for name in found[0]}
 
     def _group_errors(
         self, fleets: tuple[Fleet, ...], x: np.ndarray, labels: np.ndarray | None, tasks: int
@@ -137,25 +141,19 @@ class CpuBackend:
 
     def alive(self) -> Bool[Array, "pairs 2 U"]:
         """Return which students have not diverged."""
-        by_pair: dict[int, np.ndarray] = {}
-        for group, fleets in zip(self._groups, self._fleets, strict=True):
-            by_pair |= dict(zip(group, np.split(np.stack([f.alive for f in fleets]), len(group), axis=1), strict=True))
-        return np.stack([by_pair[p] for p in range(len(by_pair))])
+        groups = zip(self._fleets, self._groups, strict=True)
+        return np.concatenate([np.stack(np.split(np.stack([f.alive for f in fs]), len(g), axis=1)) for fs, g in groups])[
+            self._order
+        ]
 
     def pairs(self) -> list[Pair]:
         """Return copies of the students of every pair."""
-        by_pair: dict[int, Pair] = {}
-        for group, fleets in zip(self._groups, self._fleets, strict=True):
+        found: list[Pair] = []
+        for fleets, group in zip(self._fleets, self._groups, strict=True):
             first, second = (fleet.networks() for fleet in fleets)
             U = len(first) // len(group)
-            by_pair |= {p: (first[t * U : (t + 1) * U], second[t * U : (t + 1) * U]) for t, p in enumerate(group)}
-        return [by_pair[p] for p in range(len(by_pair))]
-
-
-def _columns(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Labels (P, T) of T tasks; None without labels."""
-    given = [y for y in labels if y is not None]
-    return np.stack(given, axis=1) if given else None
+            found += [(first[i : i + U], second[i : i + U]) for i in range(0, len(first), U)]
+        return [found[i] for i in self._order]
 
 
 class TorchBackend:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import log2
 
 import numpy as np
@@ -205,7 +205,8 @@ def _layout(widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 # ---- The parts of a block -------------------------------------------------------------------------------------------
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDER)
+_njit = partial(njit, cache=True, nogil=True, error_model="numpy", fastmath=_REORDER)
+_compiled = _njit()
 
 
 @_compiled
@@ -353,16 +354,12 @@ def _update(sgemm, W, D, X, eta, piece):
         add_transposed_product(sgemm, eta / np.sqrt(np.float32(X.shape[1])), D[:, r : r + piece], X, W[r : r + piece])
 
 
-@njit(
+@_njit(
     types.void(
         *(types.FunctionType(SGEMM_SIGNATURE), float32[:, ::1], float32[::1], int64[::1], int64[:, ::1]),
         *(int64[::1], boolean[::1], _READ_X, _READ_Y, int64[::1], types.FunctionType(FIELDS_SIGNATURE)),
         *(float32, float32, int64, int64),
-    ),
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath=_REORDER,
+    )
 )
 def _advance(sgemm, W, v, owner, levels, task, alive, x, y, indices, fields, eta, eta_v, block, piece):
     """Train in place on x[i], y[i] for i in ``indices``, ``block`` steps at a time."""
@@ -391,14 +388,10 @@ def _advance(sgemm, W, v, owner, levels, task, alive, x, y, indices, fields, eta
             _update(sgemm, W[tile], D, X, eta, piece)
 
 
-@njit(
+@_njit(
     types.void(
         *(float32[:, ::1], float32[::1], int64[::1], types.FunctionType(FIELDS_SIGNATURE), float32, float32[:, ::1])
-    ),
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath=_REORDER,
+    )
 )
 def _second_layer(WX, v, owner, fields, n_inputs, phi):
     """φ (U, P) = Σ_k v_k g(WX_k / √N) for every student; WX (R, P) is overwritten."""
