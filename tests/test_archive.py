@@ -157,7 +157,11 @@ def test_stale_results_are_not_complete(swept, tmp_path, name):
 def test_a_file_that_cannot_be_listed_is_set_aside(swept, tmp_path):
     plan, found, _ = swept
     archive.save(tmp_path, plan, found)
-    (tmp_path / "fig2.nc").write_bytes(b"no netCDF")
+    damaged = bytearray((tmp_path / "fig2.nc").read_bytes())
+    with h5py.File(tmp_path / "fig2.nc") as file:
+        at = file["fig2_left_iid, both/eps_g_mse"].id.get_chunk_info(0).byte_offset
+    damaged[at] ^= 1
+    (tmp_path / "fig2.nc").write_bytes(damaged)
     with pytest.warns(DamagedFileWarning, match=r"^fig2\.nc cannot be read"):
         rows = list(archive.list_runs(tmp_path, plan))
     assert [row.name for row in rows] == ["fig3_left", "fig3_right"]
@@ -218,6 +222,7 @@ def test_stored_draws_are_those_that_are_trained_today(name, teacher):
         short, teacher=teacher if e.task == "pretrained" else None, progress=False
     ).isel(time=slice(early))  # fmt: skip
     stored = archive.load(archive.FOLDER, name, e)
+    assert stored.attrs["n_pairs"] == e.n_pairs, "the file still has the old name"
     stored = stored.sel(width=result["width"]).isel(draw=[0], init=[0], time=slice(early))
     np.testing.assert_allclose(stored["time"], result["time"])
     for error in ("eps_g_mse", "eps_g_frac", "eps_12_mse", "eps_12_frac"):

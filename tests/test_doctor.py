@@ -17,7 +17,7 @@ import pytest
 from hmm_utils.app import doctor
 from hmm_utils.app.doctor import Finding
 from hmm_utils.data import mnist
-from hmm_utils.runs import archive, paper
+from hmm_utils.runs import archive, measurements, paper
 from hmm_utils.sgd import block, hardware
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,12 +73,15 @@ def test_images_damaged(digits):
     assert ["delete it" in finding.advice for finding in doctor._images() if finding.wrong] == [True] * 4
 
 
+OLDER = {**measurements.MEASUREMENTS, "t1": replace(measurements.MEASUREMENTS["t1"], version=-1)}
+
+
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    """A copy of two stored figures, and a plan of their runs."""
+    """A copy of two stored figures and of all measurements, and a plan of the figures' runs."""
     folder = tmp_path / "results"
     folder.mkdir()
-    for name in ("fig2.nc", "fig4.nc"):
+    for name in ("fig2.nc", "fig4.nc", "intrinsic_dimension.nc", "t1.nc", "t2.nc"):
         shutil.copy(ROOT / "results" / name, folder)
     plan = {name: e for name, e in paper.plan().items() if archive.figure_file(e) in ("fig2.nc", "fig4.nc")}
     monkeypatch.setattr(archive, "FOLDER", folder)
@@ -100,12 +103,14 @@ def plan_fig4(folder, monkeypatch, **change):
         (lambda folder, patch: (folder / "fig4.nc").unlink(), "wrong", "--profile paper"),
         (lambda folder, patch: shutil.rmtree(folder), "wrong", ""),
         (lambda folder, patch: patch.setattr(block, "VERSION", -1), "note", "0 of"),
+        (lambda folder, patch: (folder / "t2.nc").unlink(), "note", "; incomplete or outdated: t2 →"),
+        (lambda folder, patch: patch.setattr(measurements, "MEASUREMENTS", OLDER), "note", "or outdated: t1 →"),
         *(
             (partial(plan_fig4, **{name: value}), "note", "; incomplete or outdated: fig4 →")
             for name, value in dict(n_draws=99, n_test=7, seed=99, time=1.0, widths=(1,)).items()
         ),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_results(stored, monkeypatch, change, kind, text):
     change(stored, monkeypatch)
@@ -126,7 +131,7 @@ def test_results_damaged(stored, how):
     place.write_bytes(damaged)
     kind, text = only(doctor._results)
     assert kind == "wrong" and "fig2.nc is damaged" in text and "git checkout" in text
-    assert place.read_bytes() == damaged and len(list(stored.iterdir())) == 2
+    assert place.read_bytes() == damaged and len(list(stored.iterdir())) == 5
 
 
 @pytest.fixture

@@ -225,6 +225,7 @@ def test_unknown_names_are_refused():
     for call, message, words in (
         (lambda: experiment("fig5"), "unknown set-up 'fig5'", SETUPS),
         (lambda: plan(["fig5"], "quick"), "unknown set-up 'fig5'", SETUPS),
+        (lambda: plan("fig5", "quick"), "setups = 'fig5': give a list", []),
         (lambda: experiment("fig3_left", "slow"), "unknown profile 'slow'", PROFILES),
         (lambda: plan([], "slow"), "unknown profile 'slow'", PROFILES),
     ):

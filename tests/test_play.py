@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -391,9 +392,10 @@ def test_without_a_teacher_there_is_no_overlap_to_show(results):
     assert fig.axes[2].images[0].get_visible()
 
 
-def test_drawing_again_replaces_what_there_was(results):
+def test_drawing_again_replaces_what_there_was(results, monkeypatch):
     """A figure that is drawn on a hundred times holds no more than one that is drawn on once."""
     fig = panels.canvas()
+    monkeypatch.setitem(mpl.rcParams, "figure.constrained_layout.use", True)  # a style that the session may have
     drawn, empty = panels.Panels(fig), panels.png(fig)
     two = {name: results[name] for name in ("one", "two")}
     for n in (1, 5, 10):

@@ -7,7 +7,6 @@ from math import isfinite, log
 
 import numpy as np
 import pytest
-from helpers.sampling import check_standard_normal
 
 from hmm_utils.sgd import backends
 
@@ -18,21 +17,6 @@ def scaling(load):
 
 
 # ---- The fit --------------------------------------------------------------------------------------------------------
-
-
-def test_exponent_and_its_standard_error(scaling):
-    """Over many noisy power laws: the mean exponent is the true one, its error σ/√Σ(ln x − mean)²."""
-    rng, n, sigma = np.random.default_rng(1), 2000, 0.1
-    x = np.array([100, 178, 316, 562, 1000, 1778, 3162, 5623, 10000])
-    noise = np.exp(sigma * rng.standard_normal((n, x.size)))
-    slope, se = np.array([scaling.exponent(x, 3e-7 * x**1.3 * one) for one in noise]).T
-    exact = sigma / np.sqrt(np.sum((np.log(x) - np.log(x).mean()) ** 2))
-    # four standard errors of a mean, of a standard deviation (1/√2n) and of a mean of χ²₇/7 (√(2/7n))
-    assert abs(slope.mean() - 1.3) < 4 * exact / np.sqrt(n)
-    assert slope.std() == pytest.approx(exact, rel=4 / np.sqrt(2 * n))
-    assert np.mean(se**2) == pytest.approx(exact**2, rel=4 * np.sqrt(2 / (7 * n)))
-    # Student's t with 7 degrees of freedom is within ±1 with probability 0.649; binomial, four standard errors
-    assert np.mean(abs(slope - 1.3) < se) == pytest.approx(0.649, abs=4 * np.sqrt(0.649 * 0.351 / n))
 
 
 def made_up(scaling, size, cost):
@@ -112,18 +96,6 @@ def test_drift_of_the_machine_fakes_no_exponent(scaling):
 
 
 # ---- What is measured -----------------------------------------------------------------------------------------------
-
-
-def test_inputs_are_gaussian_in_every_shape(scaling):
-    """Standard normal numbers with the labels of a teacher; no shape is a copy."""
-    points = scaling.series(scaling.QUICK)
-    made = scaling.tasks(points, scaling.QUICK, np.random.default_rng(4))
-    for point, task in made.items():
-        x = task.x_train
-        assert x.shape == (point.n_train, point.n_inputs) and np.shares_memory(x, made[points[0]].x_train)
-        check_standard_normal(x)
-        assert x.flags.c_contiguous and np.unique(x).size > x.size / 2
-        np.testing.assert_array_equal(task.y_train, np.sign(task.teacher(x)))
 
 
 @pytest.mark.parametrize("steps, calls", [(100, 1), (70000, 2)], ids=["one chunk", "two chunks"])

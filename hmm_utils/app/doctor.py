@@ -147,7 +147,7 @@ def _images() -> Iterator[Finding]:
 
 
 def _results() -> Iterator[Finding]:
-    from hmm_utils.runs import archive, paper
+    from hmm_utils.runs import archive, measurements, paper
 
     if not archive.FOLDER.is_dir():
         advice = "run hmm in the project's checkout, beside its results/ folder"
@@ -161,8 +161,8 @@ def _results() -> Iterator[Finding]:
     if wrong:
         state = f"{found.n_runs} of {len(plan)} planned runs are stored in {archive.FOLDER}; {_some(wrong)}"
         yield Finding("results", state, f"git checkout -- results restores what was committed; {compute}", wrong=True)
-    elif found.incomplete:
-        yield Finding("results", f"{state}; incomplete or outdated: {_some(found.incomplete)}", compute)
+    elif outdated := [*found.incomplete, *paper.unmeasured(measurements.MEASUREMENTS, archive.FOLDER)]:
+        yield Finding("results", f"{state}; incomplete or outdated: {_some(outdated)}", compute)
     else:
         yield Finding("results", state)
 

@@ -72,7 +72,8 @@ def canvas() -> Figure:
 def png(fig: Figure) -> bytes:
     """PNG of a figure as it is, quickly rather than small."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"savefig.bbox": "standard"}):
+    # after saving, matplotlib gives a figure without a layout the one of the session
+    with mpl.rc_context({"savefig.bbox": "standard", "figure.constrained_layout.use": False}):
         fig.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 

@@ -280,15 +280,15 @@ def examine(folder: Path, plan: Mapping[str, Experiment]) -> ArchiveState:
 
 
 def list_runs(folder: Path, plan: Mapping[str, Experiment]) -> Iterator[StoredRun]:
-    """List the stored runs, for a table; only attributes are read.
+    """List the stored runs, for a table.
 
-    A file that cannot be opened is set aside with a warning.
+    Every number is read, which tests its checksum; a damaged file is set aside with a warning.
     """
     names = {_group(name): name for name in plan}
     teacher = _stored_teacher(folder, plan.values())
     for place in _files(folder):
         try:
-            groups = _groups(place)
+            groups = _groups(place, whole=True)
         except _UNREADABLE as error:
             set_aside(place, f"cannot be read ({error})")
             continue

@@ -271,6 +271,8 @@ def plan(
         For unknown names and impossible values, in one sentence.
     """
     parameters.known("profile", profile, PROFILES)
+    if isinstance(setups, str):
+        raise ValueError(f"setups = {setups!r}: give a list of set-ups.")
     given = {name: value for name, value in (overrides or {}).items() if name not in extra_parameters}
     _check_names(given)
     chosen = given.get("layers")

@@ -142,9 +142,8 @@ class CpuBackend:
     def alive(self) -> Bool[Array, "pairs 2 U"]:
         """Return which students have not diverged."""
         groups = zip(self._fleets, self._groups, strict=True)
-        return np.concatenate([np.stack(np.split(np.stack([f.alive for f in fs]), len(g), axis=1)) for fs, g in groups])[
-            self._order
-        ]
+        alive = [np.split(np.stack([f.alive for f in fleets]), len(group), axis=1) for fleets, group in groups]
+        return np.concatenate(alive)[self._order]
 
     def pairs(self) -> list[Pair]:
         """Return copies of the students of every pair."""

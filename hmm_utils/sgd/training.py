@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -275,22 +276,14 @@ def train_fleets(
 def watch(
     dataset: Dataset,
     *,
-    widths: Sequence[int],
-    n_pairs: int = 1,
+    rng: np.random.Generator,
     lr: float = 0.2,
-    time: float = 100.0,
-    activation: str | Activation = "erf",
     layers: str = "both",
     init_scale: float = 1.0,
-    evaluate_at: Sequence[float] | np.ndarray | None = None,
-    n_test_along: int | None = None,
-    n_gauss: int | None = None,
     train_error: bool = False,
-    block: int | None = None,
-    device: str = "cpu",
     tf32: bool = False,
-    rng: np.random.Generator,
     stop: Callable[[], bool] = lambda: False,
+    **arguments: Any,
 ) -> Iterator[xr.Dataset]:
     """Train as :func:`train` does, and yield a snapshot at each evaluation time.
 
@@ -301,10 +294,11 @@ def watch(
 
     Parameters
     ----------
-    dataset, widths, n_pairs, lr, time, activation, layers, init_scale, evaluate_at, n_test_along, n_gauss
-        As for :func:`train`. Impossible arguments raise ValueError before the first snapshot is asked for.
-    train_error, block, device, tf32, rng
+    dataset, rng, lr, layers, init_scale, train_error, tf32
         As for :func:`train`.
+    **arguments
+        The others of :func:`train` but for ``checkpoint`` and ``progress``. Impossible ones raise ValueError before the
+        first snapshot is asked for.
     stop : callable
         Called every few thousand steps; when it returns True, the iterator ends at once.
 
@@ -314,10 +308,7 @@ def watch(
         A snapshot.
     """
     pair = FleetPair(dataset=dataset, rng=rng, lr=lr, layers=layers, init_scale=init_scale)
-    plan = _prepare(
-        [pair], widths=widths, n_pairs=n_pairs, time=time, activation=activation, evaluate_at=evaluate_at,
-        n_test_along=n_test_along, n_gauss=n_gauss, block=block, device=device,
-    )  # fmt: skip
+    plan = _prepare([pair], **arguments)
     return _snapshots(plan, train_error, tf32, stop)
 
 
@@ -479,14 +470,14 @@ def _prepare(
     fleet_pairs: Sequence[FleetPair],
     *,
     widths: Sequence[int],
-    n_pairs: int,
-    time: float,
-    activation: str | Activation,
-    evaluate_at: Sequence[float] | np.ndarray | None,
-    n_test_along: int | None,
-    n_gauss: int | None,
-    block: int | None,
-    device: str,
+    n_pairs: int = 1,
+    time: float = 100.0,
+    activation: str | Activation = "erf",
+    evaluate_at: Sequence[float] | np.ndarray | None = None,
+    n_test_along: int | None = None,
+    n_gauss: int | None = None,
+    block: int | None = None,
+    device: str = "cpu",
 ) -> _Plan:
     """Check the arguments and draw all that precedes the first step."""
     activation = get(activation)
