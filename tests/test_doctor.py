@@ -100,7 +100,7 @@ def plan_fig4(folder, monkeypatch, **change):
     [
         (lambda folder, patch: None, "fine", ""),
         (lambda folder, patch: (folder / "fig4.nc").unlink(), "wrong", "fig4_pretraining is missing"),
-        (lambda folder, patch: (folder / "fig4.nc").unlink(), "wrong", "--profile paper"),
+        (lambda folder, patch: patch.setattr(archive, "_stored_teacher", Mock(return_value=None)), "note", "9 of 11"),
         (lambda folder, patch: shutil.rmtree(folder), "wrong", ""),
         (lambda folder, patch: patch.setattr(block, "VERSION", -1), "note", "0 of"),
         (lambda folder, patch: (folder / "t2.nc").unlink(), "note", "; incomplete or outdated: t2 →"),

@@ -265,6 +265,13 @@ def test_a_snapshot_measured_after_stop_is_dropped(monkeypatch):
     assert begun.curves().sizes["time"] == 3
 
 
+def test_images_are_measured_as_often_as_the_experiment_says(monkeypatch):
+    s, watch = replace(SMALL, inputs="digits", task="own", data="digits"), Mock(return_value=iter(()))
+    monkeypatch.setattr(session.training, "watch", watch)
+    assert list(session.watch(s)) == []
+    assert watch.call_args.kwargs["n_test_along"] == s.experiment().n_test_along is not None
+
+
 def test_a_new_training_stops_the_old_one():
     one = Session()
     old, new = one.start(ENDLESS), one.start(replace(ENDLESS, lr=0.1))
